@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * Who a certificate speaks for: our own reader of the subjectAltName (DER) and the two matchers,
+ * XMPP's and SIP's, which differ (RFC 9525 and XEP-0178 against RFC 5922 §7). The path was
+ * validated before by TLS. No wolfSSL types here. Pure, any thread.
+ */
+#ifndef PASSERELLE_NET_CERTIFICATE_H
+#define PASSERELLE_NET_CERTIFICATE_H
+
+#include "net/address.h"
+
+enum certificate_name_kind {
+    CERTIFICATE_DNS,       /* dNSName */
+    CERTIFICATE_SRV,       /* otherName id-on-dnsSRV, RFC 4985 */
+    CERTIFICATE_XMPP_ADDR, /* otherName id-on-xmppAddr */
+    CERTIFICATE_URI        /* uniformResourceIdentifier */
+};
+
+#define CERTIFICATE_NAME_MAX 256 /* names of one certificate that are looked at */
+
+struct certificate_name {
+    enum certificate_name_kind kind;
+    const char *text; /* into the DER; not NUL-terminated */
+    size_t size;
+};
+
+struct certificate {
+    const uint8_t *der; /* of the caller; must outlive this */
+    size_t der_size;
+    size_t name_count;
+    bool has_san;
+    bool eku_present, eku_server, eku_client, eku_sip, eku_any;
+    int64_t not_after; /* seconds since the epoch; 0 when unreadable */
+    struct certificate_name names[CERTIFICATE_NAME_MAX];
+};
+
+/* Reads a DER certificate. -EBADMSG when it is malformed. Names with NUL or a wrong string type
+   are left out. */
+int certificate_read(struct certificate *certificate, const uint8_t *der, size_t size);
+/* True when it speaks for the XMPP domain given as A-labels and as U-labels (NUL-terminated,
+   lower case): dNSName (a wildcard only as the whole left-most label, one label deep), SRVName of
+   _xmpp-server (same rules), xmppAddr (whole). Never the CN. */
+bool certificate_matches_xmpp(const struct certificate *certificate, const char *ascii_domain,
+                              const char *unicode_domain);
+/* RFC 5922 §7.2: sip: URIs without user; dNSName only when no such URI is there; no wildcards;
+   EKU absent, any, sipDomain or serverAuth (public CAs issue only that). */
+bool certificate_matches_sip(const struct certificate *certificate, const char *ascii_domain);
+
+#endif

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * DNS by libunbound in a thread of its own: SRV, then A and AAAA of each target, as one question
+ * with one ordered answer (RFC 2782; RFC 6120 §3.2; XEP-0368 §3; RFC 3263 §4). Each consumer
+ * thread has a port: it asks, is woken through its ring, and takes answers. The simulation links
+ * its own implementation.
+ */
+#ifndef PASSERELLE_NET_RESOLVER_H
+#define PASSERELLE_NET_RESOLVER_H
+
+#include "net/ring.h"
+
+#define RESOLVER_TARGET_MAX  32 /* addresses in one answer; what is beyond is dropped */
+#define RESOLVER_SERVICE_MAX 4
+#define RESOLVER_NAME_SIZE   256
+
+struct resolver;
+struct resolver_port;
+
+struct resolver_options {
+    const char *server;         /* "IP" or "IP@port" to ask instead of resolv.conf; NULL: system */
+    const char *trust_anchor;   /* DNSSEC root key file; NULL: no validation */
+    const char *hosts_file;     /* NULL: none */
+    unsigned timeout_ms;        /* whole question; 0: 10000 */
+    bool allow_special;         /* let answers name loopback and private addresses */
+};
+
+struct resolver_service {
+    const char *prefix;  /* "_xmpps-server._tcp", static */
+    bool dot_is_final;   /* target "." means: no service, no fallback (RFC 6120 §3.2.1) */
+};
+
+struct resolver_question {
+    char domain[RESOLVER_NAME_SIZE]; /* A-labels */
+    struct resolver_service services[RESOLVER_SERVICE_MAX];
+    unsigned service_count; /* 0: addresses of `domain` only */
+    uint16_t fallback_port; /* for A/AAAA of the domain when there is no SRV; 0: no fallback */
+    void *owner;            /* given back with the answer */
+};
+
+enum resolver_status {
+    RESOLVER_FOUND,
+    RESOLVER_NOT_FOUND,  /* NXDOMAIN or no usable records */
+    RESOLVER_NO_SERVICE, /* SRV "." */
+    RESOLVER_REFUSED,    /* only special addresses and they are not allowed */
+    RESOLVER_TIMEOUT,
+    RESOLVER_FAILED,     /* SERVFAIL and the like */
+    RESOLVER_BOGUS       /* DNSSEC says no */
+};
+
+struct resolver_target {
+    union net_address address; /* with port */
+    unsigned service;          /* index into question.services; service_count for the fallback */
+    bool secure;               /* DNSSEC-validated SRV and address */
+    char host[RESOLVER_NAME_SIZE];
+};
+
+struct resolver_answer {
+    enum resolver_status status;
+    void *owner;
+    unsigned target_count;
+    uint32_t ttl_s; /* clamped to 30..3600 */
+    struct resolver_target targets[RESOLVER_TARGET_MAX]; /* in the order to try */
+};
+
+int resolver_open(struct resolver **resolver, const struct resolver_options *options) NET_MUST_USE;
+/* Ports must be closed before. */
+void resolver_close(struct resolver **resolver);
+/* `ring` is woken when an answer is there. */
+int resolver_port_open(struct resolver_port **port, struct resolver *resolver,
+                       struct ring *ring) NET_MUST_USE;
+void resolver_port_close(struct resolver_port **port);
+/* -EAGAIN when too many questions wait (4096 a port). Copies the question. */
+int resolver_ask(struct resolver_port *port, const struct resolver_question *question) NET_MUST_USE;
+/* Forgets every question with this owner; no answer will name it. */
+void resolver_forget(struct resolver_port *port, const void *owner);
+/* Takes an answer; false when there is none. The caller frees *answer with free(). */
+bool resolver_next(struct resolver_port *port, struct resolver_answer **answer);
+const char *resolver_status_text(enum resolver_status status);
+
+#endif

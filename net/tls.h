@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * TLS 1.2/1.3 by wolfSSL over memory: bytes in, bytes out, no socket. AEAD suites only, no
+ * tickets, no session cache, verification always explicit: the chain is checked and the result
+ * kept, identity is the caller's business (net/certificate.h). A session belongs to one thread;
+ * a context may be shared by sessions of one thread only (each thread opens its own).
+ */
+#ifndef PASSERELLE_NET_TLS_H
+#define PASSERELLE_NET_TLS_H
+
+#include "net/buffer.h"
+
+struct tls_context;
+struct tls_session;
+
+/* Once per process, before any thread. */
+int tls_start(void);
+void tls_stop(void);
+/* Whether AES-GCM is hardware accelerated in the linked wolfSSL (measured or by build options),
+   and the library's version text. */
+bool tls_accelerated(void);
+const char *tls_library(void);
+
+struct tls_context_options {
+    const char *certificate_file; /* PEM chain; NULL: none (client only) */
+    const char *key_file;         /* PEM */
+    const char *ca_file;          /* PEM bundle of trust anchors; NULL: ca_directory or system */
+    const char *ca_directory;
+};
+/* -ENOENT, -EACCES, -EBADMSG (key does not fit, not PEM …); `error` gets a sentence naming the
+   file. */
+int tls_context_open(struct tls_context **context, const struct tls_context_options *options,
+                     char *error, size_t error_size) NET_MUST_USE;
+/* Sessions keep their context alive; this drops the caller's hold. */
+void tls_context_close(struct tls_context **context);
+
+/* Which context serves this server name (A-label, lower case, NUL-terminated, "" when the client
+   sent none)? NULL: refuse with unrecognized_name. */
+typedef struct tls_context *(*tls_choose_fn)(void *choose_context, const char *server_name);
+
+enum tls_protocol { TLS_ALPN_NONE, TLS_ALPN_XMPP_SERVER };
+
+/* Server side: asks for a client certificate, does not fail without one or on an untrusted one.
+   With an ALPN protocol, a client that offers ALPN without it is refused. */
+int tls_accept(struct tls_session **session, struct tls_context *fallback, tls_choose_fn choose,
+               void *choose_context, enum tls_protocol alpn) NET_MUST_USE;
+/* Client side: sends `server_name` as SNI. The handshake completes whatever the certificate;
+   the caller looks at tls_verified and the identity before it sends anything. */
+int tls_connect(struct tls_session **session, struct tls_context *context,
+                const char *server_name, enum tls_protocol alpn) NET_MUST_USE;
+void tls_close(struct tls_session **session);
+
+enum tls_result {
+    TLS_DONE,   /* handshake complete / bytes moved */
+    TLS_MORE,   /* needs more input */
+    TLS_CLOSED, /* close_notify received */
+    TLS_FAILED  /* see tls_error; the alert, if any, is in the output */
+};
+
+/* Points the session at ciphertext just received; the session takes what it needs during the
+   following calls and copies nothing else. Call tls_input_left before the memory goes away. */
+void tls_set_input(struct tls_session *session, const uint8_t *data, size_t size);
+/* Bytes of the input not taken yet: the caller keeps them and offers them again. */
+size_t tls_input_left(const struct tls_session *session);
+/* Each call appends what must go to the peer to `output`. */
+enum tls_result tls_handshake(struct tls_session *session, struct net_buffer *output);
+/* Decrypts at most `size` bytes into `data`; *read_size is 0 unless TLS_DONE. */
+enum tls_result tls_read(struct tls_session *session, void *data, size_t size, size_t *read_size,
+                         struct net_buffer *output);
+/* Encrypts all of `data` (records of at most 16 KiB). TLS_FAILED when output would pass its
+   limit: check tls_write_size first. */
+enum tls_result tls_write(struct tls_session *session, const void *data, size_t size,
+                          struct net_buffer *output);
+/* Upper bound of the ciphertext for `size` bytes of plaintext. */
+size_t tls_write_size(size_t size);
+/* Appends close_notify. */
+void tls_shutdown(struct tls_session *session, struct net_buffer *output);
+
+/* After the handshake: did the peer show a certificate, and did its chain verify against the
+   trust anchors (dates included, EKU tolerant)? `reason` (may be NULL) gets a static sentence. */
+bool tls_peer_verified(const struct tls_session *session, const char **reason);
+/* DER of the peer's leaf; NULL when it showed none. Valid while the session lives. */
+const uint8_t *tls_peer_certificate(const struct tls_session *session, size_t *size);
+/* "TLSv1.3", "TLS_AES_128_GCM_SHA256", and what went wrong last (for the log). */
+const char *tls_version(const struct tls_session *session);
+const char *tls_cipher(const struct tls_session *session);
+const char *tls_error(const struct tls_session *session);
+
+#endif

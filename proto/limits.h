@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * Every fixed limit of the relay, with its arithmetic. Limits that an operator may lower or
+ * raise have the word DEFAULT in their name and a key in docs/configuration.md.
+ */
+#ifndef PASSERELLE_PROTO_LIMITS_H
+#define PASSERELLE_PROTO_LIMITS_H
+
+/* XML and streams (RFC 6120 §13.12: a stanza limit may not be below 10000 bytes). */
+#define STANZA_SIZE_MIN         10000
+#define STANZA_SIZE_DEFAULT     65536
+#define STANZA_SIZE_MAX         262144
+#define PREAUTH_STANZA_SIZE_MAX 10240 /* bytes since the last event before authentication */
+#define XML_DEPTH_MAX           64    /* nesting below the stream element */
+#define XML_ATTRIBUTES_MAX      64    /* of one element */
+#define XML_NAMESPACES_MAX      64    /* declarations in force in one stanza */
+#define XML_PARSER_MEMORY_MAX   (4 * STANZA_SIZE_MAX + 262144)
+
+/* Addresses (RFC 7622 §3). */
+#define JID_PART_SIZE_MAX 1023
+#define JID_SIZE_MAX      (3 * JID_PART_SIZE_MAX + 2)
+#define DOMAIN_SIZE_MAX   255 /* RFC 1035 §2.3.4; longer domainparts cannot be resolved */
+
+/* SIP (sip_guard; RFC 3428 §8 for the page-mode size). */
+#define SIP_DATAGRAM_SIZE_MAX     8192
+#define SIP_MESSAGE_SIZE_MAX      65536
+#define SIP_HEADER_COUNT_MAX      64
+#define SIP_VIA_COUNT_MAX         32
+#define SIP_UDP_REQUEST_SIZE_MAX  1300
+#define SIP_CALL_ID_SIZE_MAX      128
+#define SIP_BRANCH_SIZE_MAX       64
+#define SIP_TAG_SIZE_MAX          64
+#define SIP_URI_SIZE_MAX          2048
+#define SIP_REASON_SIZE_MAX       100
+
+/* What one parcel can carry: a message text of about 12 KiB beside its addresses. */
+#define PARCEL_SIZE      16384
+#define TEXT_SIZE_MAX    12000
+#define PAIRS_PER_STREAM 64
+
+_Static_assert(STANZA_SIZE_DEFAULT >= STANZA_SIZE_MIN, "RFC 6120 §13.12");
+_Static_assert(SIP_UDP_REQUEST_SIZE_MAX < SIP_DATAGRAM_SIZE_MAX, "requests fit a datagram");
+_Static_assert(SIP_DATAGRAM_SIZE_MAX < PARCEL_SIZE, "a datagram fits a parcel");
+_Static_assert(TEXT_SIZE_MAX + 4096 < PARCEL_SIZE + 1, "text and its addresses fit a parcel");
+
+#endif

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * The scan that stands before sofia-sip: framing and the checks that keep its known faults out
+ * of reach (DESIGN decision 2). Linear in the input, no allocation. Pure, any thread.
+ * RFC 3261 §7, §18.3, §20.
+ */
+#ifndef PASSERELLE_PROTO_SIP_GUARD_H
+#define PASSERELLE_PROTO_SIP_GUARD_H
+
+#include "proto/limits.h"
+#include "proto/span.h"
+
+enum sip_guard_result {
+    SIP_GUARD_OK,
+    SIP_GUARD_MORE,   /* stream only: the message is not complete yet */
+    SIP_GUARD_PING,   /* stream only: CRLF CRLF keep-alive (RFC 5626 §4.4.1); answer CRLF */
+    SIP_GUARD_REJECT, /* answer `status` when it is a request that can be answered, then on a
+                         stream close the connection if `fatal` */
+    SIP_GUARD_DROP    /* not answerable (a bad response, noise): drop; on a stream close if fatal */
+};
+
+struct sip_guard {
+    size_t size;        /* OK: bytes of this message (start line to end of body);
+                           PING: bytes of the keep-alive; REJECT, not fatal: bytes to skip */
+    size_t skipped;     /* leading CRLFs before the start line, to be consumed too */
+    size_t header_size; /* up to and including the empty line */
+    bool is_request;
+    bool fatal;         /* the stream cannot be resynchronised */
+    int status;         /* REJECT: 400, 413, 505, 513 … */
+    struct span reason; /* REJECT and DROP: static English text for reason phrase and log */
+};
+
+/* A whole datagram. Octets behind Content-Length are ignored; a short body is REJECT 400. */
+enum sip_guard_result sip_guard_datagram(struct span datagram, struct sip_guard *out);
+/* The front of a stream buffer. `from` is a hint: how many bytes an earlier call that returned
+   MORE has already scanned (0 at first), so that a byte at a time stays linear. */
+enum sip_guard_result sip_guard_stream(struct span buffer, size_t from, struct sip_guard *out);
+/* True when a text body has only characters that sdp_parse can stand (printable, CR LF TAB). */
+bool sip_guard_sdp(struct span body);
+/* The value of the first header `name` (or its compact letter, '\0' for none) in a guarded
+   message; SPAN_NONE when absent. Linear; for the few fields the fast path needs. */
+struct span sip_guard_header(struct span message, struct span name, char compact);
+
+#endif
