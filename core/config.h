@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * The configuration: read from YAML by libcyaml, checked, then an immutable snapshot that every
+ * thread reads without a lock. Strings are NUL-terminated and owned by the snapshot. Domains are
+ * held twice: as prepared U-labels (XMPP's spelling) and as A-labels (DNS, TLS, SIP).
+ */
+#ifndef PASSERELLE_CORE_CONFIG_H
+#define PASSERELLE_CORE_CONFIG_H
+
+#include "net/address.h"
+#include "proto/service_iq.h"
+#include "proto/sip_message.h"
+
+struct config_domain {
+    char *unicode;
+    char *ascii;
+};
+
+struct config_network {
+    union net_address address;
+    unsigned prefix_size;
+};
+
+struct config_trunk {
+    uint32_t index;  /* over all tenants */
+    uint32_t tenant;
+    char *name;      /* the URI as written, for people */
+    char *host;      /* literal or name */
+    uint16_t port;   /* 0: by RFC 3263 */
+    bool locate;     /* find targets by RFC 3263 instead of a fixed address */
+    enum sip_transport transport;
+    unsigned priority;      /* lower first */
+    char *identity;         /* A-label the TLS peer must prove; default: host */
+    struct config_network *sources; /* who may send requests by UDP or TCP */
+    size_t source_count;
+    unsigned options_interval_s; /* keep-alive; 0: off */
+};
+
+enum partner_policy { PARTNER_OPEN, PARTNER_LIST, PARTNER_CLOSED };
+
+struct config_tenant {
+    uint32_t index;
+    char *name;
+    struct config_domain *domains;
+    size_t domain_count;
+    char *certificate, *key; /* PEM files; NULL: xmpp.certificate */
+    struct config_trunk *trunks; /* sorted by priority */
+    size_t trunk_count;
+    enum partner_policy policy;
+    struct config_domain *partners; /* allowed, for PARTNER_LIST */
+    size_t partner_count;
+};
+
+enum partner_auth { AUTH_ANY, AUTH_EXTERNAL, AUTH_DIALBACK };
+
+struct config_partner {
+    struct config_domain domain;
+    char *host;    /* override instead of SRV; NULL: none */
+    uint16_t port; /* of the override; 0: 5269 */
+    bool direct_tls;
+    enum partner_auth auth;
+};
+
+struct config {
+    char *path; /* where it was read; "(embedded)" for the defaults */
+    unsigned worker_count, egress_count, parcel_count; /* per thread */
+    char *stats_socket;
+    int log_level, log_format; /* enum log_level, enum log_format */
+    /* xmpp */
+    union net_address *starttls_listen, *direct_listen;
+    size_t starttls_listen_count, direct_listen_count;
+    char *certificate, *key, *ca_file;
+    char *dialback_secret; /* generated at start when not configured */
+    size_t stanza_size_max;
+    unsigned connect_timeout_ms, negotiation_timeout_ms, idle_timeout_ms, deliver_timeout_ms;
+    unsigned confirm_timeout_ms; /* how long a SIP answer waits for the XMPP server's word */
+    unsigned sessions_max, sessions_per_address_max;
+    struct service_identity identity;
+    /* sip */
+    union net_address *udp_listen, *tcp_listen, *tls_listen;
+    size_t udp_listen_count, tcp_listen_count, tls_listen_count;
+    char *sip_host;               /* sent-by name or address; NULL: the listener's address */
+    char *sip_certificate, *sip_key, *sip_ca_file; /* NULL: the xmpp ones */
+    unsigned recipient_queue_max; /* messages waiting for one recipient */
+    unsigned sip_t1_ms;
+    /* dns */
+    char *dns_server, *dns_trust_anchor, *dns_hosts_file;
+    bool dns_allow_special;
+    unsigned dns_timeout_ms;
+
+    struct config_tenant *tenants;
+    size_t tenant_count, trunk_count;
+    struct config_partner *partners;
+    size_t partner_count;
+    struct config_index *index; /* hash tables for the lookups below */
+};
+
+/* Reads and checks `path` (NULL: the embedded defaults). On failure returns -errno (-EINVAL for
+   a mistake in it) and fills `error` with "file:line: key: what is wrong and how to mend it". */
+int config_open(struct config **config, const char *path, char *error, size_t error_size) MUST_USE;
+void config_close(struct config **config);
+/* The commented text of the embedded defaults (`passerelle --defaults`). */
+const char *config_defaults(void);
+
+/* Lookups by prepared U-label domain (XMPP side) or lower-case A-label (SIP side). O(1). */
+const struct config_tenant *config_find_tenant(const struct config *config, struct span domain);
+const struct config_tenant *config_find_tenant_ascii(const struct config *config,
+                                                     struct span domain);
+const struct config_partner *config_find_partner(const struct config *config,
+                                                 struct span domain);
+/* May this tenant talk with this remote domain (prepared)? */
+bool config_partner_allowed(const struct config *config, const struct config_tenant *tenant,
+                            struct span domain);
+/* The tenants' trunks that allow requests from this address over UDP or TCP: calls back are
+   avoided by iteration: *next starts at 0; NULL ends. */
+const struct config_trunk *config_next_trunk_from(const struct config *config,
+                                                  const union net_address *source, size_t *next);
+
+#endif

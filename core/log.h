@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * One line per event: logfmt or JSON, to stderr or journald. No message bodies. Values chosen by
+ * peers are quoted and escaped. Any thread; a line is written with one system call.
+ * log_event(LOG_LEVEL_INFO, "session.open", trace, log_text("peer", span), log_number("port", 1))
+ */
+#ifndef PASSERELLE_CORE_LOG_H
+#define PASSERELLE_CORE_LOG_H
+
+#include "proto/span.h"
+
+enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARN, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG };
+enum log_format { LOG_FORMAT_LOGFMT, LOG_FORMAT_JSON, LOG_FORMAT_JOURNALD };
+
+struct log_field {
+    const char *key;
+    struct span text; /* data NULL: number */
+    int64_t number;
+};
+
+static inline struct log_field log_text(const char *key, struct span text)
+{
+    return (struct log_field){key, text.data != NULL ? text : SPAN(""), 0};
+}
+static inline struct log_field log_number(const char *key, int64_t number)
+{
+    return (struct log_field){key, SPAN_NONE, number};
+}
+
+void log_setup(enum log_level level, enum log_format format);
+/* The cheap check before costly arguments. */
+bool log_wants(enum log_level level);
+/* `trace` 0: none. */
+void log_write(enum log_level level, const char *event, uint64_t trace,
+               const struct log_field *fields, size_t count);
+#define log_event(level, event, trace, ...)                                                      \
+    do {                                                                                         \
+        if (log_wants(level)) {                                                                  \
+            const struct log_field log_fields_[] = {__VA_ARGS__};                                \
+            log_write((level), (event), (trace), log_fields_,                                    \
+                      sizeof(log_fields_) / sizeof(log_fields_[0]));                             \
+        }                                                                                        \
+    } while (0)
+
+#endif

@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * The parcel: all that ever crosses threads besides the configuration snapshot and the counters.
+ * A fixed-size block from its birth thread's pool, written in place, owned by exactly one thread
+ * at a time, returned home in the end. Spans inside point into the parcel's own text, so they
+ * stay valid wherever it goes.
+ *
+ * XMPP→SIP: born at the worker as MESSAGE_TO_SIP; the egress thread keeps it for the life of the
+ * transaction, sets `outcome` and returns it home (mesh_return): the return *is* the outcome.
+ * SIP→XMPP: born at the egress thread as STANZA_TO_XMPP; the worker that owns the link for
+ * (local, remote) keeps it until the outcome is known and returns it.
+ */
+#ifndef PASSERELLE_CORE_PARCEL_H
+#define PASSERELLE_CORE_PARCEL_H
+
+#include "net/address.h"
+#include "proto/map_message.h"
+
+enum parcel_kind {
+    PARCEL_FREE,
+    PARCEL_MESSAGE_TO_SIP,  /* worker → egress */
+    PARCEL_STANZA_TO_XMPP,  /* any → worker that owns the link of the pair */
+    PARCEL_VERIFY,          /* worker → worker: send db:verify to the authoritative server */
+    PARCEL_SIP_BYTES,       /* egress → egress: a request or response that landed elsewhere */
+    PARCEL_SIP_REPLY,       /* egress → egress: response bytes for a connection held there */
+    PARCEL_INQUIRY          /* control → any: fill a report (core/inquiry.h) */
+};
+
+enum outcome_kind {
+    OUTCOME_PENDING,
+    OUTCOME_DELIVERED,    /* SIP 2xx / the XMPP server acknowledged */
+    OUTCOME_HANDED_OVER,  /* sent, not acknowledged */
+    OUTCOME_FAILED        /* see fault */
+};
+
+struct outcome {
+    enum outcome_kind kind;
+    int sip_status;            /* XMPP→SIP: final status; 0 for none */
+    struct stanza_fault fault; /* FAILED; spans static or in the parcel's text */
+};
+
+struct parcel {
+    uint32_t magic;
+    enum parcel_kind kind;
+    uint16_t home;      /* mesh index of the birth thread */
+    uint16_t source;    /* mesh index of the thread that posted it last */
+    bool is_return;     /* on its way home */
+    bool wants_outcome; /* false: nobody waits, an error is only counted */
+    uint64_t trace;     /* trace id of the stanza or request */
+    uint64_t ticket;    /* of the birth thread, opaque to others (a transaction, a session) */
+    uint64_t born_ms;
+    uint32_t tenant;    /* index into config->tenants */
+    struct parcel *next; /* for the one queue it may be in */
+
+    struct jid from, to;     /* prepared; in text */
+    struct span stanza_id;   /* XMPP→SIP: id to answer with; empty for none */
+    struct span stanza_type; /* XMPP→SIP: "chat", "headline" … */
+    struct sip_draft draft;  /* MESSAGE_TO_SIP */
+    struct span bytes;       /* STANZA_TO_XMPP: the stanza; SIP_*: the message; VERIFY: key */
+    struct span stream_id;   /* VERIFY */
+    union net_address peer;  /* SIP_*: where it came from or goes to */
+    uint64_t connection;     /* SIP_*: connection ticket at the thread that holds it */
+    uint8_t transport;       /* SIP_*: enum sip_transport */
+    uint32_t trunk;          /* SIP_*: authenticated trunk index + 1, 0 for none */
+    void *inquiry;           /* INQUIRY: struct inquiry */
+    struct outcome outcome;
+
+    uint32_t text_used;
+    char text[];
+};
+
+#define PARCEL_MAGIC     0x50415243u
+#define PARCEL_TEXT_SIZE (PARCEL_SIZE - sizeof(struct parcel))
+_Static_assert(PARCEL_SIZE - sizeof(struct parcel) >= TEXT_SIZE_MAX + 3000,
+               "a parcel holds a text and its addresses");
+
+/* A writer over the free part of the text; parcel_keep takes over what it wrote. */
+static inline struct writer parcel_writer(struct parcel *parcel)
+{
+    return writer_make(parcel->text + parcel->text_used, PARCEL_TEXT_SIZE - parcel->text_used);
+}
+static inline void parcel_keep(struct parcel *parcel, const struct writer *writer)
+{
+    parcel->text_used += (uint32_t)writer->used;
+}
+/* A copy of `text` in the parcel; SPAN_NONE when it does not fit. */
+static inline struct span parcel_copy(struct parcel *parcel, struct span text)
+{
+    if (text.size > PARCEL_TEXT_SIZE - parcel->text_used)
+        return SPAN_NONE;
+    char *place = parcel->text + parcel->text_used;
+    if (text.size > 0)
+        memcpy(place, text.data, text.size);
+    parcel->text_used += (uint32_t)text.size;
+    return span_make(place, text.size);
+}
+
+#endif

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * What every thread of the relay has. Mesh indexes: 0 is control, then the workers, then the
+ * egress threads. Both kinds of thread run the same loop:
+ *     ring_wait until the next timer → ring events → mesh parcels → due timers → mesh_flush.
+ */
+#ifndef PASSERELLE_CORE_THREAD_H
+#define PASSERELLE_CORE_THREAD_H
+
+#include "core/config.h"
+#include "core/mesh.h"
+#include "core/stats.h"
+#include "core/timer.h"
+#include "net/resolver.h"
+
+#define THREAD_CONTROL 0u
+
+struct thread {
+    unsigned self; /* mesh index */
+    const struct config *config;
+    struct mesh *mesh;
+    struct ring *ring;
+    struct resolver *resolver;
+    struct stats *stats;
+    struct timer_heap timers;
+    uint64_t now_ms; /* monotonic, read once per loop */
+    uint64_t trace_next;
+    _Atomic bool *stopping; /* set once by control; threads drain and end */
+};
+
+static inline unsigned thread_worker(const struct config *config, unsigned n)
+{
+    return 1 + n % config->worker_count;
+}
+static inline unsigned thread_egress(const struct config *config, unsigned n)
+{
+    return 1 + config->worker_count + n % config->egress_count;
+}
+static inline uint64_t thread_trace(struct thread *thread)
+{
+    return ((uint64_t)thread->self << 56) | ++thread->trace_next;
+}
+/* FNV-1a over parts, the same on every thread: which worker owns the outbound link of a domain
+   pair, which egress thread owns a conversation. */
+static inline uint32_t thread_hash(uint32_t seed, struct span text)
+{
+    uint32_t hash = seed == 0 ? 2166136261u : seed;
+    for (size_t i = 0; i < text.size; i++)
+        hash = (hash ^ (unsigned char)text.data[i]) * 16777619u;
+    return (hash ^ 0xff) * 16777619u;
+}
+static inline unsigned route_link(const struct config *config, struct span local_domain,
+                                  struct span remote_domain)
+{
+    return thread_worker(config, thread_hash(thread_hash(0, local_domain), remote_domain) >> 8);
+}
+/* (tenant user, remote bare JID), both by their prepared parts. */
+static inline unsigned route_egress(const struct config *config, const struct jid *user,
+                                    const struct jid *peer)
+{
+    uint32_t hash = thread_hash(thread_hash(0, user->local), user->domain);
+    hash = thread_hash(thread_hash(hash, peer->local), peer->domain);
+    return thread_egress(config, hash >> 8);
+}
+
+#endif
