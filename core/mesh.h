@@ -5,7 +5,7 @@
  * fails; the bound, and so the back-pressure, is the pool: a thread that cannot take a parcel stops
  * reading its source until one comes home. The last parcels of a pool are kept for
  * MESH_CONTROL so that answers never wait for traffic. Wake-ups are batched: mesh_flush wakes each
- * thread that was posted to, once, and only when its ring was empty.
+ * thread that was posted to, once a turn; ring_wake costs nothing while one is pending.
  */
 #ifndef PASSERELLE_CORE_MESH_H
 #define PASSERELLE_CORE_MESH_H
