@@ -1,0 +1,383 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "proto/sip_guard.h"
+
+#include <assert.h>
+
+#include "proto/sip_line.h"
+
+/* List separators in one header section: sofia-sip's lists are not linear, and no honest
+   message comes near. */
+#define SEPARATOR_COUNT_MAX 1024
+
+enum field {
+    FIELD_FROM,
+    FIELD_TO,
+    FIELD_CALL_ID,
+    FIELD_CSEQ,
+    FIELD_CONTENT_LENGTH,
+    FIELD_MAX_FORWARDS,
+    FIELD_CONTENT_TYPE,
+    FIELD_SUBJECT,
+    FIELD_EVENT,
+    FIELD_EXPIRES,
+    FIELD_DATE,
+    FIELD_DISPOSITION,
+    FIELD_COUNT
+};
+
+/* The headers that may appear once (RFC 3261 §20, RFC 6665 §8.2.1). */
+static const struct {
+    struct span name;
+    char compact;
+} fields[FIELD_COUNT] = {
+    [FIELD_FROM] = {SPAN("From"), 'f'},
+    [FIELD_TO] = {SPAN("To"), 't'},
+    [FIELD_CALL_ID] = {SPAN("Call-ID"), 'i'},
+    [FIELD_CSEQ] = {SPAN("CSeq"), '\0'},
+    [FIELD_CONTENT_LENGTH] = {SPAN("Content-Length"), 'l'},
+    [FIELD_MAX_FORWARDS] = {SPAN("Max-Forwards"), '\0'},
+    [FIELD_CONTENT_TYPE] = {SPAN("Content-Type"), 'c'},
+    [FIELD_SUBJECT] = {SPAN("Subject"), 's'},
+    [FIELD_EVENT] = {SPAN("Event"), 'o'},
+    [FIELD_EXPIRES] = {SPAN("Expires"), '\0'},
+    [FIELD_DATE] = {SPAN("Date"), '\0'},
+    [FIELD_DISPOSITION] = {SPAN("Content-Disposition"), '\0'},
+};
+
+struct scan {
+    struct sip_guard *out;
+    enum sip_method method;
+    bool seen[FIELD_COUNT];
+    size_t line_count, via_count, separator_count;
+    uint64_t content_length;
+};
+
+/* The first fault names the answer; a later one may still make it fatal. */
+static void fault(struct scan *scan, int status, struct span reason)
+{
+    if (scan->out->status != 0)
+        return;
+    scan->out->status = status;
+    scan->out->reason = reason;
+}
+
+static void fault_fatal(struct scan *scan, int status, struct span reason)
+{
+    fault(scan, status, reason);
+    scan->out->fatal = true;
+}
+
+/* "SIP" "/" 1*DIGIT "." 1*DIGIT (§7.1); true also for versions that are not ours. */
+static bool is_version(struct span text)
+{
+    if (text.size < 7 || !span_equal_nocase(span_to(text, 4), SPAN("SIP/")))
+        return false;
+    text = span_from(text, 4);
+    size_t dot = span_find(text, '.');
+    uint64_t number;
+    return dot < text.size && sip_line_uint(span_to(text, dot), UINT32_MAX, &number) &&
+           sip_line_uint(span_from(text, dot + 1), UINT32_MAX, &number);
+}
+
+static void scan_status_line(struct scan *scan, struct span line)
+{
+    struct span code = span_from(line, 8);
+    size_t blank = span_find(code, ' ');
+    uint64_t status;
+
+    if (!span_equal_nocase(span_to(line, 8), SPAN("SIP/2.0 ")))
+        fault(scan, 505, SPAN("Version Not Supported"));
+    else if (blank != 3 || !sip_line_uint(span_to(code, 3), 699, &status) || status < 100)
+        fault(scan, 400, SPAN("Bad Status Code"));
+}
+
+static void scan_request_line(struct scan *scan, struct span line)
+{
+    size_t first = span_find(line, ' ');
+    struct span rest = span_from(line, first + 1);
+    size_t second = span_find(rest, ' ');
+    struct span uri = span_to(rest, second), version = span_from(rest, second + 1);
+
+    scan->method = sip_method_find(span_to(line, first));
+    if (!sip_line_is_token(span_to(line, first)) || first == line.size || uri.size == 0)
+        fault(scan, 400, SPAN("Bad Request-Line"));
+    else if (span_find(uri, '<') < uri.size || span_find(uri, '\t') < uri.size)
+        fault(scan, 400, SPAN("Bad Request-URI"));
+    else if (uri.size > SIP_URI_SIZE_MAX)
+        fault(scan, 414, SPAN("Request-URI Too Long"));
+    else if (!is_version(version))
+        fault(scan, 400, SPAN("Bad Request-Line"));
+    else if (!span_equal_nocase(version, SPAN("SIP/2.0")))
+        fault(scan, 505, SPAN("Version Not Supported"));
+}
+
+static void scan_length(struct scan *scan, struct span value)
+{
+    if (!sip_line_uint(value, UINT32_MAX, &scan->content_length))
+        fault_fatal(scan, 400, SPAN("Bad Content-Length"));
+    else if (scan->content_length > SIP_MESSAGE_SIZE_MAX)
+        fault_fatal(scan, 413, SPAN("Request Entity Too Large"));
+}
+
+static void scan_line(struct scan *scan, const struct sip_line *line)
+{
+    for (size_t i = 0; i < line->value.size; i++)
+        scan->separator_count += line->value.data[i] == ',' || line->value.data[i] == ';';
+    for (size_t i = 0; i + 2 < line->text.size; i++)
+        scan->line_count += line->text.data[i] == '\n';
+    scan->line_count++;
+    if (!sip_line_is_token(line->name)) {
+        fault(scan, 400, SPAN("Bad Header"));
+        return;
+    }
+    if (sip_line_is(line, SPAN("Via"), 'v')) {
+        /* Commas inside quotes count too: the limit may be met a little early. */
+        for (size_t i = 0; i < line->value.size; i++)
+            scan->via_count += line->value.data[i] == ',';
+        scan->via_count++;
+        return;
+    }
+    for (size_t i = 0; i < FIELD_COUNT; i++) {
+        if (!sip_line_is(line, fields[i].name, fields[i].compact))
+            continue;
+        if (scan->seen[i] && i == FIELD_CONTENT_LENGTH)
+            fault_fatal(scan, 400, SPAN("Repeated Content-Length"));
+        else if (scan->seen[i])
+            fault(scan, 400, SPAN("Repeated Header"));
+        else if (i == FIELD_CONTENT_LENGTH)
+            scan_length(scan, line->value);
+        scan->seen[i] = true;
+        return;
+    }
+}
+
+/* Control characters: none has a place in a header section but TAB and the line ends. An
+   unknown method with some in a quoted string is legal all the same (RFC 4475 §3.1.1.2) and
+   learns that the method is the first thing we do not understand (RFC 3261 §8.2.1). */
+static void scan_bytes(struct scan *scan, struct span head)
+{
+    for (size_t i = 0; i < head.size; i++) {
+        unsigned char c = (unsigned char)head.data[i];
+        if (c == '\r' && (i + 1 == head.size || head.data[i + 1] != '\n')) {
+            fault_fatal(scan, 400, SPAN("Bad Line End"));
+            return;
+        }
+        if (c == '\n' && (i == 0 || head.data[i - 1] != '\r')) {
+            fault_fatal(scan, 400, SPAN("Bad Line End"));
+            return;
+        }
+        if ((c >= ' ' && c != 0x7f) || c == '\t' || c == '\r' || c == '\n')
+            continue;
+        if (scan->out->is_request && scan->method == SIP_METHOD_UNKNOWN)
+            fault(scan, 501, SPAN("Not Implemented"));
+        else
+            fault(scan, 400, SPAN("Control Character"));
+    }
+}
+
+static void scan_limits(struct scan *scan)
+{
+    if (scan->line_count > SIP_HEADER_COUNT_MAX || scan->via_count > SIP_VIA_COUNT_MAX ||
+        scan->separator_count > SEPARATOR_COUNT_MAX)
+        fault(scan, 400, SPAN("Too Many Headers"));
+    if (scan->via_count == 0 || !scan->seen[FIELD_FROM] || !scan->seen[FIELD_TO] ||
+        !scan->seen[FIELD_CALL_ID] || !scan->seen[FIELD_CSEQ])
+        fault(scan, 400, SPAN("Missing Header"));
+}
+
+/* `head` is start line to empty line. */
+static void scan_head(struct scan *scan, struct span head)
+{
+    struct span rest = head;
+    size_t end = span_find(head, '\n');
+    struct span start = span_to(head, end);
+    struct sip_line line;
+
+    if (start.size > 0 && start.data[start.size - 1] == '\r')
+        start.size--;
+    scan->out->is_request = !span_equal_nocase(span_to(start, 4), SPAN("SIP/"));
+    if (scan->out->is_request)
+        scan_request_line(scan, start);
+    else
+        scan_status_line(scan, start);
+    scan_bytes(scan, head);
+    if (scan->out->fatal)
+        return;
+
+    rest = span_from(head, end + 1);
+    if (rest.data[0] == ' ' || rest.data[0] == '\t')
+        fault(scan, 400, SPAN("Bad Request-Line"));
+    while (sip_line_next(&rest, &line)) {
+        scan_line(scan, &line);
+        /* What is over the limit is not looked at, but the length must be known. */
+    }
+    scan_limits(scan);
+}
+
+static enum sip_guard_result verdict(const struct sip_guard *out)
+{
+    if (out->status == 0)
+        return SIP_GUARD_OK;
+    return out->is_request ? SIP_GUARD_REJECT : SIP_GUARD_DROP;
+}
+
+static enum sip_guard_result refuse(struct sip_guard *out, struct span text, int status,
+                                    struct span reason)
+{
+    out->is_request = !span_equal_nocase(span_to(text, 4), SPAN("SIP/"));
+    out->size = text.size;
+    out->fatal = true;
+    out->status = status;
+    out->reason = reason;
+    return verdict(out);
+}
+
+enum sip_guard_result sip_guard_datagram(struct span datagram, struct sip_guard *out)
+{
+    *out = (struct sip_guard){.size = 0};
+    while (datagram.size >= 2 && datagram.data[0] == '\r' && datagram.data[1] == '\n') {
+        datagram = span_from(datagram, 2);
+        out->skipped += 2;
+    }
+    if (datagram.size == 0) {
+        out->reason = SPAN("Empty Datagram");
+        return SIP_GUARD_DROP;
+    }
+    if (datagram.size > SIP_DATAGRAM_SIZE_MAX)
+        return refuse(out, datagram, 513, SPAN("Message Too Large"));
+    const char *end = memmem(datagram.data, datagram.size, "\r\n\r\n", 4);
+    if (end == NULL)
+        return refuse(out, datagram, 400, SPAN("Header Section Has No End"));
+
+    struct scan scan = {.out = out};
+    out->header_size = (size_t)(end - datagram.data) + 4;
+    scan_head(&scan, span_to(datagram, out->header_size));
+    size_t body_size = datagram.size - out->header_size;
+    if (scan.seen[FIELD_CONTENT_LENGTH] && out->status == 0) {
+        if (scan.content_length > body_size)
+            fault(&scan, 400, SPAN("Body Shorter Than Content-Length"));
+        else
+            body_size = (size_t)scan.content_length;
+    }
+    out->size = out->header_size + body_size;
+    assert(out->size <= datagram.size);
+    return verdict(out);
+}
+
+/* The start of the stream: keep-alives and stray line ends (RFC 3261 §7.5). True when a start
+   line begins at out->skipped. */
+static bool skip_line_ends(struct span buffer, struct sip_guard *out,
+                           enum sip_guard_result *result)
+{
+    if (span_starts(buffer, SPAN("\r\n\r\n"))) {
+        out->size = 4;
+        *result = SIP_GUARD_PING;
+        return false;
+    }
+    if (span_starts(buffer, SPAN("\r\n")))
+        out->skipped = 2;
+    *result = SIP_GUARD_MORE;
+    return buffer.size > out->skipped &&
+           !(buffer.data[out->skipped] == '\r' && buffer.size == out->skipped + 1);
+}
+
+/* Finds the empty line; looks only at what comes after `from`. 0 when it is not there yet;
+   SIZE_MAX at a line that ends in a bare LF. */
+static size_t head_end(struct span text, size_t from)
+{
+    while (from < text.size) {
+        size_t line = from + span_find(span_from(text, from), '\n');
+        if (line == text.size)
+            return 0;
+        if (line == 0 || text.data[line - 1] != '\r')
+            return SIZE_MAX;
+        if (line >= 3 && text.data[line - 2] == '\n')
+            return line + 1;
+        from = line + 1;
+    }
+    return 0;
+}
+
+enum sip_guard_result sip_guard_stream(struct span buffer, size_t from, struct sip_guard *out)
+{
+    enum sip_guard_result result;
+    *out = (struct sip_guard){.size = 0};
+    if (!skip_line_ends(buffer, out, &result))
+        return result;
+
+    struct span text = span_from(buffer, out->skipped);
+    if (text.data[0] == '\r' || text.data[0] == '\n')
+        return refuse(out, text, 400, SPAN("Bad Line End"));
+    /* A hint that lies behind the empty line is of no use any more. */
+    size_t hint = from > out->skipped ? from - out->skipped : 0;
+    size_t end = head_end(text, hint);
+    if (end == 0 && hint > 0)
+        end = head_end(span_to(text, hint < text.size ? hint : text.size), 0);
+    if (end == SIZE_MAX)
+        return refuse(out, text, 400, SPAN("Bad Line End"));
+    if (end > SIP_MESSAGE_SIZE_MAX || (end == 0 && text.size > SIP_MESSAGE_SIZE_MAX))
+        return refuse(out, text, 513, SPAN("Message Too Large"));
+    if (end == 0)
+        return SIP_GUARD_MORE;
+
+    struct scan scan = {.out = out};
+    out->header_size = end;
+    scan_head(&scan, span_to(text, end));
+    if (!out->fatal && !scan.seen[FIELD_CONTENT_LENGTH])
+        fault_fatal(&scan, 400, SPAN("Missing Content-Length"));
+    out->size = end;
+    if (out->fatal)
+        return verdict(out);
+    out->size = end + (size_t)scan.content_length;
+    if (out->size > SIP_MESSAGE_SIZE_MAX) {
+        fault_fatal(&scan, 513, SPAN("Message Too Large"));
+        return verdict(out);
+    }
+    return out->size > text.size ? SIP_GUARD_MORE : verdict(out);
+}
+
+/* sdp_parse never ends on a format list with a byte that is no token character. */
+static bool format_line_legal(struct span line)
+{
+    for (size_t i = 0; i < line.size; i++) {
+        char c = line.data[i];
+        bool legal = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+                     (c >= '0' && c <= '9') ||
+                     span_find(SPAN("-._+*/ =\r"), c) < SPAN("-._+*/ =\r").size;
+        if (!legal)
+            return false;
+    }
+    /* A slash is fine in the port and the protocol, the first three words, only. */
+    for (size_t word = 0; word < 3; word++)
+        line = span_from(line, span_find(line, ' ') + 1);
+    return span_find(line, '/') == line.size && span_find(line, '=') == line.size;
+}
+
+bool sip_guard_sdp(struct span body)
+{
+    for (size_t i = 0; i < body.size; i++) {
+        unsigned char c = (unsigned char)body.data[i];
+        if ((c < ' ' && c != '\t' && c != '\r' && c != '\n') || c == 0x7f)
+            return false;
+    }
+    /* sofia-sip takes CR for a line end too. */
+    while (body.size > 0) {
+        size_t lf = span_find(body, '\n'), cr = span_find(body, '\r');
+        size_t end = lf < cr ? lf : cr;
+        struct span line = span_to(body, end);
+        if (span_starts(line, SPAN("m=")) && !format_line_legal(line))
+            return false;
+        body = span_from(body, end + 1);
+    }
+    return true;
+}
+
+struct span sip_guard_header(struct span message, struct span name, char compact)
+{
+    struct span rest = span_from(message, span_find(message, '\n') + 1);
+    struct sip_line line;
+    while (sip_line_next(&rest, &line))
+        if (sip_line_is(&line, name, compact))
+            return line.value;
+    return SPAN_NONE;
+}

@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "proto/sip_line.h"
+
+static bool is_blank(char c)
+{
+    return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+}
+
+static bool is_alnum(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+}
+
+static bool is_one_of(char c, struct span set)
+{
+    return span_find(set, c) < set.size;
+}
+
+bool sip_line_is_token(struct span text)
+{
+    for (size_t i = 0; i < text.size; i++)
+        if (!is_alnum(text.data[i]) && !is_one_of(text.data[i], SPAN("-.!%*_+`'~")))
+            return false;
+    return text.size > 0;
+}
+
+bool sip_line_next(struct span *rest, struct sip_line *line)
+{
+    struct span text = *rest;
+    size_t end = 0;
+
+    if (text.size == 0 || text.data[0] == '\r')
+        return false;
+    do {
+        size_t step = span_find(span_from(text, end), '\n');
+        end += step < text.size - end ? step + 1 : step;
+    } while (end < text.size && (text.data[end] == ' ' || text.data[end] == '\t'));
+
+    *rest = span_from(text, end);
+    line->text = span_to(text, end);
+    size_t colon = span_find(line->text, ':');
+    if (colon == end) {
+        line->name = span_to(text, 0);
+        line->value = span_trim(line->text);
+        return true;
+    }
+    line->name = span_to(text, colon);
+    while (line->name.size > 0 && (line->name.data[line->name.size - 1] == ' ' ||
+                                   line->name.data[line->name.size - 1] == '\t'))
+        line->name.size--;
+    line->value = span_trim(span_from(line->text, colon + 1));
+    return true;
+}
+
+bool sip_line_is(const struct sip_line *line, struct span name, char compact)
+{
+    if (line->name.size == 1 && compact != '\0')
+        return (line->name.data[0] | 0x20) == compact;
+    return span_equal_nocase(line->name, name);
+}
+
+size_t sip_line_until(struct span text, struct span stops)
+{
+    bool quoted = false, bracketed = false;
+    for (size_t i = 0; i < text.size; i++) {
+        char c = text.data[i];
+        if (quoted) {
+            i += c == '\\';
+            quoted = c != '"';
+        } else if (bracketed) {
+            bracketed = c != '>';
+        } else if (is_one_of(c, stops)) {
+            return i;
+        } else {
+            quoted = c == '"';
+            bracketed = c == '<';
+        }
+    }
+    return quoted || bracketed ? SIZE_MAX : text.size;
+}
+
+bool sip_line_uint(struct span text, uint64_t max, uint64_t *value)
+{
+    uint64_t sum = 0;
+    for (size_t i = 0; i < text.size; i++) {
+        if (text.data[i] < '0' || text.data[i] > '9')
+            return false;
+        sum = sum * 10 + (uint64_t)(text.data[i] - '0');
+        if (sum > max)
+            return false;
+    }
+    *value = sum;
+    return text.size > 0;
+}
+
+bool sip_line_parameter(struct span *parameters, struct span *name, struct span *value)
+{
+    struct span text = span_trim(*parameters);
+    if (text.size == 0 || text.data[0] != ';') {
+        *parameters = text;
+        return false;
+    }
+    struct span body = span_from(text, 1);
+    size_t end = sip_line_until(body, SPAN(";"));
+    if (end == SIZE_MAX) {
+        *parameters = text;
+        return false;
+    }
+    struct span item = span_to(body, end);
+    size_t equals = span_find(item, '=');
+    *name = span_trim(span_to(item, equals));
+    *value = equals < item.size ? span_trim(span_from(item, equals + 1))
+                                : span_make(item.data + item.size, 0);
+    bool whole = equals == item.size || value->size > 0;
+    if (!sip_line_is_token(*name) || !whole) {
+        *parameters = text;
+        return false;
+    }
+    *parameters = span_from(body, end);
+    return true;
+}
+
+bool sip_line_find(struct span parameters, struct span name, struct span *value)
+{
+    struct span found;
+    while (sip_line_parameter(&parameters, &found, value))
+        if (span_equal_nocase(found, name))
+            return true;
+    *value = SPAN_NONE;
+    return false;
+}
+
+static bool parameters_well_formed(struct span parameters)
+{
+    struct span name, value;
+    while (sip_line_parameter(&parameters, &name, &value))
+        ;
+    return parameters.size == 0;
+}
+
+/* *(token LWS) or one quoted string (§25.1 display-name). */
+static bool display_name_legal(struct span text)
+{
+    text = span_trim(text);
+    if (text.size == 0)
+        return true;
+    if (text.data[0] == '"') {
+        size_t i = 1;
+        while (i < text.size && text.data[i] != '"')
+            i += text.data[i] == '\\' ? 2 : 1;
+        return i + 1 == text.size;
+    }
+    for (size_t i = 0; i < text.size; i++)
+        /* Octets above 0x7f are not tokens, but common in the field and harmless here. */
+        if (!is_blank(text.data[i]) && (text.data[i] & 0x80) == 0 &&
+            !sip_line_is_token(span_make(text.data + i, 1)))
+            return false;
+    return true;
+}
+
+bool sip_line_address(struct span value, struct span *uri, struct span *parameters)
+{
+    value = span_trim(value);
+    /* The first bracket outside a quoted string opens the URI. */
+    size_t open = 0;
+    for (bool quoted = false; open < value.size; open++) {
+        char c = value.data[open];
+        if (!quoted && c == '<')
+            break;
+        if (quoted && c == '\\')
+            open++;
+        else if (c == '"')
+            quoted = !quoted;
+    }
+    if (open < value.size) {
+        size_t close = open + span_find(span_from(value, open), '>');
+        if (close >= value.size || !display_name_legal(span_to(value, open)))
+            return false;
+        *uri = span_from(span_to(value, close), open + 1);
+        *parameters = span_from(value, close + 1);
+    } else {
+        /* Without brackets a semicolon starts a header parameter, and a comma or a question
+           mark may not appear (§20.10). */
+        size_t end = span_find(value, ';');
+        *uri = span_trim(span_to(value, end));
+        *parameters = span_from(value, end);
+        if (span_find(*uri, '?') < uri->size || span_find(*uri, ',') < uri->size)
+            return false;
+    }
+    return uri->size > 0 && parameters_well_formed(*parameters);
+}
+
+static struct span take_part(struct span *text, size_t end)
+{
+    struct span part = span_trim(span_to(*text, end));
+    *text = span_from(*text, end + 1);
+    return part;
+}
+
+static bool via_sent_by(struct sip_via *via)
+{
+    struct span text = via->sent_by;
+    size_t colon = span_find(text, ':');
+    if (text.size > 0 && text.data[0] == '[') {
+        size_t close = span_find(text, ']');
+        if (close == text.size)
+            return false;
+        colon = close + 1 + span_find(span_from(text, close + 1), ':');
+        if (span_trim(span_from(span_to(text, colon), close + 1)).size > 0)
+            return false;
+    }
+    via->host = span_trim(span_to(text, colon));
+    via->port = 0;
+    for (size_t i = 0; i < via->host.size; i++)
+        if (!is_alnum(via->host.data[i]) && !is_one_of(via->host.data[i], SPAN("-._:[]")))
+            return false;
+    if (colon < text.size) {
+        uint64_t port;
+        if (!sip_line_uint(span_trim(span_from(text, colon + 1)), UINT16_MAX, &port))
+            return false;
+        via->port = (uint16_t)port;
+    }
+    return via->host.size > 0;
+}
+
+bool sip_line_via(struct span value, struct sip_via *via, struct span *rest)
+{
+    size_t comma = sip_line_until(value, SPAN(","));
+    if (comma == SIZE_MAX)
+        return false;
+    *rest = comma < value.size ? span_from(value, comma + 1) : SPAN_NONE;
+    *via = (struct sip_via){.text = span_trim(span_to(value, comma))};
+
+    struct span text = via->text;
+    struct span protocol = take_part(&text, span_find(text, '/'));
+    struct span version = take_part(&text, span_find(text, '/'));
+    text = span_trim(text);
+    size_t blank = 0;
+    while (blank < text.size && !is_blank(text.data[blank]))
+        blank++;
+    via->transport = span_to(text, blank);
+    text = span_from(text, blank);
+    if (!span_equal_nocase(protocol, SPAN("SIP")) || !span_equal(version, SPAN("2.0")) ||
+        !sip_line_is_token(via->transport))
+        return false;
+
+    size_t semicolon = span_find(text, ';');
+    via->sent_by = span_trim(span_to(text, semicolon));
+    struct span parameters = span_from(text, semicolon), item;
+    (void)sip_line_find(parameters, SPAN("branch"), &via->branch);
+    (void)sip_line_find(parameters, SPAN("received"), &via->received);
+    via->rport_present = sip_line_find(parameters, SPAN("rport"), &item);
+    return via_sent_by(via) && parameters_well_formed(parameters);
+}
+
+bool sip_line_cseq(struct span value, uint32_t *number, struct span *method)
+{
+    size_t blank = 0;
+    uint64_t sum;
+    while (blank < value.size && !is_blank(value.data[blank]))
+        blank++;
+    *method = span_trim(span_from(value, blank));
+    if (!sip_line_uint(span_to(value, blank), INT32_MAX, &sum) || !sip_line_is_token(*method))
+        return false;
+    *number = (uint32_t)sum;
+    return true;
+}
