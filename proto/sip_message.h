@@ -31,7 +31,7 @@ enum sip_method {
     SIP_METHOD_PRACK
 };
 
-struct span sip_method_name(enum sip_method method);
+struct span sip_method_text(enum sip_method method);
 enum sip_method sip_method_find(struct span name); /* case-sensitive, RFC 3261 §7.1 */
 
 enum sip_transport { SIP_TRANSPORT_UDP, SIP_TRANSPORT_TCP, SIP_TRANSPORT_TLS };

@@ -23,7 +23,7 @@ static const struct span names[] = {
 
 _Static_assert(sizeof(names) / sizeof(names[0]) == SIP_METHOD_PRACK + 1, "one name each");
 
-struct span sip_method_name(enum sip_method method)
+struct span sip_method_text(enum sip_method method)
 {
     assert(method <= SIP_METHOD_PRACK);
     return names[method];

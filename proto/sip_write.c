@@ -83,7 +83,7 @@ static void put_via(struct writer *writer, const struct sip_request_parts *parts
 
 void sip_write_request(struct writer *writer, const struct sip_request_parts *parts)
 {
-    struct span method = sip_method_name(parts->method);
+    struct span method = sip_method_text(parts->method);
     assert(parts->method != SIP_METHOD_UNKNOWN);
     assert(parts->body.size == 0 || parts->content_type.size > 0);
 
