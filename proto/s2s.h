@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * What the two negotiation machines of a server-to-server stream (s2s_in, s2s_out) share. They are
+ * pure: fed with events and facts, they write what must be sent into a writer and say in an
+ * action what the owner has to do. "local" is always a domain of ours, "remote" the partner's.
+ */
+#ifndef PASSERELLE_PROTO_S2S_H
+#define PASSERELLE_PROTO_S2S_H
+
+#include "proto/limits.h"
+#include "proto/stanza_error.h"
+#include "proto/xml_stream.h"
+
+#define NS_DIALBACK_FEATURE "urn:xmpp:features:dialback"
+#define NS_COMPRESS         "http://jabber.org/protocol/compress"
+#define S2S_ID_SIZE         40 /* of our stream ids, with the NUL */
+#define S2S_KEY_SIZE        65 /* of a dialback key, with the NUL */
+
+/* How a pair of domains may prove itself. */
+enum s2s_auth { S2S_AUTH_ANY, S2S_AUTH_EXTERNAL, S2S_AUTH_DIALBACK, S2S_AUTH_REFUSED };
+
+/* The questions a machine asks its owner; domains are prepared. */
+struct s2s_policy {
+    void *context;
+    bool (*hosts)(void *context, struct span local);
+    enum s2s_auth (*pair)(void *context, struct span local, struct span remote);
+    /* Did the peer of this stream show a verified certificate that speaks for `remote`? */
+    bool (*certified)(void *context, struct span remote);
+};
+
+enum s2s_action_kind {
+    S2S_NOTHING,
+    S2S_START_TLS,       /* what was written goes out in clear, then the TLS handshake */
+    S2S_RESTART,         /* inbound: SASL success, pair authorised; both: a fresh parser */
+    S2S_PAIR_AUTHORISED, /* inbound: (local, remote) proved by dialback and certificate */
+    S2S_VERIFY,          /* inbound: have `key` for `id` verified by the authoritative server */
+    S2S_ANSWER_VERIFY,   /* we are the authority: s2s_write_verified with the true verdict */
+    S2S_NEED_KEY,        /* outbound: s2s_out_send_key with the key for `id` */
+    S2S_VERIFIED,        /* outbound: answer to a db:verify of ours */
+    S2S_READY,           /* outbound: stanzas may be sent */
+    S2S_STANZA,          /* inbound: message, iq or presence on an authorised stream */
+    S2S_UNSOLICITED,     /* a db answer nobody asked for was ignored */
+    S2S_CLOSE            /* see error, received, text */
+};
+
+enum s2s_verdict { S2S_VALID, S2S_INVALID, S2S_ERROR };
+
+struct s2s_action {
+    enum s2s_action_kind kind;
+    enum stream_error error; /* CLOSE: to be sent (or received); NONE: just the closing tag */
+    bool received;           /* CLOSE: the error is the peer's */
+    struct span text;        /* CLOSE: static English */
+    struct span local, remote, id, key; /* valid until the next call */
+    enum s2s_verdict verdict;
+    enum stanza_error fault; /* with S2S_ERROR, and CLOSE by a refused pair */
+};
+
+struct s2s_domain {
+    size_t size;
+    char text[DOMAIN_SIZE_MAX + 1]; /* prepared, NUL-terminated; empty for none */
+};
+
+static inline struct span s2s_domain_span(const struct s2s_domain *domain)
+{
+    return span_make(domain->text, domain->size);
+}
+/* Prepares `text`; false when it is no domain. */
+bool s2s_domain_read(struct s2s_domain *domain, struct span text) MUST_USE;
+/* The stream header; `id` empty for the initiating side. */
+void s2s_write_header(struct writer *writer, struct span from, struct span to, struct span id);
+/* db:result from `local` to `remote` with a verdict (XEP-0220 §2.1.2). */
+void s2s_write_result(struct writer *writer, const struct s2s_action *pair);
+/* db:verify question, and its answer. Uses local, remote, id, key / verdict, fault. */
+void s2s_write_verify(struct writer *writer, const struct s2s_action *pair);
+void s2s_write_verified(struct writer *writer, const struct s2s_action *pair);
+/* Fills in verdict and fault of a typed db element; false when the type is unknown. */
+bool s2s_read_verdict(const struct xml_node *node, struct s2s_action *action) MUST_USE;
+void s2s_close(struct s2s_action *action, enum stream_error error, struct span text);
+bool s2s_is_stanza(const struct xml_node *node);
+
+#endif

@@ -1,0 +1,279 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "proto/s2s_out.h"
+
+#include <assert.h>
+
+void s2s_out_init(struct s2s_out *out, const struct s2s_domain *local,
+                  const struct s2s_domain *remote, enum s2s_auth auth, bool has_certificate)
+{
+    assert(local->size > 0);
+    assert(remote->size > 0);
+    memset(out, 0, sizeof(*out));
+    out->local = *local;
+    out->remote = *remote;
+    out->auth = auth;
+    out->has_certificate = has_certificate;
+}
+
+static void write_header(struct s2s_out *out, struct writer *writer)
+{
+    s2s_write_header(writer, s2s_domain_span(&out->local), s2s_domain_span(&out->remote),
+                     SPAN_NONE);
+    out->state = S2S_OUT_HEADER;
+}
+
+void s2s_out_start(struct s2s_out *out, bool secure, struct writer *writer)
+{
+    assert(out->state == S2S_OUT_HEADER);
+    out->secure = secure;
+    write_header(out, writer);
+}
+
+void s2s_out_tls_done(struct s2s_out *out, struct writer *writer)
+{
+    assert(out->state == S2S_OUT_TLS);
+    out->secure = true;
+    write_header(out, writer);
+}
+
+void s2s_out_write_close(struct s2s_out *out, struct writer *writer, enum stream_error error,
+                         struct span text)
+{
+    out->state = S2S_OUT_CLOSED;
+    if (error != STREAM_ERROR_NONE)
+        stream_error_write(writer, error, text, SPAN_NONE);
+    else
+        writer_put_literal(writer, "</stream:stream>");
+}
+
+static void write_base64(struct writer *writer, struct span text)
+{
+    static const char digits[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    for (size_t i = 0; i < text.size; i += 3) {
+        size_t left = text.size - i;
+        unsigned bits = (unsigned)(unsigned char)text.data[i] << 16;
+        if (left > 1)
+            bits |= (unsigned)(unsigned char)text.data[i + 1] << 8;
+        if (left > 2)
+            bits |= (unsigned char)text.data[i + 2];
+        writer_put_char(writer, digits[bits >> 18]);
+        writer_put_char(writer, digits[bits >> 12 & 63]);
+        writer_put_char(writer, left > 1 ? digits[bits >> 6 & 63] : '=');
+        writer_put_char(writer, left > 2 ? digits[bits & 63] : '=');
+    }
+}
+
+static void refuse(struct s2s_action *action, enum stanza_error fault, struct span text)
+{
+    s2s_close(action, STREAM_ERROR_NONE, text);
+    action->fault = fault;
+}
+
+static void try_dialback(struct s2s_out *out, struct s2s_action *action)
+{
+    if (out->auth == S2S_AUTH_EXTERNAL || !out->dialback_offered) {
+        refuse(action, STANZA_ERROR_REMOTE_SERVER_TIMEOUT,
+               SPAN("the remote server offers no authentication that is allowed here"));
+        return;
+    }
+    out->state = S2S_OUT_KEY;
+    action->kind = S2S_NEED_KEY;
+    action->local = s2s_domain_span(&out->local);
+    action->remote = s2s_domain_span(&out->remote);
+    action->id = span_of(out->id);
+}
+
+void s2s_out_send_key(struct s2s_out *out, struct span key, struct writer *writer)
+{
+    assert(out->state == S2S_OUT_KEY);
+    assert(out->secure);
+    out->state = S2S_OUT_RESULT;
+    writer_put_literal(writer, "<db:result");
+    writer_put_attribute(writer, SPAN("from"), s2s_domain_span(&out->local));
+    writer_put_attribute(writer, SPAN("to"), s2s_domain_span(&out->remote));
+    writer_put_char(writer, '>');
+    writer_put_xml_text(writer, key);
+    writer_put_literal(writer, "</db:result>");
+}
+
+static bool offers(const struct xml_node *features, struct span space, struct span name)
+{
+    for (const struct xml_node *child = features->first_child; child; child = child->next) {
+        if (xml_node_is(child, space, name))
+            return true;
+    }
+    return false;
+}
+
+static bool offers_external(const struct xml_node *features)
+{
+    for (const struct xml_node *child = features->first_child; child; child = child->next) {
+        if (!xml_node_is(child, SPAN(NS_SASL), SPAN("mechanisms")))
+            continue;
+        for (const struct xml_node *one = child->first_child; one; one = one->next) {
+            if (xml_node_is(one, SPAN(NS_SASL), SPAN("mechanism")) &&
+                span_equal(span_trim(xml_node_text(one)), SPAN("EXTERNAL")))
+                return true;
+        }
+    }
+    return false;
+}
+
+static void on_features(struct s2s_out *out, const struct xml_node *node, struct writer *writer,
+                        struct s2s_action *action)
+{
+    if (out->state != S2S_OUT_FEATURES)
+        return;
+    if (!out->secure) {
+        if (!offers(node, SPAN(NS_TLS), SPAN("starttls"))) {
+            s2s_close(action, STREAM_ERROR_POLICY_VIOLATION, SPAN("TLS is required"));
+            return;
+        }
+        writer_put_literal(writer, "<starttls xmlns='" NS_TLS "'/>");
+        out->state = S2S_OUT_PROCEED;
+        return;
+    }
+    if (out->external_done) {
+        out->state = S2S_OUT_READY;
+        action->kind = S2S_READY;
+        return;
+    }
+    if (offers(node, SPAN(NS_DIALBACK_FEATURE), SPAN("dialback")))
+        out->dialback_offered = true;
+    if (offers_external(node) && out->has_certificate && out->auth != S2S_AUTH_DIALBACK) {
+        writer_put_literal(writer, "<auth xmlns='" NS_SASL "' mechanism='EXTERNAL'>");
+        write_base64(writer, s2s_domain_span(&out->local));
+        writer_put_literal(writer, "</auth>");
+        out->state = S2S_OUT_SASL;
+        return;
+    }
+    try_dialback(out, action);
+}
+
+static void on_open(struct s2s_out *out, const struct xml_event *event,
+                    struct s2s_action *action)
+{
+    struct span id = xml_node_attribute(event->node, SPAN("id"));
+    if (out->state != S2S_OUT_HEADER || !event->content_is_server) {
+        s2s_close(action, STREAM_ERROR_INVALID_NAMESPACE, SPAN("unexpected stream header"));
+        return;
+    }
+    if (id.size >= sizeof(out->id) || memchr(id.size > 0 ? id.data : "", '\0', id.size)) {
+        s2s_close(action, STREAM_ERROR_POLICY_VIOLATION, SPAN("the stream id is too long"));
+        return;
+    }
+    if (id.size > 0)
+        memcpy(out->id, id.data, id.size);
+    out->id[id.size] = '\0';
+    out->dialback_offered = event->dialback_declared;
+    out->state = S2S_OUT_FEATURES;
+    if (xml_node_attribute(event->node, SPAN("version")).data != NULL)
+        return;
+    /* RFC 6120 §4.7.5: without a version no features follow; only dialback is left. */
+    if (out->secure)
+        try_dialback(out, action);
+    else
+        s2s_close(action, STREAM_ERROR_POLICY_VIOLATION, SPAN("TLS is required"));
+}
+
+static void on_result(struct s2s_out *out, struct s2s_action *action)
+{
+    if (out->state != S2S_OUT_RESULT ||
+        !span_equal(action->local, s2s_domain_span(&out->local)) ||
+        !span_equal(action->remote, s2s_domain_span(&out->remote))) {
+        action->kind = S2S_UNSOLICITED;
+        return;
+    }
+    /* XEP-0220 §2.1.2 tells what the senders get in each case. */
+    switch (action->verdict) {
+    case S2S_VALID:
+        out->state = S2S_OUT_READY;
+        action->kind = S2S_READY;
+        break;
+    case S2S_INVALID:
+        refuse(action, STANZA_ERROR_INTERNAL_SERVER_ERROR,
+               SPAN("the remote server calls our dialback key invalid"));
+        break;
+    case S2S_ERROR:
+        refuse(action, STANZA_ERROR_REMOTE_SERVER_TIMEOUT,
+               SPAN("the remote server could not verify our domain by dialback"));
+        break;
+    }
+}
+
+static void on_dialback(struct s2s_out *out, const struct xml_node *node,
+                        struct s2s_action *action)
+{
+    if (!out->secure || !s2s_read_verdict(node, action) ||
+        !s2s_domain_read(&out->scratch_local, xml_node_attribute(node, SPAN("to"))) ||
+        !s2s_domain_read(&out->scratch_remote, xml_node_attribute(node, SPAN("from")))) {
+        action->kind = S2S_UNSOLICITED;
+        return;
+    }
+    action->local = s2s_domain_span(&out->scratch_local);
+    action->remote = s2s_domain_span(&out->scratch_remote);
+    action->id = xml_node_attribute(node, SPAN("id"));
+    if (span_equal(node->name, SPAN("verify")))
+        action->kind = S2S_VERIFIED;
+    else
+        on_result(out, action);
+}
+
+static void on_sasl(struct s2s_out *out, const struct xml_node *node, struct writer *writer,
+                    struct s2s_action *action)
+{
+    if (out->state != S2S_OUT_SASL) {
+        s2s_close(action, STREAM_ERROR_NOT_AUTHORIZED, SPAN("SASL out of order"));
+    } else if (span_equal(node->name, SPAN("success"))) {
+        out->external_done = true;
+        write_header(out, writer);
+        action->kind = S2S_RESTART;
+    } else {
+        out->external_failed = true;
+        try_dialback(out, action);
+    }
+}
+
+static void on_element(struct s2s_out *out, const struct xml_node *node, struct writer *writer,
+                       struct s2s_action *action)
+{
+    if (xml_node_is(node, SPAN(NS_STREAMS), SPAN("features"))) {
+        on_features(out, node, writer, action);
+    } else if (span_equal(node->space, SPAN(NS_TLS))) {
+        if (out->state == S2S_OUT_PROCEED && span_equal(node->name, SPAN("proceed"))) {
+            out->state = S2S_OUT_TLS;
+            action->kind = S2S_START_TLS;
+        } else {
+            s2s_close(action, STREAM_ERROR_NONE, SPAN("the remote server refuses STARTTLS"));
+        }
+    } else if (span_equal(node->space, SPAN(NS_SASL))) {
+        on_sasl(out, node, writer, action);
+    } else if (span_equal(node->space, SPAN(NS_DIALBACK))) {
+        on_dialback(out, node, action);
+    } else if (xml_node_is(node, SPAN(NS_STREAMS), SPAN("error"))) {
+        s2s_close(action, STREAM_ERROR_UNDEFINED_CONDITION,
+                  SPAN("the remote server closed with an error"));
+        action->received = true;
+        if (node->first_child != NULL && node->first_child->name.data != NULL)
+            action->error = stream_error_find(node->first_child->name);
+    } else if (s2s_is_stanza(node)) {
+        /* Not a bidirectional stream: nothing is authorised this way. */
+        s2s_close(action, STREAM_ERROR_NOT_AUTHORIZED, SPAN("this stream is one way"));
+    } else {
+        s2s_close(action, STREAM_ERROR_UNSUPPORTED_STANZA_TYPE, SPAN("unknown element"));
+    }
+}
+
+void s2s_out_event(struct s2s_out *out, const struct xml_event *event, struct writer *writer,
+                   struct s2s_action *action)
+{
+    *action = (struct s2s_action){.kind = S2S_NOTHING};
+    switch (event->kind) {
+    case XML_EVENT_NONE: break;
+    case XML_EVENT_OPEN: on_open(out, event, action); break;
+    case XML_EVENT_STANZA: on_element(out, event->node, writer, action); break;
+    case XML_EVENT_CLOSE: s2s_close(action, STREAM_ERROR_NONE, SPAN("closed by the peer")); break;
+    case XML_EVENT_ERROR: s2s_close(action, event->error, event->detail); break;
+    }
+}

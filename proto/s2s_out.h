@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * The initiating side of a stream (RFC 6120 §4–6, XEP-0178, XEP-0220) for one pair of domains.
+ * Nothing but the header and <starttls/> is ever sent in clear. The owner keeps the struct; pure.
+ */
+#ifndef PASSERELLE_PROTO_S2S_OUT_H
+#define PASSERELLE_PROTO_S2S_OUT_H
+
+#include "proto/s2s.h"
+
+enum s2s_out_state {
+    S2S_OUT_HEADER,   /* the peer's header is due */
+    S2S_OUT_FEATURES,
+    S2S_OUT_PROCEED,  /* <starttls/> was sent */
+    S2S_OUT_TLS,
+    S2S_OUT_SASL,     /* <auth/> was sent */
+    S2S_OUT_KEY,      /* the owner makes a dialback key */
+    S2S_OUT_RESULT,   /* db:result was sent */
+    S2S_OUT_READY,
+    S2S_OUT_CLOSED
+};
+
+struct s2s_out {
+    enum s2s_out_state state;
+    enum s2s_auth auth;
+    bool secure, has_certificate, external_done, external_failed, dialback_offered;
+    struct s2s_domain local, remote, scratch_local, scratch_remote;
+    char id[256]; /* the peer's stream id */
+};
+
+/* `has_certificate`: we show one for `local`. Domains are prepared. */
+void s2s_out_init(struct s2s_out *out, const struct s2s_domain *local,
+                  const struct s2s_domain *remote, enum s2s_auth auth, bool has_certificate);
+/* Writes the first header; `secure`: direct TLS, whose handshake is over. */
+void s2s_out_start(struct s2s_out *out, bool secure, struct writer *writer);
+/* The TLS handshake after START_TLS is over and the peer is whom we wanted. */
+void s2s_out_tls_done(struct s2s_out *out, struct writer *writer);
+void s2s_out_event(struct s2s_out *out, const struct xml_event *event, struct writer *writer,
+                   struct s2s_action *action);
+/* The answer to S2S_NEED_KEY. */
+void s2s_out_send_key(struct s2s_out *out, struct span key, struct writer *writer);
+void s2s_out_write_close(struct s2s_out *out, struct writer *writer, enum stream_error error,
+                         struct span text);
+
+#endif
