@@ -77,7 +77,8 @@ static inline struct span span_to(struct span text, size_t size)
 
 static inline bool span_starts(struct span text, struct span prefix)
 {
-    return text.size >= prefix.size && memcmp(text.data, prefix.data, prefix.size) == 0;
+    return text.size >= prefix.size &&
+           (prefix.size == 0 || memcmp(text.data, prefix.data, prefix.size) == 0);
 }
 
 /* Strips spaces, tabs, CR and LF from both ends. */
