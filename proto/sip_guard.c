@@ -9,6 +9,9 @@
    message comes near. */
 #define SEPARATOR_COUNT_MAX 1024
 
+/* Where a stream without an empty line is given up. */
+#define LINE_WALK_MAX (4 * SIP_HEADER_COUNT_MAX)
+
 enum field {
     FIELD_FROM,
     FIELD_TO,
@@ -281,21 +284,23 @@ static bool skip_line_ends(struct span buffer, struct sip_guard *out,
            !(buffer.data[out->skipped] == '\r' && buffer.size == out->skipped + 1);
 }
 
-/* Finds the empty line; looks only at what comes after `from`. 0 when it is not there yet;
-   SIZE_MAX at a line that ends in a bare LF. */
-static size_t head_end(struct span text, size_t from)
+/* Finds the end of the empty line; 0 when it is not there yet, SIZE_MAX at a line that ends in
+   a bare LF or when there are far too many lines. Always from the start: where the empty line
+   was found before, the body behind it may hold empty lines of its own. */
+static size_t head_end(struct span text)
 {
-    while (from < text.size) {
-        size_t line = from + span_find(span_from(text, from), '\n');
-        if (line == text.size)
+    size_t at = 0;
+    for (size_t count = 0; count < LINE_WALK_MAX; count++) {
+        size_t line = at + span_find(span_from(text, at), '\n');
+        if (line >= text.size)
             return 0;
         if (line == 0 || text.data[line - 1] != '\r')
             return SIZE_MAX;
         if (line >= 3 && text.data[line - 2] == '\n')
             return line + 1;
-        from = line + 1;
+        at = line + 1;
     }
-    return 0;
+    return SIZE_MAX;
 }
 
 enum sip_guard_result sip_guard_stream(struct span buffer, size_t from, struct sip_guard *out)
@@ -308,13 +313,13 @@ enum sip_guard_result sip_guard_stream(struct span buffer, size_t from, struct s
     struct span text = span_from(buffer, out->skipped);
     if (text.data[0] == '\r' || text.data[0] == '\n')
         return refuse(out, text, 400, SPAN("Bad Line End"));
-    /* A hint that lies behind the empty line is of no use any more. */
-    size_t hint = from > out->skipped ? from - out->skipped : 0;
-    size_t end = head_end(text, hint);
-    if (end == 0 && hint > 0)
-        end = head_end(span_to(text, hint < text.size ? hint : text.size), 0);
+    if (text.size < from) {
+        out->size = from;
+        return SIP_GUARD_MORE;
+    }
+    size_t end = head_end(text);
     if (end == SIZE_MAX)
-        return refuse(out, text, 400, SPAN("Bad Line End"));
+        return refuse(out, text, 400, SPAN("Bad Line End or Too Many Lines"));
     if (end > SIP_MESSAGE_SIZE_MAX || (end == 0 && text.size > SIP_MESSAGE_SIZE_MAX))
         return refuse(out, text, 513, SPAN("Message Too Large"));
     if (end == 0)

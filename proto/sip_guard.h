@@ -21,8 +21,10 @@ enum sip_guard_result {
 
 struct sip_guard {
     size_t size;        /* OK: bytes of this message (start line to end of body);
-                           PING: bytes of the keep-alive; REJECT, not fatal: bytes to skip */
-    size_t skipped;     /* leading CRLFs before the start line, to be consumed too */
+                           PING: bytes of the keep-alive; REJECT, not fatal: bytes to skip;
+                           MORE: bytes of the whole message, 0 while that is not known */
+    size_t skipped;     /* leading CRLFs before the start line, to be consumed too; a buffer
+                           of nothing else gives MORE (the answer to a keep-alive of ours) */
     size_t header_size; /* up to and including the empty line */
     bool is_request;
     bool fatal;         /* the stream cannot be resynchronised */
@@ -32,8 +34,9 @@ struct sip_guard {
 
 /* A whole datagram. Octets behind Content-Length are ignored; a short body is REJECT 400. */
 enum sip_guard_result sip_guard_datagram(struct span datagram, struct sip_guard *out);
-/* The front of a stream buffer. `from` is a hint: how many bytes an earlier call that returned
-   MORE has already scanned (0 at first), so that a byte at a time stays linear. */
+/* The front of a stream buffer. `from` is a hint: out->size of the earlier call for the same
+   message that returned MORE (0 at first), so that a body that comes a byte at a time is not
+   waited for with a scan each. A smaller value is never wrong. */
 enum sip_guard_result sip_guard_stream(struct span buffer, size_t from, struct sip_guard *out);
 /* True when a text body has only characters that sdp_parse can stand (printable, CR LF TAB). */
 bool sip_guard_sdp(struct span body);

@@ -118,9 +118,20 @@ static void stream_is_cut_anywhere(void **state)
         assert_int_equal(out.size, text.size - 2);
         guarded_close(&all);
     }
+    size_t hint = 0;
     for (size_t size = 1; size <= text.size; size++) {
         enum sip_guard_result want = size < text.size ? SIP_GUARD_MORE : SIP_GUARD_OK;
-        assert_int_equal(sip_guard_stream(span_to(text, size), size - 1, &out), want);
+        assert_int_equal(sip_guard_stream(span_to(text, size), hint, &out), want);
+        hint = out.size;
+        /* As soon as the header section is there, the size of the whole is known. */
+        assert_int_equal(hint, size < text.size - 5 ? 0 : text.size - 2);
+    }
+    /* A body may have empty lines and lines of its own kind. */
+    struct span odd = SPAN(LINE VIA REST "Content-Length: 7\r\n\r\n\n\r\n\r\n\r\n");
+    for (size_t size = odd.size - 7; size <= odd.size; size++) {
+        enum sip_guard_result want = size < odd.size ? SIP_GUARD_MORE : SIP_GUARD_OK;
+        assert_int_equal(sip_guard_stream(span_to(odd, size), 0, &out), want);
+        assert_int_equal(out.size, odd.size);
     }
 }
 
@@ -227,6 +238,7 @@ static void many_headers(void **state)
         assert_false(writer.overflow);
         enum sip_guard_result result = stream(writer_span(&writer), &out);
         assert_int_equal(result, count <= SIP_HEADER_COUNT_MAX ? SIP_GUARD_OK : SIP_GUARD_REJECT);
+        assert_int_equal(out.fatal, count > 4 * SIP_HEADER_COUNT_MAX);
         assert_int_equal(out.status, result == SIP_GUARD_OK ? 0 : 400);
     }
     for (size_t count = 30; count < 4000; count += count < 35 ? 1 : 800) {
