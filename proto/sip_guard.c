@@ -313,7 +313,7 @@ enum sip_guard_result sip_guard_stream(struct span buffer, size_t from, struct s
     struct span text = span_from(buffer, out->skipped);
     if (text.data[0] == '\r' || text.data[0] == '\n')
         return refuse(out, text, 400, SPAN("Bad Line End"));
-    if (text.size < from) {
+    if (buffer.size < from) {
         out->size = from;
         return SIP_GUARD_MORE;
     }
