@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* The mesh, the timers and the counters. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+
+#include "core/mesh.h"
+#include "core/stats.h"
+#include "core/timer.h"
+
+static void test_timers_come_in_order(void **state)
+{
+    (void)state;
+    enum { COUNT = 500 };
+    struct timer timers[COUNT] = {0};
+    struct timer_heap heap;
+    unsigned seed = 7;
+    timer_heap_init(&heap);
+    for (int i = 0; i < COUNT; i++)
+        timer_arm(&heap, &timers[i], (uint64_t)(rand_r(&seed) % 1000));
+    for (int i = 0; i < COUNT; i += 3)
+        timer_disarm(&heap, &timers[i]);
+    for (int i = 1; i < COUNT; i += 3)
+        timer_arm(&heap, &timers[i], (uint64_t)(rand_r(&seed) % 1000));
+    uint64_t last_ms = 0;
+    int taken = 0;
+    for (struct timer *timer; (timer = timer_take_due(&heap, 2000)) != NULL; taken++) {
+        assert_true(timer->deadline_ms >= last_ms);
+        assert_int_not_equal((timer - timers) % 3, 0);
+        last_ms = timer->deadline_ms;
+    }
+    assert_int_equal(taken, COUNT - (COUNT + 2) / 3);
+    assert_true(timer_next_deadline(&heap) == UINT64_MAX);
+    timer_heap_fini(&heap);
+}
+
+static void test_pool_keeps_a_reserve(void **state)
+{
+    (void)state;
+    struct mesh *mesh;
+    assert_int_equal(mesh_open(&mesh, 2, 100), -EINVAL);
+    assert_int_equal(mesh_open(&mesh, 2, 128), 0);
+    struct parcel *taken[128];
+    unsigned n = 0;
+    while ((taken[n] = mesh_take(mesh, 0, MESH_TRAFFIC)) != NULL)
+        n++;
+    assert_int_equal(n, 128 - MESH_CONTROL_RESERVE);
+    while (n < 128 && (taken[n] = mesh_take(mesh, 0, MESH_CONTROL)) != NULL)
+        n++;
+    assert_int_equal(n, 128);
+    assert_null(mesh_take(mesh, 0, MESH_CONTROL));
+    assert_int_equal(mesh_out(mesh, 0), 128);
+    while (n > 0)
+        mesh_give(mesh, 0, &taken[--n]);
+    assert_int_equal(mesh_out(mesh, 0), 0);
+    mesh_close(&mesh);
+}
+
+#define CROSSINGS 200000u
+
+static void *echo_thread(void *argument)
+{
+    struct mesh *mesh = argument;
+    for (uint64_t expected = 0; expected < CROSSINGS;) {
+        struct parcel *parcel = mesh_next(mesh, 1);
+        if (parcel == NULL)
+            continue;
+        if (parcel->ticket != expected)
+            return (void *)1;
+        expected++;
+        parcel->outcome.kind = OUTCOME_DELIVERED;
+        mesh_return(mesh, 1, &parcel);
+    }
+    return NULL;
+}
+
+static void test_parcels_cross_in_order_and_come_home(void **state)
+{
+    (void)state;
+    struct mesh *mesh;
+    pthread_t thread;
+    assert_int_equal(mesh_open(&mesh, 2, 256), 0);
+    assert_int_equal(pthread_create(&thread, NULL, echo_thread, mesh), 0);
+    uint64_t sent = 0, back = 0;
+    while (back < CROSSINGS) {
+        struct parcel *parcel = sent < CROSSINGS ? mesh_take(mesh, 0, MESH_TRAFFIC) : NULL;
+        if (parcel != NULL) {
+            parcel->kind = PARCEL_MESSAGE_TO_SIP;
+            parcel->ticket = sent++;
+            mesh_post(mesh, 0, 1, &parcel);
+        }
+        while ((parcel = mesh_next(mesh, 0)) != NULL) {
+            assert_true(parcel->is_return);
+            assert_int_equal(parcel->ticket, back);
+            assert_int_equal(parcel->outcome.kind, OUTCOME_DELIVERED);
+            back++;
+            mesh_give(mesh, 0, &parcel);
+        }
+    }
+    void *result;
+    pthread_join(thread, &result);
+    assert_null(result);
+    assert_int_equal(mesh_out(mesh, 0), 0);
+    mesh_close(&mesh);
+}
+
+static void test_errors_are_escaped(void **state)
+{
+    (void)state;
+    struct stats *stats = stats_open(1);
+    assert_non_null(stats);
+    stats_error(stats, 1, SPAN("a\x1b[31m\nb"));
+    assert_string_equal(stats->errors[0].text, "a\\x1b[31m\\x0ab");
+    stats_add(stats, STAT_XMPP_STANZAS_IN, 3);
+    stats_count(stats, STAT_XMPP_STANZAS_IN);
+    struct stats *all[] = {stats, stats};
+    assert_int_equal(stats_sum(all, 2, STAT_XMPP_STANZAS_IN), 8);
+    stats_close(&stats);
+    assert_null(stats);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_timers_come_in_order),
+        cmocka_unit_test(test_pool_keeps_a_reserve),
+        cmocka_unit_test(test_parcels_cross_in_order_and_come_home),
+        cmocka_unit_test(test_errors_are_escaped),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
