@@ -16,7 +16,7 @@ enum body_result {
     BODY_MALFORMED,            /* 400: not the encoding it claims, or illegal in XML */
     BODY_TOO_LARGE,            /* 413: text over TEXT_SIZE_MAX, or memory is too small */
     BODY_UNSUPPORTED_TYPE,     /* 415 with MESSAGE_BODY_ACCEPT */
-    BODY_UNSUPPORTED_ENCODING, /* 415 with Accept-Encoding: identity */
+    BODY_UNSUPPORTED_ENCODING  /* 415 with Accept-Encoding: identity */
 };
 
 #define MESSAGE_BODY_ACCEPT                                                                    \

@@ -1,0 +1,470 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* Messages both ways (RFC 7572), their content types and message/cpim (RFC 3862). */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "proto/limits.h"
+#include "proto/map_message.h"
+#include "proto/utf8.h"
+
+static const struct jid romeo = {SPAN("romeo"), SPAN("example.net"), SPAN("orchard")};
+static const struct jid juliet = {SPAN("juliet"), SPAN("example.com"), SPAN("")};
+
+static void assert_span(struct span got, const char *wanted)
+{
+    if (!span_equal(got, span_of(wanted)))
+        fail_msg("got \"%.*s\", wanted \"%s\"", (int)got.size, got.data, wanted);
+}
+
+/* ---- XMPP → SIP ---- */
+
+/* A small stanza built by hand: elements with one text and at most two attributes each. */
+#define NODES_MAX 8
+struct tree {
+    struct xml_node nodes[2 * NODES_MAX];
+    struct xml_attribute attributes[2 * NODES_MAX];
+    size_t node_count, attribute_count;
+};
+
+static void add_attribute(struct tree *tree, struct xml_node *node, const char *space,
+                          const char *name, const char *value)
+{
+    struct xml_attribute *attribute = &tree->attributes[tree->attribute_count++];
+    *attribute = (struct xml_attribute){node->attributes, span_of(space), span_of(name),
+                                        span_of(value)};
+    node->attributes = attribute;
+}
+
+static void tree_init(struct tree *tree, const char *type, const char *lang)
+{
+    memset(tree, 0, sizeof(*tree));
+    struct xml_node *message = &tree->nodes[tree->node_count++];
+    message->space = SPAN("jabber:server");
+    message->name = SPAN("message");
+    if (type != NULL)
+        add_attribute(tree, message, "", "type", type);
+    if (lang != NULL)
+        add_attribute(tree, message, "http://www.w3.org/XML/1998/namespace", "lang", lang);
+}
+
+static struct xml_node *add_child(struct tree *tree, const char *name, const char *lang,
+                                  struct span text)
+{
+    struct xml_node *message = &tree->nodes[0];
+    struct xml_node *node = &tree->nodes[tree->node_count++];
+    struct xml_node *run = &tree->nodes[tree->node_count++];
+    node->space = SPAN("jabber:server");
+    node->name = span_of(name);
+    run->text = text;
+    node->first_child = node->last_child = run;
+    if (lang != NULL)
+        add_attribute(tree, node, "http://www.w3.org/XML/1998/namespace", "lang", lang);
+    if (message->last_child != NULL)
+        message->last_child->next = node;
+    else
+        message->first_child = node;
+    message->last_child = node;
+    return node;
+}
+
+static char space[65536];
+static struct sip_draft sip;
+static struct stanza_fault stanza_fault;
+
+static enum map_result to_sip(const struct tree *tree)
+{
+    struct writer memory = writer_make(space, sizeof(space));
+    return map_message_to_sip(&tree->nodes[0], &romeo, &juliet, SPAN("fr"), &memory, &sip,
+                              &stanza_fault);
+}
+
+static void whole_message_to_sip(void **state)
+{
+    (void)state;
+    struct tree tree;
+    tree_init(&tree, "chat", NULL);
+    add_child(&tree, "subject", NULL, SPAN("A\nB\tC"));
+    add_child(&tree, "body", NULL, SPAN("one\ntwo\r\nthree"));
+    add_child(&tree, "thread", NULL, SPAN("e0ffe42b28561960c6b12b944a092794"));
+    struct xml_node *delay = add_child(&tree, "delay", NULL, SPAN(""));
+    delay->space = SPAN("urn:xmpp:delay");
+    add_attribute(&tree, delay, "", "stamp", "1994-11-06T08:49:37.5Z");
+    assert_int_equal(to_sip(&tree), MAP_OK);
+    assert_span(sip.request_uri, "sip:juliet@example.com");
+    assert_span(sip.from_uri, "sip:romeo@example.net;gr=orchard");
+    assert_span(sip.subject, "A B C");
+    assert_span(sip.body, "one\r\ntwo\r\nthree");
+    assert_span(sip.content_type, "text/plain;charset=UTF-8");
+    assert_span(sip.language, "fr");
+    assert_span(sip.call_id, "e0ffe42b28561960c6b12b944a092794");
+    assert_span(sip.thread, "e0ffe42b28561960c6b12b944a092794");
+    assert_span(sip.date, "Sun, 06 Nov 1994 08:49:37 GMT");
+}
+
+static void body_is_chosen_by_language(void **state)
+{
+    (void)state;
+    struct tree tree;
+    tree_init(&tree, NULL, "de");
+    add_child(&tree, "body", "en", SPAN("hello"));
+    add_child(&tree, "body", "DE", SPAN("hallo"));
+    assert_int_equal(to_sip(&tree), MAP_OK);
+    assert_span(sip.body, "hallo");
+    assert_span(sip.language, "DE");
+    tree_init(&tree, NULL, "de");
+    add_child(&tree, "body", "en", SPAN("hello"));
+    add_child(&tree, "body", NULL, SPAN("hallo"));
+    assert_int_equal(to_sip(&tree), MAP_OK);
+    assert_span(sip.body, "hallo");
+    assert_span(sip.language, "de");
+    tree_init(&tree, NULL, "it");
+    add_child(&tree, "body", "en", SPAN("hello"));
+    add_child(&tree, "body", "de", SPAN("hallo"));
+    assert_int_equal(to_sip(&tree), MAP_OK);
+    assert_span(sip.body, "hello");
+    assert_span(sip.language, "en");
+    /* What is no language tag never gets into a header. */
+    tree_init(&tree, NULL, "en\r\nEvil: x");
+    add_child(&tree, "body", NULL, SPAN("hello"));
+    assert_int_equal(to_sip(&tree), MAP_OK);
+    assert_int_equal(sip.language.size, 0);
+}
+
+static void types_decide(void **state)
+{
+    (void)state;
+    struct tree tree;
+    static const char *const relayed[] = {NULL, "normal", "chat", "headline", "unheard-of"};
+    for (size_t i = 0; i < sizeof(relayed) / sizeof(relayed[0]); i++) {
+        tree_init(&tree, relayed[i], NULL);
+        add_child(&tree, "body", NULL, SPAN("x"));
+        assert_int_equal(to_sip(&tree), MAP_OK);
+    }
+    tree_init(&tree, "error", NULL);
+    add_child(&tree, "body", NULL, SPAN("x"));
+    assert_int_equal(to_sip(&tree), MAP_IGNORE);
+    tree_init(&tree, "groupchat", NULL);
+    add_child(&tree, "body", NULL, SPAN("x"));
+    assert_int_equal(to_sip(&tree), MAP_FAULT);
+    assert_int_equal(stanza_fault.error, STANZA_ERROR_SERVICE_UNAVAILABLE);
+    assert_span(stanza_fault.type, "cancel");
+    assert_span(stanza_fault.by, "example.com");
+    tree_init(&tree, "chat", NULL);
+    add_child(&tree, "subject", NULL, SPAN("x"));
+    assert_int_equal(to_sip(&tree), MAP_IGNORE);
+    add_child(&tree, "body", NULL, SPAN(""));
+    assert_int_equal(to_sip(&tree), MAP_IGNORE);
+}
+
+static void long_texts_are_refused(void **state)
+{
+    (void)state;
+    static char text[TEXT_SIZE_MAX + 1];
+    memset(text, 'a', sizeof(text));
+    struct tree tree;
+    tree_init(&tree, NULL, NULL);
+    add_child(&tree, "body", NULL, span_make(text, TEXT_SIZE_MAX));
+    assert_int_equal(to_sip(&tree), MAP_OK);
+    assert_int_equal(sip.body.size, TEXT_SIZE_MAX);
+    tree.nodes[2].text.size = TEXT_SIZE_MAX + 1;
+    assert_int_equal(to_sip(&tree), MAP_FAULT);
+    assert_int_equal(stanza_fault.error, STANZA_ERROR_POLICY_VIOLATION);
+    assert_span(stanza_fault.type, "modify");
+    assert_non_null(memmem(stanza_fault.text.data, stanza_fault.text.size, "12000", 5));
+    /* The line ends count as they are sent. */
+    text[0] = '\n';
+    tree.nodes[2].text.size = TEXT_SIZE_MAX;
+    assert_int_equal(to_sip(&tree), MAP_FAULT);
+}
+
+static void threads_become_call_ids_when_they_can(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *thread;
+        bool usable;
+    } cases[] = {
+        {"a@b", true}, {"short", false}, {"0123456789abcdef", true}, {"0123456789abcde", false},
+        {"0123456789 abcdef", false}, {"0123456789abcdef;x", false},
+        {"@0123456789abcdef", false},
+        {"0123456789abcdef@", false}, {"a@b@c", false}, {"0123456789abcdéf", false},
+        {"a(b)<c>:\\\"/[d]?{e}@host", true}, {"0123456789abcdef\r\nEvil: x", false},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct tree tree;
+        tree_init(&tree, NULL, NULL);
+        add_child(&tree, "body", NULL, SPAN("x"));
+        add_child(&tree, "thread", NULL, span_of(cases[i].thread));
+        assert_int_equal(to_sip(&tree), MAP_OK);
+        assert_span(sip.thread, cases[i].thread);
+        assert_span(sip.call_id, cases[i].usable ? cases[i].thread : "");
+    }
+    char text[SIP_CALL_ID_SIZE_MAX + 1];
+    memset(text, 'a', sizeof(text));
+    struct tree tree;
+    tree_init(&tree, NULL, NULL);
+    add_child(&tree, "body", NULL, SPAN("x"));
+    add_child(&tree, "thread", NULL, span_make(text, sizeof(text) - 1));
+    assert_int_equal(to_sip(&tree), MAP_OK);
+    assert_int_equal(sip.call_id.size, SIP_CALL_ID_SIZE_MAX);
+    tree.nodes[4].text.size++;
+    assert_int_equal(to_sip(&tree), MAP_OK);
+    assert_int_equal(sip.call_id.size, 0);
+}
+
+static void bad_stamps_give_no_date(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *stamp, *date;
+    } cases[] = {
+        {"2024-02-29T00:00:00Z", "Thu, 29 Feb 2024 00:00:00 GMT"},
+        {"2026-01-02T03:04:05Z", "Fri, 02 Jan 2026 03:04:05 GMT"},
+        {"2026-01-02T03:04:05", ""}, {"2026-13-02T03:04:05Z", ""}, {"", ""},
+        {"2026-01-02T03:04:05+01:00", ""}, {"2026-01-02 03:04:05Z", ""}, {"2026", ""},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct tree tree;
+        tree_init(&tree, NULL, NULL);
+        add_child(&tree, "body", NULL, SPAN("x"));
+        struct xml_node *delay = add_child(&tree, "delay", NULL, SPAN(""));
+        delay->space = SPAN("urn:xmpp:delay");
+        add_attribute(&tree, delay, "", "stamp", cases[i].stamp);
+        assert_int_equal(to_sip(&tree), MAP_OK);
+        assert_span(sip.date, cases[i].date);
+    }
+}
+
+/* ---- SIP → XMPP ---- */
+
+static struct xmpp_draft xmpp;
+static struct sip_fault sip_fault;
+
+static enum map_result to_xmpp(const struct sip_message *request)
+{
+    struct writer memory = writer_make(space, sizeof(space));
+    return map_message_to_xmpp(request, &juliet, &romeo, SPAN("id1"), &memory, &xmpp,
+                               &sip_fault);
+}
+
+static void whole_message_to_xmpp(void **state)
+{
+    (void)state;
+    struct sip_message request = {.content_type = SPAN("text/plain"),
+                                  .charset = SPAN("UTF-8"),
+                                  .content_language = SPAN("en"),
+                                  .subject = SPAN("a<b"),
+                                  .call_id = SPAN("c1@\"x\""),
+                                  .body = SPAN("one\r\n<two> & \xC3\xBC")};
+    assert_int_equal(to_xmpp(&request), MAP_OK);
+    assert_span(xmpp.stanza,
+                "<message from='juliet@example.com' to='romeo@example.net/orchard' id='id1'"
+                " xml:lang='en'><subject>a&lt;b</subject><body>one\n&lt;two&gt; &amp; "
+                "\xC3\xBC</body><thread>c1@\"x\"</thread></message>");
+}
+
+/* The text between <body> and </body>. */
+static struct span body_of(struct span stanza)
+{
+    const char *open = memmem(stanza.data, stanza.size, "<body>", 6);
+    const char *close = memmem(stanza.data, stanza.size, "</body>", 7);
+    assert_non_null(open);
+    assert_non_null(close);
+    return span_make(open + 6, (size_t)(close - open - 6));
+}
+
+#define CPIM_HEAD                                                                              \
+    "From: Juliet <im:juliet@example.com>\r\nTo: <im:romeo@example.net>\r\n"                   \
+    "DateTime: 2026-01-02T03:04:05Z\r\n"
+#define CPIM_PLAIN "\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n"
+
+static void bodies_become_text(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *type, *charset, *bytes, *text;
+    } cases[] = {
+        {"", "", "x", "x"},
+        {"TEXT/Plain", "us-ascii", "x", "x"},
+        {"text/plain", "ISO-8859-1", "f\xFC", "f\xC3\xBC"},
+        {"text/plain", "", "a\rb\r\nc\n", "a\nb\nc\n"},
+        {"text/html", "",
+         "<html><head><title>t</title><style>p{}</style></head><body>"
+         "<p>Hello  &amp;\r\n <b>you</b></p><p>two<br/>three</p></body></html>",
+         "Hello &amp; you\ntwo\nthree"},
+        {"text/html", "", "a<script>alert('<b>')</script>b<!-- c > d -->c", "abc"},
+        {"text/html", "", "1 < 2 &lt;&#65;&#x42;&nbsp;&bogus;",
+         "1 &lt; 2 &lt;AB\xC2\xA0&amp;bogus;"},
+        {"text/html", "", "<a title=\"x>y\">z</a>", "z"},
+        {"text/html", "", "a<unclosed", "a"},
+        {"message/cpim", "", CPIM_HEAD CPIM_PLAIN "Hello\r\nWorld", "Hello\nWorld"},
+        {"message/cpim", "", CPIM_HEAD "\r\nContent-Type:\r\n text/html\r\n\r\n<b>x</b>", "x"},
+        {"message/cpim", "",
+         CPIM_HEAD "NS: i <urn:ietf:params:imdn>\r\ni.Message-ID: 3\r\n" CPIM_PLAIN "x", "x"},
+        {"message/cpim", "", CPIM_HEAD "Require: Subject, DateTime\r\n" CPIM_PLAIN "x", "x"},
+        {"message/cpim", "", CPIM_HEAD "from: unknown\r\n" CPIM_PLAIN "x", "x"},
+        /* In another default namespace Require is an unknown header like any other. */
+        {"message/cpim", "", CPIM_HEAD "NS: <urn:x>\r\nRequire: y\r\n" CPIM_PLAIN "x", "x"},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct sip_message request = {.content_type = span_of(cases[i].type),
+                                      .charset = span_of(cases[i].charset),
+                                      .body = span_of(cases[i].bytes)};
+        if (to_xmpp(&request) != MAP_OK)
+            fail_msg("case %zu: %d", i, sip_fault.status);
+        assert_span(body_of(xmpp.stanza), cases[i].text);
+    }
+}
+
+static void cpim_subject_wins(void **state)
+{
+    (void)state;
+    struct sip_message request = {
+        .content_type = SPAN("message/cpim"), .subject = SPAN("outer"),
+        .body = SPAN(CPIM_HEAD "Subject:;lang=en a\\\\b\\u00fc\\x\\\r\n" CPIM_PLAIN "x")};
+    assert_int_equal(to_xmpp(&request), MAP_OK);
+    assert_non_null(memmem(xmpp.stanza.data, xmpp.stanza.size,
+                           "<subject>a\\b\xC3\xBCx</subject>", 25));
+    /* An escape cannot bring in what XML cannot hold. */
+    request.body = SPAN(CPIM_HEAD "Subject: a\\u0001b\r\n" CPIM_PLAIN "x");
+    assert_int_equal(to_xmpp(&request), MAP_FAULT);
+    assert_int_equal(sip_fault.status, 400);
+}
+
+static void silent_bodies_are_ignored(void **state)
+{
+    (void)state;
+    static const char *const types[] = {"application/im-iscomposing+xml", "message/imdn+xml"};
+    for (size_t i = 0; i < 2; i++) {
+        struct sip_message request = {.content_type = span_of(types[i]), .body = SPAN("<x/>")};
+        assert_int_equal(to_xmpp(&request), MAP_IGNORE);
+    }
+    struct sip_message request = {.content_type = SPAN("text/plain")};
+    assert_int_equal(to_xmpp(&request), MAP_IGNORE);
+    request.content_type = SPAN("text/html");
+    request.body = SPAN("<p> </p>");
+    assert_int_equal(to_xmpp(&request), MAP_IGNORE);
+    request.content_type = SPAN("message/cpim");
+    request.body = SPAN(CPIM_HEAD "\r\nContent-Type: message/imdn+xml\r\n\r\n<imdn/>");
+    assert_int_equal(to_xmpp(&request), MAP_IGNORE);
+}
+
+static void bad_bodies_are_refused(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *type, *charset, *encoding;
+        struct span bytes;
+        int status;
+        const char *extra;
+    } cases[] = {
+        {"text/plain", "", "", SPAN("a\xFF"), 400, ""},
+        {"text/plain", "", "", SPAN("a\0b"), 400, ""},
+        {"text/plain", "", "", SPAN("a\x01"), 400, ""},
+        {"text/plain", "", "", SPAN("\xEF\xBF\xBF"), 400, ""},
+        {"text/html", "", "", SPAN("&#1;"), 400, ""},
+        {"text/plain", "utf-16", "", SPAN("ab"), 415, "Accept: text/plain"},
+        {"text/plain", "", "gzip", SPAN("ab"), 415, "Accept-Encoding: identity\r\n"},
+        {"application/sdp", "", "", SPAN("v=0"), 415, "Accept: text/plain"},
+        {"multipart/mixed", "", "", SPAN("x"), 415, "Accept: text/plain"},
+        {"message/cpim", "", "", SPAN("x"), 400, ""},
+        {"message/cpim", "", "", SPAN(CPIM_HEAD "\r\nX: y\r\n\r\nx"), 400, ""},
+        {"message/cpim", "", "", SPAN(CPIM_HEAD " folded\r\n" CPIM_PLAIN "x"), 400, ""},
+        {"message/cpim", "", "", SPAN("From: a\n\nContent-Type: text/plain\n\nx"), 400, ""},
+        {"message/cpim", "", "", SPAN(CPIM_HEAD "Require: Shred\r\n" CPIM_PLAIN "x"), 415,
+         "Accept: "},
+        {"message/cpim", "", "", SPAN(CPIM_HEAD "\r\nContent-Type: message/cpim\r\n\r\n"
+                                      CPIM_HEAD CPIM_PLAIN "x"), 415, "Accept: "},
+        {"message/cpim", "", "", SPAN(CPIM_HEAD "\r\nContent-Type: text/plain\r\n"
+                                      "Content-Transfer-Encoding: base64\r\n\r\neA=="),
+         415, "Accept-Encoding: "},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct sip_message request = {.content_type = span_of(cases[i].type),
+                                      .charset = span_of(cases[i].charset),
+                                      .content_encoding = span_of(cases[i].encoding),
+                                      .body = cases[i].bytes};
+        if (to_xmpp(&request) != MAP_FAULT || sip_fault.status != cases[i].status)
+            fail_msg("case %zu: %d", i, sip_fault.status);
+        assert_true(span_starts(sip_fault.extra, span_of(cases[i].extra)));
+    }
+}
+
+static void sizes_are_bounded(void **state)
+{
+    (void)state;
+    static char text[TEXT_SIZE_MAX + 1];
+    memset(text, 'a', sizeof(text));
+    struct sip_message request = {.content_type = SPAN("text/plain"),
+                                  .body = {text, TEXT_SIZE_MAX}};
+    assert_int_equal(to_xmpp(&request), MAP_OK);
+    request.body.size++;
+    assert_int_equal(to_xmpp(&request), MAP_FAULT);
+    assert_int_equal(sip_fault.status, 413);
+    /* Too little memory at any point is a fault, never half a stanza. */
+    request.body.size = 50;
+    request.content_type = SPAN("text/html");
+    for (size_t size = 0; size < 180; size++) {
+        struct writer memory = writer_make(space, size);
+        enum map_result result = map_message_to_xmpp(&request, &juliet, &romeo, SPAN("id1"),
+                                                     &memory, &xmpp, &sip_fault);
+        assert_int_equal(result == MAP_OK, !memory.overflow);
+    }
+}
+
+/* Random bytes in every type: the answer is a stanza of legal XML text or a fault. */
+static void random_bodies(void **state)
+{
+    (void)state;
+    static const char *const types[] = {"text/plain", "text/html", "message/cpim"};
+    static const char *const pieces[] = {
+        "<", ">", "&", "&#", ";", "x", "\r\n", "\r", "\n", " ", ":", "\"", "<!--", "-->",
+        "<script>", "</script>", "\xC3", "\xBC", "NS: a <", "Content-Type: text/html", "\\u",
+        "0041", "Subject: ", CPIM_HEAD, CPIM_PLAIN, "<br>", "/", "\t", "65", "Require: "};
+    const char *wanted = getenv("TEST_SEED");
+    unsigned seed = wanted != NULL ? (unsigned)strtoul(wanted, NULL, 10) : 20260102;
+    print_message("seed %u\n", seed);
+    for (unsigned round = 0; round < 30000; round++) {
+        /* Of its very size, so that a sanitizer sees a read beyond it. */
+        char text[2048];
+        struct writer writer = writer_make(text, sizeof(text));
+        for (unsigned n = (unsigned)rand_r(&seed) % 12; n > 0; n--) {
+            size_t pick = (size_t)rand_r(&seed) % (sizeof(pieces) / sizeof(pieces[0]));
+            writer_put(&writer, span_of(pieces[pick]));
+        }
+        assert_false(writer.overflow);
+        char *exact = malloc(writer.used + 1);
+        assert_non_null(exact);
+        memcpy(exact + 1, text, writer.used);
+        struct sip_message request = {.content_type = span_of(types[round % 3]),
+                                      .body = {exact + 1, writer.used}};
+        enum map_result result = to_xmpp(&request);
+        if (result == MAP_OK)
+            assert_true(utf8_xml_legal(xmpp.stanza));
+        free(exact);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(whole_message_to_sip),
+        cmocka_unit_test(body_is_chosen_by_language),
+        cmocka_unit_test(types_decide),
+        cmocka_unit_test(long_texts_are_refused),
+        cmocka_unit_test(threads_become_call_ids_when_they_can),
+        cmocka_unit_test(bad_stamps_give_no_date),
+        cmocka_unit_test(whole_message_to_xmpp),
+        cmocka_unit_test(bodies_become_text),
+        cmocka_unit_test(cpim_subject_wins),
+        cmocka_unit_test(silent_bodies_are_ignored),
+        cmocka_unit_test(bad_bodies_are_refused),
+        cmocka_unit_test(sizes_are_bounded),
+        cmocka_unit_test(random_bodies),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
