@@ -1,0 +1,287 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * The lookups: one open-addressing table for every domain in every role, and the trunk sources
+ * sorted by (prefix size, network) so that a lookup is one binary search for each prefix size in
+ * use. The index also owns the snapshot's arena.
+ */
+#include "core/config_schema.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+
+#define INDEX_PREFIX_SIZES 129
+
+struct index_slot {
+    const char *text; /* NULL: free */
+    uint32_t size;
+    uint32_t scope;
+    uint32_t value;
+};
+
+struct index_source {
+    uint8_t network[16]; /* IPv4 as ::ffff:0:0/96 */
+    uint32_t prefix_size;
+    uint32_t trunk;
+};
+
+struct config_index {
+    struct memory memory;
+    struct arena arena;
+    struct index_slot *slots;
+    size_t slot_count; /* power of two */
+    size_t used;
+    const struct config_trunk **trunks; /* by their index over all tenants */
+    struct index_source *sources;
+    size_t source_count;
+    uint32_t prefix_sizes[INDEX_PREFIX_SIZES]; /* those in use */
+    size_t prefix_size_count;
+};
+
+static void *index_alloc(void *context, size_t size)
+{
+    (void)context;
+    return malloc(size);
+}
+
+static void *index_resize(void *context, void *block, size_t size)
+{
+    (void)context;
+    return realloc(block, size);
+}
+
+static void index_release(void *context, void *block)
+{
+    (void)context;
+    free(block);
+}
+
+int config_index_open(struct config *config, struct arena **arena)
+{
+    assert(config->index == NULL);
+    struct config_index *index = calloc(1, sizeof(*index));
+    if (index == NULL)
+        return -ENOMEM;
+    index->memory = (struct memory){index_alloc, index_resize, index_release, NULL};
+    arena_init(&index->arena, &index->memory, (size_t)1 << 32);
+    *arena = &index->arena;
+    config->index = index;
+    return 0;
+}
+
+void config_index_close(struct config_index **index)
+{
+    if (*index == NULL)
+        return;
+    free((*index)->slots);
+    free((*index)->sources);
+    free((void *)(*index)->trunks);
+    arena_fini(&(*index)->arena);
+    free(*index);
+    *index = NULL;
+}
+
+int config_index_reserve(struct config *config, size_t count)
+{
+    struct config_index *index = config->index;
+    assert(index != NULL);
+    assert(index->slots == NULL);
+    index->slot_count = 16;
+    while (index->slot_count < count + count / 2 + 1)
+        index->slot_count *= 2;
+    index->slots = calloc(index->slot_count, sizeof(*index->slots));
+    return index->slots != NULL ? 0 : -ENOMEM;
+}
+
+/* FNV-1a. Only the operator's own domains are in the table, so no peer can make it collide. */
+static uint32_t index_hash(unsigned scope, struct span text)
+{
+    uint32_t hash = (2166136261u ^ scope) * 16777619u;
+    for (size_t i = 0; i < text.size; i++)
+        hash = (hash ^ (unsigned char)text.data[i]) * 16777619u;
+    return hash ^ (hash >> 15);
+}
+
+/* The slot of the text, or the free one where it belongs. */
+static struct index_slot *index_slot(const struct config_index *index, unsigned scope,
+                                     struct span text)
+{
+    size_t mask = index->slot_count - 1;
+    size_t at = index_hash(scope, text) & mask;
+    /* Ends: the table is never full (index_add asserts it). */
+    for (;; at = (at + 1) & mask) {
+        struct index_slot *slot = &index->slots[at];
+        if (slot->text == NULL ||
+            (slot->scope == scope && span_equal(span_make(slot->text, slot->size), text)))
+            return slot;
+    }
+}
+
+bool config_index_add(struct config *config, unsigned scope, const char *text, unsigned value,
+                      unsigned *present)
+{
+    struct config_index *index = config->index;
+    assert(index->used + 1 < index->slot_count);
+    struct span key = span_of(text);
+    struct index_slot *slot = index_slot(index, scope, key);
+    if (slot->text != NULL) {
+        *present = slot->value;
+        return false;
+    }
+    *slot = (struct index_slot){text, (uint32_t)key.size, scope, value};
+    index->used++;
+    return true;
+}
+
+static bool index_find(const struct config *config, unsigned scope, struct span text,
+                       uint32_t *value)
+{
+    assert(config->index != NULL);
+    const struct index_slot *slot = index_slot(config->index, scope, text);
+    if (slot->text == NULL)
+        return false;
+    *value = slot->value;
+    return true;
+}
+
+const struct config_tenant *config_find_tenant(const struct config *config, struct span domain)
+{
+    uint32_t value;
+    bool found = index_find(config, CONFIG_SCOPE_UNICODE, domain, &value);
+    return found ? &config->tenants[value] : NULL;
+}
+
+const struct config_tenant *config_find_tenant_ascii(const struct config *config,
+                                                     struct span domain)
+{
+    uint32_t value;
+    bool found = index_find(config, CONFIG_SCOPE_ASCII, domain, &value);
+    return found ? &config->tenants[value] : NULL;
+}
+
+const struct config_partner *config_find_partner(const struct config *config, struct span domain)
+{
+    uint32_t value;
+    bool found = index_find(config, CONFIG_SCOPE_PARTNER, domain, &value);
+    return found ? &config->partners[value] : NULL;
+}
+
+bool config_partner_allowed(const struct config *config, const struct config_tenant *tenant,
+                            struct span domain)
+{
+    uint32_t value;
+    switch (tenant->policy) {
+    case PARTNER_OPEN:
+        return true;
+    case PARTNER_LIST:
+        return index_find(config, CONFIG_SCOPE_ALLOWED + tenant->index, domain, &value);
+    case PARTNER_CLOSED:
+        return false;
+    }
+    return false;
+}
+
+/* The first `prefix_size` bits of the address in its IPv6 spelling. */
+static void index_mask(uint8_t out[16], const union net_address *address, uint32_t prefix_size)
+{
+    static const uint8_t mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+    if (address->any.sa_family == AF_INET) {
+        memcpy(out, mapped, sizeof(mapped));
+        memcpy(out + sizeof(mapped), &address->v4.sin_addr, 4);
+    } else {
+        memcpy(out, &address->v6.sin6_addr, 16);
+    }
+    for (uint32_t bit = prefix_size; bit < 128; bit++)
+        out[bit / 8] = (uint8_t)(out[bit / 8] & ~(0x80u >> (bit % 8)));
+}
+
+static int source_compare(const void *left, const void *right)
+{
+    const struct index_source *a = left, *b = right;
+    if (a->prefix_size != b->prefix_size)
+        return a->prefix_size > b->prefix_size ? -1 : 1; /* the narrowest first */
+    int order = memcmp(a->network, b->network, sizeof(a->network));
+    if (order != 0)
+        return order;
+    return a->trunk < b->trunk ? -1 : a->trunk > b->trunk;
+}
+
+static size_t index_take_sources(struct config_index *index, const struct config_tenant *tenant,
+                                 size_t used)
+{
+    for (size_t i = 0; i < tenant->trunk_count; i++) {
+        const struct config_trunk *trunk = &tenant->trunks[i];
+        index->trunks[trunk->index] = trunk;
+        for (size_t j = 0; j < trunk->source_count; j++) {
+            const struct config_network *network = &trunk->sources[j];
+            bool is_v4 = network->address.any.sa_family == AF_INET;
+            struct index_source *source = &index->sources[used++];
+            source->prefix_size = network->prefix_size + (is_v4 ? 96 : 0);
+            source->trunk = trunk->index;
+            index_mask(source->network, &network->address, source->prefix_size);
+        }
+    }
+    return used;
+}
+
+int config_index_sources(struct config *config)
+{
+    struct config_index *index = config->index;
+    size_t count = 0;
+    for (size_t i = 0; i < config->tenant_count; i++)
+        for (size_t j = 0; j < config->tenants[i].trunk_count; j++)
+            count += config->tenants[i].trunks[j].source_count;
+    index->trunks = calloc(config->trunk_count + 1, sizeof(*index->trunks));
+    index->sources = calloc(count + 1, sizeof(*index->sources));
+    if (index->trunks == NULL || index->sources == NULL)
+        return -ENOMEM;
+    for (size_t i = 0; i < config->tenant_count; i++)
+        index->source_count =
+            index_take_sources(index, &config->tenants[i], index->source_count);
+    assert(index->source_count == count);
+    qsort(index->sources, count, sizeof(*index->sources), source_compare);
+    for (size_t i = 0; i < count; i++)
+        if (i == 0 || index->sources[i].prefix_size != index->sources[i - 1].prefix_size)
+            index->prefix_sizes[index->prefix_size_count++] = index->sources[i].prefix_size;
+    assert(index->prefix_size_count <= INDEX_PREFIX_SIZES);
+    return 0;
+}
+
+/* The first source that is not before `wanted`. */
+static size_t index_lower_bound(const struct config_index *index,
+                                const struct index_source *wanted)
+{
+    size_t low = 0, high = index->source_count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (source_compare(&index->sources[middle], wanted) < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+/* *next holds the prefix size's number in its upper half and in the lower half the source to look
+   at, plus one; 0 there means that the search for this prefix size has not begun. */
+const struct config_trunk *config_next_trunk_from(const struct config *config,
+                                                  const union net_address *source, size_t *next)
+{
+    _Static_assert(sizeof(size_t) == 8, "two 32-bit halves");
+    const struct config_index *index = config->index;
+    assert(index != NULL);
+    for (size_t size = *next >> 32; size < index->prefix_size_count; size++) {
+        struct index_source wanted = {.prefix_size = index->prefix_sizes[size]};
+        index_mask(wanted.network, source, wanted.prefix_size);
+        size_t at = *next & UINT32_MAX;
+        at = at > 0 ? at - 1 : index_lower_bound(index, &wanted);
+        const struct index_source *found = &index->sources[at];
+        if (at < index->source_count && found->prefix_size == wanted.prefix_size &&
+            memcmp(found->network, wanted.network, sizeof(wanted.network)) == 0) {
+            *next = (size << 32) | (at + 2);
+            return index->trunks[found->trunk];
+        }
+        *next = (size + 1) << 32;
+    }
+    return NULL;
+}

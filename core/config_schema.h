@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * Inside of the configuration, for core/config*.c only: the YAML as libcyaml loads it (the
+ * raw_… structures, freed when the snapshot is made), the state of one load, and what its steps
+ * offer each other. Control thread.
+ */
+#ifndef PASSERELLE_CORE_CONFIG_SCHEMA_H
+#define PASSERELLE_CORE_CONFIG_SCHEMA_H
+
+#include "core/config.h"
+#include "proto/arena.h"
+
+#define CONFIG_KEY_SIZE 160
+
+struct raw_list {
+    char **item;
+    unsigned count;
+};
+
+struct raw_global {
+    unsigned *workers, *egress, *parcel_count;
+    char *stats_socket, *log_level, *log_format;
+};
+
+struct raw_identity {
+    char *name, *version, *abuse, *admin, *support, *security;
+};
+
+struct raw_xmpp {
+    struct raw_list listen, listen_direct_tls;
+    char *certificate, *key, *ca_file, *dialback_secret;
+    unsigned *stanza_size_max, *connect_timeout_ms, *negotiation_timeout_ms, *idle_timeout_ms;
+    unsigned *deliver_timeout_ms, *confirm_timeout_ms, *sessions_max, *sessions_per_address_max;
+    struct raw_identity *identity;
+};
+
+struct raw_sip {
+    struct raw_list listen_udp, listen_tcp, listen_tls;
+    char *host, *certificate, *key, *ca_file;
+    unsigned *recipient_queue_max, *t1_ms;
+};
+
+struct raw_dns {
+    char *server, *trust_anchor, *hosts_file;
+    bool allow_special;
+    unsigned *timeout_ms;
+};
+
+struct raw_trunk {
+    char *uri, *identity;
+    unsigned priority;
+    unsigned *options_interval;
+    struct raw_list sources;
+};
+
+struct raw_tenant {
+    char *name, *certificate, *key, *policy;
+    struct raw_list domains, partners;
+    struct raw_trunk *trunks;
+    unsigned trunk_count;
+};
+
+struct raw_partner {
+    char *domain, *host, *auth;
+    unsigned *port;
+    bool direct_tls;
+};
+
+struct raw_file {
+    struct raw_global *global;
+    struct raw_xmpp *xmpp;
+    struct raw_sip *sip;
+    struct raw_dns *dns;
+    struct raw_tenant *tenants;
+    unsigned tenant_count;
+    struct raw_partner *partners;
+    unsigned partner_count;
+    char *include;
+};
+
+/* One YAML file of the load. */
+struct config_file {
+    char *path;   /* for messages */
+    char *folder; /* what relative names are relative to; "" for the working directory */
+    char *text;
+    size_t size;
+    struct raw_file *raw;
+};
+
+/* One config_open in progress. files[0] is the main file, the others are included. */
+struct config_load {
+    struct config *config;
+    struct arena *arena;
+    struct config_file *files;
+    size_t file_count;
+    char *error;
+    size_t error_size;
+};
+
+/* config_schema.c: parses file->text into file->raw; false with the error written. */
+bool config_schema_load(struct config_load *load, struct config_file *file) MUST_USE;
+void config_schema_free(struct config_file *file);
+
+/* config_mark.c: the line of `key` ("tenants[3].trunks[0].uri") or of its nearest parent. */
+unsigned config_mark_line(struct span text, const char *key);
+/* The first syntax error: its line and sentence, or 0 when libyaml finds none. */
+unsigned config_mark_syntax(struct span text, char *problem, size_t problem_size);
+/* Writes "file:line: key: sentence" and returns false, for `return config_mark_fail(…)`. */
+bool config_mark_fail(struct config_load *load, const struct config_file *file, const char *key,
+                      const char *format, ...) __attribute__((format(printf, 4, 5)));
+
+/* config_check.c: everything above the tenants. */
+bool config_check_settings(struct config_load *load) MUST_USE;
+/* Copies a file name, made relative to the file's folder, and checks that it can be read; a
+   private key must be closed to group and others. `text` NULL gives NULL. */
+bool config_check_path(struct config_load *load, const struct config_file *file, const char *key,
+                       const char *text, bool is_private, char **out) MUST_USE;
+bool config_check_number(struct config_load *load, const struct config_file *file,
+                         const char *key, unsigned value, unsigned min, unsigned max) MUST_USE;
+/* The position of `text` in the NULL-ended `choices`; NULL text gives `fallback`. */
+bool config_check_choice(struct config_load *load, const struct config_file *file,
+                         const char *key, const char *text, const char *const *choices,
+                         unsigned *out) MUST_USE;
+/* A NUL-terminated copy in the arena; NULL for NULL. */
+char *config_check_copy(struct config_load *load, const char *text);
+void *config_check_alloc(struct config_load *load, size_t count, size_t size);
+
+/* config_tenant.c: the tenants and partners of all files. */
+bool config_tenant_all(struct config_load *load) MUST_USE;
+/* config_trunk.c: the trunks of one tenant; `key` is the tenant's. */
+bool config_trunk_all(struct config_load *load, const struct config_file *file, const char *key,
+                      const struct raw_tenant *raw, struct config_tenant *tenant) MUST_USE;
+
+/* config_index.c */
+enum config_scope {
+    CONFIG_SCOPE_UNICODE, /* value: tenant */
+    CONFIG_SCOPE_ASCII,   /* value: tenant */
+    CONFIG_SCOPE_PARTNER, /* value: partner */
+    CONFIG_SCOPE_ALLOWED  /* + tenant: its list */
+};
+/* Makes the index with room for `count` entries; owns the arena of the whole snapshot. */
+int config_index_open(struct config *config, struct arena **arena) MUST_USE;
+int config_index_reserve(struct config *config, size_t count) MUST_USE;
+/* Adds, or gives the value that is already there in *present and returns false. The text must
+   live as long as the snapshot. */
+bool config_index_add(struct config *config, unsigned scope, const char *text, unsigned value,
+                      unsigned *present);
+/* After all tenants: the table of trunk sources. */
+int config_index_sources(struct config *config) MUST_USE;
+void config_index_close(struct config_index **index);
+
+#endif

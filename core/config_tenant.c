@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* Tenants and partners: their domains, prepared and indexed, and their policies. */
+#include "core/config_schema.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+
+#include "proto/jid.h"
+
+/* Prepares one domain for both spellings (RFC 7622 §3.2, RFC 5891). */
+static bool tenant_domain(struct config_load *load, const struct config_file *file,
+                          const char *key, const char *text, struct config_domain *out)
+{
+    char unicode_text[JID_PART_SIZE_MAX + 1], ascii_text[JID_PART_SIZE_MAX + 1];
+    struct writer unicode_memory = writer_make(unicode_text, sizeof(unicode_text));
+    struct writer ascii_memory = writer_make(ascii_text, sizeof(ascii_text));
+    struct span unicode, ascii;
+    if (jid_prepare_domain(span_of(text), &unicode_memory, &unicode) != JID_OK ||
+        jid_domain_to_ascii(unicode, &ascii_memory, &ascii) != JID_OK)
+        return config_mark_fail(load, file, key, "'%s' is not a domain name", text);
+    struct span copy = arena_copy(load->arena, unicode);
+    bool same = span_equal(unicode, ascii);
+    struct span ascii_copy = same ? copy : arena_copy(load->arena, ascii);
+    if (copy.data == NULL || ascii_copy.data == NULL)
+        return config_mark_fail(load, file, key, "out of memory");
+    out->unicode = (char *)(uintptr_t)copy.data;
+    out->ascii = (char *)(uintptr_t)ascii_copy.data;
+    return true;
+}
+
+static bool tenant_domains(struct config_load *load, const struct config_file *file,
+                           const char *parent, const struct raw_tenant *raw,
+                           struct config_tenant *tenant)
+{
+    char key[CONFIG_KEY_SIZE];
+    (void)snprintf(key, sizeof(key), "%s.domains", parent);
+    if (raw->domains.count == 0)
+        return config_mark_fail(load, file, key, "a tenant needs at least one domain");
+    tenant->domains = config_check_alloc(load, raw->domains.count, sizeof(*tenant->domains));
+    if (tenant->domains == NULL)
+        return config_mark_fail(load, file, key, "out of memory");
+    tenant->domain_count = raw->domains.count;
+    for (unsigned i = 0; i < raw->domains.count; i++) {
+        struct config_domain *domain = &tenant->domains[i];
+        unsigned owner = 0;
+        (void)snprintf(key, sizeof(key), "%s.domains[%u]", parent, i);
+        if (!tenant_domain(load, file, key, raw->domains.item[i], domain))
+            return false;
+        bool is_new = config_index_add(load->config, CONFIG_SCOPE_UNICODE, domain->unicode,
+                                       tenant->index, &owner) &&
+                      config_index_add(load->config, CONFIG_SCOPE_ASCII, domain->ascii,
+                                       tenant->index, &owner);
+        if (!is_new && owner == tenant->index)
+            return config_mark_fail(load, file, key, "'%s' stands twice in this tenant",
+                                    domain->unicode);
+        if (!is_new)
+            return config_mark_fail(load, file, key, "'%s' already belongs to tenant '%s'",
+                                    domain->unicode, load->config->tenants[owner].name);
+    }
+    return true;
+}
+
+static bool tenant_policy(struct config_load *load, const struct config_file *file,
+                          const char *parent, const struct raw_tenant *raw,
+                          struct config_tenant *tenant)
+{
+    static const char *const policies[] = {"open", "list", "closed", NULL};
+    char key[CONFIG_KEY_SIZE];
+    unsigned policy = PARTNER_OPEN, present;
+    (void)snprintf(key, sizeof(key), "%s.policy", parent);
+    if (!config_check_choice(load, file, key, raw->policy, policies, &policy))
+        return false;
+    tenant->policy = (enum partner_policy)policy;
+    if (tenant->policy == PARTNER_LIST && raw->partners.count == 0)
+        return config_mark_fail(load, file, key, "policy list needs partners: [DOMAIN, …]");
+    if (tenant->policy != PARTNER_LIST && raw->partners.count > 0)
+        return config_mark_fail(load, file, key, "partners are only read with policy: list");
+    tenant->partners = config_check_alloc(load, raw->partners.count, sizeof(*tenant->partners));
+    if (tenant->partners == NULL)
+        return config_mark_fail(load, file, key, "out of memory");
+    tenant->partner_count = raw->partners.count;
+    for (unsigned i = 0; i < raw->partners.count; i++) {
+        (void)snprintf(key, sizeof(key), "%s.partners[%u]", parent, i);
+        if (!tenant_domain(load, file, key, raw->partners.item[i], &tenant->partners[i]))
+            return false;
+        /* A domain that stands twice does no harm. */
+        (void)config_index_add(load->config, CONFIG_SCOPE_ALLOWED + tenant->index,
+                               tenant->partners[i].unicode, i, &present);
+    }
+    return true;
+}
+
+static bool tenant_read(struct config_load *load, const struct config_file *file, unsigned number,
+                        struct config_tenant *tenant)
+{
+    const struct raw_tenant *raw = &file->raw->tenants[number];
+    char key[CONFIG_KEY_SIZE], part[CONFIG_KEY_SIZE];
+    (void)snprintf(key, sizeof(key), "tenants[%u]", number);
+    /* The name is needed first: a later duplicate is told by it. */
+    const char *name = raw->name;
+    if (name == NULL && raw->domains.count > 0)
+        name = raw->domains.item[0];
+    tenant->name = config_check_copy(load, name != NULL ? name : "");
+    if (tenant->name == NULL)
+        return config_mark_fail(load, file, key, "out of memory");
+    if ((raw->certificate == NULL) != (raw->key == NULL))
+        return config_mark_fail(load, file, key, "certificate and key belong together");
+    (void)snprintf(part, sizeof(part), "tenants[%u].certificate", number);
+    if (!tenant_domains(load, file, key, raw, tenant) ||
+        !config_check_path(load, file, part, raw->certificate, false, &tenant->certificate))
+        return false;
+    (void)snprintf(part, sizeof(part), "tenants[%u].key", number);
+    return config_check_path(load, file, part, raw->key, true, &tenant->key) &&
+           config_trunk_all(load, file, key, raw, tenant) &&
+           tenant_policy(load, file, key, raw, tenant);
+}
+
+static bool partner_read(struct config_load *load, const struct config_file *file,
+                         unsigned number, struct config_partner *partner)
+{
+    static const char *const auths[] = {"any", "external", "dialback", NULL};
+    const struct raw_partner *raw = &file->raw->partners[number];
+    char key[CONFIG_KEY_SIZE];
+    unsigned auth = AUTH_ANY, present = 0;
+    (void)snprintf(key, sizeof(key), "partners[%u].domain", number);
+    if (raw->domain == NULL)
+        return config_mark_fail(load, file, key, "is missing");
+    if (!tenant_domain(load, file, key, raw->domain, &partner->domain))
+        return false;
+    const struct config_tenant *tenant =
+        config_find_tenant(load->config, span_of(partner->domain.unicode));
+    if (tenant != NULL)
+        return config_mark_fail(load, file, key, "'%s' is a domain of tenant '%s' as well",
+                                raw->domain, tenant->name);
+    unsigned index = (unsigned)(partner - load->config->partners);
+    if (!config_index_add(load->config, CONFIG_SCOPE_PARTNER, partner->domain.unicode, index,
+                          &present))
+        return config_mark_fail(load, file, key, "'%s' is configured twice", raw->domain);
+    (void)snprintf(key, sizeof(key), "partners[%u].auth", number);
+    if (!config_check_choice(load, file, key, raw->auth, auths, &auth))
+        return false;
+    (void)snprintf(key, sizeof(key), "partners[%u].port", number);
+    unsigned port = raw->port != NULL ? *raw->port : (raw->direct_tls ? 5270 : 5269);
+    if (!config_check_number(load, file, key, port, 1, 65535))
+        return false;
+    if (raw->port != NULL && raw->host == NULL)
+        return config_mark_fail(load, file, key, "a port needs a host");
+    partner->auth = (enum partner_auth)auth;
+    partner->port = (uint16_t)port;
+    partner->direct_tls = raw->direct_tls;
+    partner->host = config_check_copy(load, raw->host);
+    return true;
+}
+
+/* Makes the tables and says how many names the index will hold. */
+static bool tenant_reserve(struct config_load *load)
+{
+    struct config *config = load->config;
+    size_t names = 0;
+    for (size_t i = 0; i < load->file_count; i++) {
+        const struct raw_file *raw = load->files[i].raw;
+        config->tenant_count += raw->tenant_count;
+        config->partner_count += raw->partner_count;
+        for (unsigned j = 0; j < raw->tenant_count; j++)
+            names += 2 * raw->tenants[j].domains.count + raw->tenants[j].partners.count;
+    }
+    names += config->partner_count;
+    config->tenants = config_check_alloc(load, config->tenant_count, sizeof(*config->tenants));
+    config->partners = config_check_alloc(load, config->partner_count, sizeof(*config->partners));
+    if (config->tenants == NULL || config->partners == NULL ||
+        config_index_reserve(config, names) != 0)
+        return config_mark_fail(load, &load->files[0], "tenants", "out of memory");
+    if (config->tenant_count == 0)
+        return config_mark_fail(load, &load->files[0], "tenants", "there is no tenant");
+    return true;
+}
+
+bool config_tenant_all(struct config_load *load)
+{
+    struct config *config = load->config;
+    if (!tenant_reserve(load))
+        return false;
+    size_t next = 0;
+    for (size_t i = 0; i < load->file_count; i++) {
+        for (unsigned j = 0; j < load->files[i].raw->tenant_count; j++, next++) {
+            config->tenants[next].index = (uint32_t)next;
+            if (!tenant_read(load, &load->files[i], j, &config->tenants[next]))
+                return false;
+        }
+    }
+    assert(next == config->tenant_count);
+    /* The partners after all tenants: a domain cannot be both. */
+    next = 0;
+    for (size_t i = 0; i < load->file_count; i++)
+        for (unsigned j = 0; j < load->files[i].raw->partner_count; j++, next++)
+            if (!partner_read(load, &load->files[i], j, &config->partners[next]))
+                return false;
+    return true;
+}
