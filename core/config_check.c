@@ -52,7 +52,8 @@ bool config_check_choice(struct config_load *load, const struct config_file *fil
             *out = i;
             return true;
         }
-        int size = snprintf(all + used, sizeof(all) - used, "%s%s", i > 0 ? ", " : "", choices[i]);
+        int size =
+            snprintf(all + used, sizeof(all) - used, "%s%s", i > 0 ? ", " : "", choices[i]);
         used += size > 0 ? (size_t)size : 0;
         assert(used < sizeof(all));
     }

@@ -145,6 +145,7 @@ bool config_mark_fail(struct config_load *load, const struct config_file *file, 
     (void)vsnprintf(sentence, sizeof(sentence), format, arguments);
     va_end(arguments);
     unsigned line = config_mark_line(span_make(file->text, file->size), key);
-    (void)snprintf(load->error, load->error_size, "%s:%u: %s: %s", file->path, line, key, sentence);
+    (void)snprintf(load->error, load->error_size, "%s:%u: %s: %s", file->path, line, key,
+                   sentence);
     return false;
 }

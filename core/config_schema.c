@@ -157,8 +157,10 @@ static void complaint_take(struct complaint *complaint, const char *line)
     } else if (sscanf(line, " in mapping (line: %zu", &number) < 1 &&
                complaint->sentence[0] == '\0') {
         const char *text = strncmp(line, "Load: ", 6) == 0 ? line + 6 : line;
+        bool is_number = strncmp(text, "Invalid uint64_t value", 22) == 0;
         size_t size = strcspn(text, "\n");
-        (void)snprintf(complaint->sentence, sizeof(complaint->sentence), "%.*s", (int)size, text);
+        (void)snprintf(complaint->sentence, sizeof(complaint->sentence), "%s%.*s",
+                       is_number ? "not a whole number: " : "", (int)size, text);
         if (sscanf(text, "Unexpected key: %99[^\n]", name) == 1)
             complaint_prepend(complaint, name);
     }
@@ -189,7 +191,8 @@ static bool schema_fail(struct config_load *load, const struct config_file *file
                         const struct complaint *complaint)
 {
     char problem[200];
-    unsigned line = config_mark_syntax(span_make(file->text, file->size), problem, sizeof(problem));
+    unsigned line =
+        config_mark_syntax(span_make(file->text, file->size), problem, sizeof(problem));
     if (line != 0) {
         (void)snprintf(load->error, load->error_size, "%s:%u: %s: syntax error", file->path, line,
                        problem);

@@ -95,7 +95,7 @@ static bool tenant_read(struct config_load *load, const struct config_file *file
                         struct config_tenant *tenant)
 {
     const struct raw_tenant *raw = &file->raw->tenants[number];
-    char key[CONFIG_KEY_SIZE], part[CONFIG_KEY_SIZE];
+    char key[32], part[CONFIG_KEY_SIZE];
     (void)snprintf(key, sizeof(key), "tenants[%u]", number);
     /* The name is needed first: a later duplicate is told by it. */
     const char *name = raw->name;
