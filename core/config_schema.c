@@ -152,7 +152,8 @@ static void complaint_take(struct complaint *complaint, const char *line)
     if (sscanf(line, " in mapping field '%99[^']' (line: %zu", name, &number) >= 1) {
         complaint_prepend(complaint, name);
     } else if (sscanf(line, " in sequence entry '%u' (line: %zu", &index, &number) >= 1) {
-        (void)snprintf(name, sizeof(name), "[%u]", index);
+        /* libcyaml counts from 1. */
+        (void)snprintf(name, sizeof(name), "[%u]", index > 0 ? index - 1 : 0);
         complaint_prepend(complaint, name);
     } else if (sscanf(line, " in mapping (line: %zu", &number) < 1 &&
                complaint->sentence[0] == '\0') {
