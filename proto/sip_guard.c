@@ -341,21 +341,27 @@ enum sip_guard_result sip_guard_stream(struct span buffer, size_t from, struct s
     return out->size > text.size ? SIP_GUARD_MORE : verdict(out);
 }
 
-/* sdp_parse never ends on a format list with a byte that is no token character. */
-static bool format_line_legal(struct span line)
+/* sdp_parse never ends on a format list with a byte that is no token character; what it takes
+   for the format list begins wherever the words before it stop to be what it expects. So all
+   words are tokens, but for the slash in the second (port) and third (protocol). */
+static bool media_line_legal(struct span line)
 {
-    for (size_t i = 0; i < line.size; i++) {
+    size_t word = 0;
+    char previous = ' ';
+    for (size_t i = 2; i < line.size; i++) {
         char c = line.data[i];
-        bool legal = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-                     (c >= '0' && c <= '9') ||
-                     span_find(SPAN("-._+*/ =\r"), c) < SPAN("-._+*/ =\r").size;
-        if (!legal)
+        bool digit = c >= '0' && c <= '9';
+        bool token = digit || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '-' ||
+                     c == '.' || c == '_' || c == '+' || c == '*';
+        bool inside = word == 1 ? digit : token;
+        bool divider = c == ' ' || (c == '/' && (word == 1 || word == 2));
+        /* No word and no part of one is empty. */
+        if (!inside && (!divider || previous == ' ' || previous == '/'))
             return false;
+        word += c == ' ';
+        previous = c;
     }
-    /* A slash is fine in the port and the protocol, the first three words, only. */
-    for (size_t word = 0; word < 3; word++)
-        line = span_from(line, span_find(line, ' ') + 1);
-    return span_find(line, '/') == line.size && span_find(line, '=') == line.size;
+    return word >= 3 && previous != ' ';
 }
 
 bool sip_guard_sdp(struct span body)
@@ -370,7 +376,12 @@ bool sip_guard_sdp(struct span body)
         size_t lf = span_find(body, '\n'), cr = span_find(body, '\r');
         size_t end = lf < cr ? lf : cr;
         struct span line = span_to(body, end);
-        if (span_starts(line, SPAN("m=")) && !format_line_legal(line))
+        /* Nor may blanks hide a media line: RFC 8866 §5 has a letter and "=" first. */
+        bool typed = line.size >= 2 && line.data[0] >= 'a' && line.data[0] <= 'z' &&
+                     line.data[1] == '=';
+        if (line.size > 0 && !typed)
+            return false;
+        if (typed && line.data[0] == 'm' && !media_line_legal(line))
             return false;
         body = span_from(body, end + 1);
     }

@@ -285,6 +285,10 @@ static void sdp(void **state)
     assert_false(sip_guard_sdp(SPAN("m=message 9 TCP/MSRP a/b\r\n")));
     assert_false(sip_guard_sdp(SPAN("s=x\rm=message 9 TCP/MSRP @\r\n")));
     assert_false(sip_guard_sdp(SPAN("m=message 9 TCP/MSRP \xc3\xa4\r\n")));
+    assert_false(sip_guard_sdp(SPAN("m=audio 49217 RT=/AVP 0 12\r\n")));
+    assert_false(sip_guard_sdp(SPAN("t=0 0\r m=message 9 TCP/MSRP \xef\r\n")));
+    assert_false(sip_guard_sdp(SPAN("m=audi 4921* RTP/AVP 0 12\r\n")));
+    assert_false(sip_guard_sdp(SPAN("m=audi 4921 RTP//VP 0 12\r\n")));
     assert_false(sip_guard_sdp(SPAN("s=a\0b\r\n")));
     assert_false(sip_guard_sdp(SPAN("s=a\x1b\r\n")));
 }
