@@ -16,17 +16,6 @@ struct cpim_spaces {
     size_t count;
 };
 
-/* Takes one line without its CRLF off the front of *text; false when there is no CRLF left. */
-static bool take_line(struct span *text, struct span *line)
-{
-    size_t end = span_find(*text, '\n');
-    if (end == text->size || end == 0 || text->data[end - 1] != '\r')
-        return false;
-    *line = span_to(*text, end - 1);
-    *text = span_from(*text, end + 1);
-    return true;
-}
-
 /* A header name as RFC 3862 §3.6 has it: a token, perhaps with a prefix and a dot. */
 static bool is_name(struct span name)
 {
@@ -167,87 +156,24 @@ static enum cpim_result read_header(struct span line, struct cpim_spaces *spaces
     return CPIM_OK;
 }
 
-/* Value of a parameter of a MIME header (RFC 2045 §5.1), unquoted; empty when absent. */
-static struct span mime_parameter(struct span value, struct span name)
-{
-    while (value.size > 0) {
-        value = span_from(value, span_find(value, ';') + 1);
-        struct span parameter = span_to(value, span_find(value, ';'));
-        size_t equals = span_find(parameter, '=');
-        if (!span_equal_nocase(span_trim(span_to(parameter, equals)), name))
-            continue;
-        struct span found = span_trim(span_from(parameter, equals + 1));
-        if (found.size >= 2 && found.data[0] == '"' && found.data[found.size - 1] == '"')
-            found = span_make(found.data + 1, found.size - 2);
-        return found;
-    }
-    return SPAN_NONE;
-}
-
-static enum cpim_result read_mime_header(struct span line, struct cpim_message *message)
-{
-    size_t colon = span_find(line, ':');
-    if (colon == line.size || colon == 0)
-        return CPIM_MALFORMED;
-    struct span name = span_trim(span_to(line, colon));
-    struct span value = span_trim(span_from(line, colon + 1));
-    if (span_equal_nocase(name, SPAN("Content-Type"))) {
-        if (message->type.size > 0)
-            return CPIM_MALFORMED;
-        message->type = span_trim(span_to(value, span_find(value, ';')));
-        message->charset = mime_parameter(value, SPAN("charset"));
-    } else if (span_equal_nocase(name, SPAN("Content-Encoding"))) {
-        message->content_encoding = value;
-    } else if (span_equal_nocase(name, SPAN("Content-Transfer-Encoding"))) {
-        message->transfer_encoding = value;
-    }
-    return CPIM_OK;
-}
-
-/* Takes one MIME header with its folded lines (RFC 5322 §2.2.3) off *text. */
-static bool take_folded_line(struct span *text, struct span *line)
-{
-    if (!take_line(text, line))
-        return false;
-    for (size_t i = 0; line->size > 0 && i < CPIM_HEADER_COUNT_MAX; i++) {
-        struct span more = SPAN_NONE;
-        if (text->size == 0 || (text->data[0] != ' ' && text->data[0] != '\t'))
-            return true;
-        if (!take_line(text, &more))
-            return false;
-        line->size = (size_t)(more.data + more.size - line->data);
-    }
-    return true;
-}
-
 enum cpim_result cpim_read(struct span text, struct writer *memory,
                            struct cpim_message *message)
 {
     *message = (struct cpim_message){.subject = SPAN_NONE};
     struct cpim_spaces spaces = {.default_is_cpim = true};
-    enum cpim_result result = CPIM_OK;
     struct span line = SPAN_NONE;
-    size_t count = 0;
-    for (;; count++) {
-        if (count > CPIM_HEADER_COUNT_MAX || !take_line(&text, &line))
+    for (size_t count = 0;; count++) {
+        if (count > CPIM_HEADER_COUNT_MAX || !mime_take_line(&text, &line))
             return CPIM_MALFORMED;
         if (line.size == 0)
             break;
-        result = read_header(line, &spaces, memory, message);
-        if (result != CPIM_OK)
-            return result;
-    }
-    for (count = 0;; count++) {
-        if (count > CPIM_HEADER_COUNT_MAX || !take_folded_line(&text, &line))
-            return CPIM_MALFORMED;
-        if (line.size == 0)
-            break;
-        result = read_mime_header(line, message);
+        enum cpim_result result = read_header(line, &spaces, memory, message);
         if (result != CPIM_OK)
             return result;
     }
     assert(spaces.count <= CPIM_PREFIX_COUNT_MAX);
-    message->body = text;
     /* RFC 3862 §2.1: the content has a type. */
-    return message->type.size > 0 && !memory->overflow ? CPIM_OK : CPIM_MALFORMED;
+    if (memory->overflow || !mime_read_part(text, &message->content))
+        return CPIM_MALFORMED;
+    return message->content.type.size > 0 ? CPIM_OK : CPIM_MALFORMED;
 }

@@ -7,6 +7,7 @@
 #define PASSERELLE_PROTO_CPIM_H
 
 #include "proto/limits.h"
+#include "proto/mime.h"
 #include "proto/span.h"
 #include "proto/writer.h"
 
@@ -19,11 +20,7 @@ enum cpim_result {
 struct cpim_message {
     struct span subject;          /* the first one, unescaped into memory; empty for none */
     struct span date_time;        /* RFC 3339, raw; empty for none */
-    struct span type;             /* media type of the content, without parameters */
-    struct span charset;          /* unquoted; empty when absent */
-    struct span content_encoding; /* empty when absent */
-    struct span transfer_encoding;
-    struct span body;             /* points into the text */
+    struct mime_part content;     /* points into the text */
 };
 
 enum cpim_result cpim_read(struct span text, struct writer *memory,

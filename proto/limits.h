@@ -33,7 +33,9 @@
 #define SIP_URI_SIZE_MAX          2048
 #define SIP_REASON_SIZE_MAX       100
 #define SIP_SUBJECT_SIZE_MAX      256 /* a Subject of ours; longer ones are cut */
-#define CPIM_HEADER_COUNT_MAX     64  /* lines of each of the two header blocks, RFC 3862 §2 */
+#define CPIM_HEADER_COUNT_MAX     64  /* message headers, RFC 3862 §2.2 */
+#define MIME_HEADER_COUNT_MAX     64  /* headers of one part, and lines of one header */
+#define MIME_PART_COUNT_MAX       16  /* parts of one multipart body */
 #define CPIM_PREFIX_COUNT_MAX     8   /* NS declarations, RFC 3862 §3.4 */
 
 /* What one parcel can carry: a message text of about 12 KiB beside its addresses. */

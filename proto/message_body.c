@@ -7,8 +7,8 @@
 #include "proto/limits.h"
 #include "proto/utf8.h"
 
-enum body_kind { BODY_KIND_PLAIN, BODY_KIND_HTML, BODY_KIND_CPIM, BODY_KIND_STATUS,
-                 BODY_KIND_OTHER };
+enum body_kind { BODY_KIND_PLAIN, BODY_KIND_HTML, BODY_KIND_CPIM, BODY_KIND_MIXED,
+                 BODY_KIND_ALTERNATIVE, BODY_KIND_STATUS, BODY_KIND_OTHER };
 
 static enum body_kind kind_of(struct span type)
 {
@@ -19,6 +19,8 @@ static enum body_kind kind_of(struct span type)
         {SPAN("text/plain"), BODY_KIND_PLAIN},
         {SPAN("text/html"), BODY_KIND_HTML},
         {SPAN("message/cpim"), BODY_KIND_CPIM},
+        {SPAN("multipart/mixed"), BODY_KIND_MIXED},
+        {SPAN("multipart/alternative"), BODY_KIND_ALTERNATIVE},
         {SPAN("application/im-iscomposing+xml"), BODY_KIND_STATUS},
         {SPAN("message/imdn+xml"), BODY_KIND_STATUS},
     };
@@ -260,11 +262,96 @@ static enum body_result read_text(const struct body_part *part, bool is_html,
     return body->text.size > 0 ? BODY_TEXT : BODY_NONE;
 }
 
+static bool is_readable_encoding(const struct mime_part *part)
+{
+    static const struct span plain[] = {SPAN("7bit"), SPAN("8bit"), SPAN("binary")};
+    static const struct span identity[] = {SPAN("identity")};
+    return is_one_of(part->transfer_encoding, plain, sizeof(plain) / sizeof(plain[0])) &&
+           is_one_of(part->content_encoding, identity, 1);
+}
+
+static struct body_part part_of(const struct mime_part *part)
+{
+    return (struct body_part){part->type, part->charset, part->content_encoding, part->body};
+}
+
+/* Reads a text part of a multipart body; any other is unsupported. */
+static enum body_result read_inner(const struct mime_part *inner, struct writer *memory,
+                                   struct message_body *body)
+{
+    struct body_part part = part_of(inner);
+    enum body_kind kind = kind_of(part.type);
+    if (kind == BODY_KIND_STATUS)
+        return BODY_NONE;
+    if (kind != BODY_KIND_PLAIN && kind != BODY_KIND_HTML)
+        return BODY_UNSUPPORTED_TYPE;
+    if (!is_readable_encoding(inner))
+        return BODY_UNSUPPORTED_ENCODING;
+    return read_text(&part, kind == BODY_KIND_HTML, memory, body);
+}
+
+/* RFC 2046 §5.1.4: all parts say the same, the last is the richest. We can show only text, so
+   text/plain goes before text/html, and of equals the last. */
+static enum body_result read_alternative(struct span bytes, struct writer *memory,
+                                         struct message_body *body)
+{
+    struct mime_multipart multipart;
+    struct mime_part part, best = {.type = SPAN_NONE};
+    enum body_kind best_kind = BODY_KIND_OTHER;
+    enum mime_next next = MIME_NEXT_MALFORMED;
+    if (!mime_multipart_open(&multipart, bytes))
+        return BODY_MALFORMED;
+    while ((next = mime_multipart_next(&multipart, &part)) == MIME_NEXT_PART) {
+        enum body_kind kind = kind_of(part.type);
+        bool is_text = kind == BODY_KIND_PLAIN || kind == BODY_KIND_HTML;
+        if (!is_text || !is_readable_encoding(&part) || kind > best_kind)
+            continue;
+        best = part;
+        best_kind = kind;
+    }
+    if (next == MIME_NEXT_MALFORMED)
+        return BODY_MALFORMED;
+    return best_kind == BODY_KIND_OTHER ? BODY_UNSUPPORTED_TYPE
+                                        : read_inner(&best, memory, body);
+}
+
+/* RFC 2046 §5.1.3: the texts one below the other. A part that cannot be shown refuses the
+   whole: the sender must not believe that it arrived. */
+static enum body_result read_mixed(struct span bytes, struct writer *memory,
+                                   struct message_body *body)
+{
+    struct span texts[MIME_PART_COUNT_MAX];
+    size_t count = 0;
+    struct mime_multipart multipart;
+    struct mime_part part;
+    enum mime_next next = MIME_NEXT_MALFORMED;
+    if (!mime_multipart_open(&multipart, bytes))
+        return BODY_MALFORMED;
+    while ((next = mime_multipart_next(&multipart, &part)) == MIME_NEXT_PART) {
+        enum body_result result = read_inner(&part, memory, body);
+        if (result != BODY_TEXT && result != BODY_NONE)
+            return result;
+        if (result == BODY_TEXT)
+            texts[count++] = body->text;
+    }
+    if (next == MIME_NEXT_MALFORMED)
+        return BODY_MALFORMED;
+    size_t start = memory->used;
+    for (size_t i = 0; i < count; i++) {
+        if (i > 0)
+            writer_put_char(memory, '\n');
+        writer_put(memory, texts[i]);
+    }
+    body->text = writer_since(memory, start);
+    if (memory->overflow || body->text.size > TEXT_SIZE_MAX)
+        return BODY_TOO_LARGE;
+    return count > 0 ? BODY_TEXT : BODY_NONE;
+}
+
 /* Replaces the wrapper by what it holds. */
 static enum body_result unwrap(struct body_part *part, struct writer *memory,
                                struct message_body *body)
 {
-    static const struct span plain[] = {SPAN("7bit"), SPAN("8bit"), SPAN("binary")};
     struct cpim_message message;
     switch (cpim_read(part->bytes, memory, &message)) {
     case CPIM_OK:
@@ -274,10 +361,9 @@ static enum body_result unwrap(struct body_part *part, struct writer *memory,
     case CPIM_UNSUPPORTED:
         return BODY_UNSUPPORTED_TYPE;
     }
-    if (!is_one_of(message.transfer_encoding, plain, sizeof(plain) / sizeof(plain[0])))
+    if (!is_readable_encoding(&message.content))
         return BODY_UNSUPPORTED_ENCODING;
-    *part = (struct body_part){message.type, message.charset, message.content_encoding,
-                               message.body};
+    *part = part_of(&message.content);
     body->subject = message.subject;
     return BODY_TEXT;
 }
@@ -298,6 +384,10 @@ enum body_result message_body_read(const struct body_part *outer, struct writer 
             return read_text(&part, false, memory, body);
         case BODY_KIND_HTML:
             return read_text(&part, true, memory, body);
+        case BODY_KIND_MIXED:
+            return read_mixed(part.bytes, memory, body);
+        case BODY_KIND_ALTERNATIVE:
+            return read_alternative(part.bytes, memory, body);
         case BODY_KIND_STATUS:
             return BODY_NONE;
         case BODY_KIND_OTHER:

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
  * The text in the body of a SIP MESSAGE (RFC 7572 §7): text/plain as it is, text/html stripped
- * to its text, message/cpim unwrapped once. Multipart types are not read. Pure; the text is
- * written into the caller's memory.
+ * to its text, message/cpim unwrapped once, the texts of multipart/mixed, and the plainest part
+ * of multipart/alternative. Pure; the text is written into the caller's memory.
  */
 #ifndef PASSERELLE_PROTO_MESSAGE_BODY_H
 #define PASSERELLE_PROTO_MESSAGE_BODY_H
@@ -20,7 +20,8 @@ enum body_result {
 };
 
 #define MESSAGE_BODY_ACCEPT                                                                    \
-    "text/plain, text/html, message/cpim, application/im-iscomposing+xml, message/imdn+xml"
+    "text/plain, text/html, message/cpim, multipart/mixed, multipart/alternative, "            \
+    "application/im-iscomposing+xml, message/imdn+xml"
 
 struct body_part {
     struct span type;     /* without parameters; empty counts as text/plain */

@@ -307,6 +307,20 @@ static void bodies_become_text(void **state)
          CPIM_HEAD "NS: i <urn:ietf:params:imdn>\r\ni.Message-ID: 3\r\n" CPIM_PLAIN "x", "x"},
         {"message/cpim", "", CPIM_HEAD "Require: Subject, DateTime\r\n" CPIM_PLAIN "x", "x"},
         {"message/cpim", "", CPIM_HEAD "from: unknown\r\n" CPIM_PLAIN "x", "x"},
+        {"multipart/mixed", "",
+         "--b\r\n\r\none\r\n--b \r\nContent-Type: text/html\r\n\r\n<i>two</i>\r\n--b--\r\n",
+         "one\ntwo"},
+        {"multipart/alternative", "",
+         "--b\r\nContent-Type: text/plain\r\n\r\nplain\r\n--b\r\nContent-Type: text/html\r\n"
+         "\r\n<i>rich</i>\r\n--b--",
+         "plain"},
+        {"multipart/alternative", "",
+         "--b\r\nContent-Type: image/png\r\n\r\n!\r\n--b\r\nContent-Type: text/html\r\n\r\n"
+         "<i>rich</i>\r\n--b--",
+         "rich"},
+        {"message/cpim", "",
+         CPIM_HEAD "\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\nx\r\n--b--",
+         "x"},
         /* In another default namespace Require is an unknown header like any other. */
         {"message/cpim", "", CPIM_HEAD "NS: <urn:x>\r\nRequire: y\r\n" CPIM_PLAIN "x", "x"},
     };
@@ -370,7 +384,16 @@ static void bad_bodies_are_refused(void **state)
         {"text/plain", "utf-16", "", SPAN("ab"), 415, "Accept: text/plain"},
         {"text/plain", "", "gzip", SPAN("ab"), 415, "Accept-Encoding: identity\r\n"},
         {"application/sdp", "", "", SPAN("v=0"), 415, "Accept: text/plain"},
-        {"multipart/mixed", "", "", SPAN("x"), 415, "Accept: text/plain"},
+        {"multipart/signed", "", "", SPAN("--b\r\n\r\nx\r\n--b--"), 415, "Accept: text/plain"},
+        {"multipart/mixed", "", "", SPAN("x"), 400, ""},
+        {"multipart/mixed", "", "", SPAN("--b\r\n\r\nx\r\n"), 400, ""},
+        {"multipart/mixed", "", "", SPAN("--b\r\n--b--"), 400, ""},
+        {"multipart/mixed", "", "", SPAN("--b\r\n\r\nx\r\n--bc\r\n\r\ny\r\n--b--"), 400, ""},
+        {"multipart/mixed", "", "",
+         SPAN("--b\r\n\r\nx\r\n--b\r\nContent-Type: image/png\r\n\r\n!\r\n--b--"), 415,
+         "Accept: text/plain"},
+        {"multipart/alternative", "", "",
+         SPAN("--b\r\nContent-Type: image/png\r\n\r\n!\r\n--b--"), 415, "Accept: text/plain"},
         {"message/cpim", "", "", SPAN("x"), 400, ""},
         {"message/cpim", "", "", SPAN(CPIM_HEAD "\r\nX: y\r\n\r\nx"), 400, ""},
         {"message/cpim", "", "", SPAN(CPIM_HEAD " folded\r\n" CPIM_PLAIN "x"), 400, ""},
@@ -420,11 +443,13 @@ static void sizes_are_bounded(void **state)
 static void random_bodies(void **state)
 {
     (void)state;
-    static const char *const types[] = {"text/plain", "text/html", "message/cpim"};
+    static const char *const types[] = {"text/plain", "text/html", "message/cpim",
+                                        "multipart/mixed", "multipart/alternative"};
     static const char *const pieces[] = {
         "<", ">", "&", "&#", ";", "x", "\r\n", "\r", "\n", " ", ":", "\"", "<!--", "-->",
         "<script>", "</script>", "\xC3", "\xBC", "NS: a <", "Content-Type: text/html", "\\u",
-        "0041", "Subject: ", CPIM_HEAD, CPIM_PLAIN, "<br>", "/", "\t", "65", "Require: "};
+        "0041", "Subject: ", CPIM_HEAD, CPIM_PLAIN, "<br>", "/", "\t", "65", "Require: ",
+        "--b\r\n", "--b\r\n\r\n", "\r\n--b--", "--b"};
     const char *wanted = getenv("TEST_SEED");
     unsigned seed = wanted != NULL ? (unsigned)strtoul(wanted, NULL, 10) : 20260102;
     print_message("seed %u\n", seed);
@@ -432,6 +457,8 @@ static void random_bodies(void **state)
         /* Of its very size, so that a sanitizer sees a read beyond it. */
         char text[2048];
         struct writer writer = writer_make(text, sizeof(text));
+        if (round % 5 > 2)
+            writer_put_literal(&writer, "--b\r\n");
         for (unsigned n = (unsigned)rand_r(&seed) % 12; n > 0; n--) {
             size_t pick = (size_t)rand_r(&seed) % (sizeof(pieces) / sizeof(pieces[0]));
             writer_put(&writer, span_of(pieces[pick]));
@@ -440,7 +467,7 @@ static void random_bodies(void **state)
         char *exact = malloc(writer.used + 1);
         assert_non_null(exact);
         memcpy(exact + 1, text, writer.used);
-        struct sip_message request = {.content_type = span_of(types[round % 3]),
+        struct sip_message request = {.content_type = span_of(types[round % 5]),
                                       .body = {exact + 1, writer.used}};
         enum map_result result = to_xmpp(&request);
         if (result == MAP_OK)
