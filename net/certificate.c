@@ -1,0 +1,350 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "net/certificate.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+#include <strings.h>
+#include <time.h>
+
+/* DER tags, X.690 §8.1.2 and RFC 5280 appendix A. */
+enum der_tag {
+    DER_BOOLEAN = 0x01,
+    DER_INTEGER = 0x02,
+    DER_OCTETS = 0x04,
+    DER_OID = 0x06,
+    DER_UTF8 = 0x0c,
+    DER_IA5 = 0x16,
+    DER_UTC_TIME = 0x17,
+    DER_GENERALIZED_TIME = 0x18,
+    DER_SEQUENCE = 0x30,
+    DER_CONTEXT_0 = 0xa0, /* version; otherName and its value */
+    DER_CONTEXT_3 = 0xa3, /* extensions */
+    DER_DNS_NAME = 0x82,
+    DER_URI = 0x86
+};
+
+struct der {
+    const uint8_t *data;
+    size_t size;
+};
+
+static const uint8_t oid_san[] = {0x55, 0x1d, 0x11};
+static const uint8_t oid_eku[] = {0x55, 0x1d, 0x25};
+static const uint8_t oid_eku_any[] = {0x55, 0x1d, 0x25, 0x00};
+static const uint8_t oid_eku_server[] = {0x2b, 6, 1, 5, 5, 7, 3, 1};
+static const uint8_t oid_eku_client[] = {0x2b, 6, 1, 5, 5, 7, 3, 2};
+static const uint8_t oid_eku_sip[] = {0x2b, 6, 1, 5, 5, 7, 3, 20};  /* RFC 5924 §3 */
+static const uint8_t oid_srv[] = {0x2b, 6, 1, 5, 5, 7, 8, 7};       /* RFC 4985 §2 */
+static const uint8_t oid_xmpp_addr[] = {0x2b, 6, 1, 5, 5, 7, 8, 5}; /* RFC 6120 §13.7.1.4 */
+
+#define IS_OID(value, oid) ((value).size == sizeof(oid) && !memcmp((value).data, oid, sizeof(oid)))
+
+/* Takes the element at the front of `from`; false when its length does not fit. */
+static bool der_take(struct der *from, uint8_t *tag, struct der *value)
+{
+    size_t header = 2, size;
+    if (from->size < 2 || (from->data[0] & 0x1f) == 0x1f)
+        return false;
+    size = from->data[1];
+    if (size >= 0x80) {
+        size_t count = size & 0x7f;
+        if (count == 0 || count > 4 || from->size < 2 + count)
+            return false;
+        size = 0;
+        for (size_t i = 0; i < count; i++)
+            size = size << 8 | from->data[2 + i];
+        header += count;
+    }
+    if (size > from->size - header)
+        return false;
+    *tag = from->data[0];
+    *value = (struct der){from->data + header, size};
+    from->data += header + size;
+    from->size -= header + size;
+    return true;
+}
+
+static bool der_expect(struct der *from, uint8_t tag, struct der *value)
+{
+    uint8_t found;
+    return der_take(from, &found, value) && found == tag;
+}
+
+static bool digits(const uint8_t *data, size_t count, int *value)
+{
+    *value = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (data[i] < '0' || data[i] > '9')
+            return false;
+        *value = *value * 10 + (data[i] - '0');
+    }
+    return true;
+}
+
+/* RFC 5280 §4.1.2.5: YYMMDDHHMMSSZ or YYYYMMDDHHMMSSZ. */
+static int64_t der_time(uint8_t tag, struct der value)
+{
+    struct tm tm = {0};
+    size_t year = tag == DER_UTC_TIME ? 2 : 4;
+    const uint8_t *at = value.data;
+    if ((tag != DER_UTC_TIME && tag != DER_GENERALIZED_TIME) || value.size != year + 11 ||
+        at[year + 10] != 'Z')
+        return 0;
+    if (!digits(at, year, &tm.tm_year) || !digits(at + year, 2, &tm.tm_mon) ||
+        !digits(at + year + 2, 2, &tm.tm_mday) || !digits(at + year + 4, 2, &tm.tm_hour) ||
+        !digits(at + year + 6, 2, &tm.tm_min) || !digits(at + year + 8, 2, &tm.tm_sec))
+        return 0;
+    if (tag == DER_GENERALIZED_TIME)
+        tm.tm_year -= 1900;
+    else if (tm.tm_year < 50)
+        tm.tm_year += 100;
+    tm.tm_mon--;
+    return (int64_t)timegm(&tm);
+}
+
+/* Names with a NUL, blank or control byte are no names (attack row 32). */
+static bool text_is_clean(struct der text)
+{
+    if (text.size == 0)
+        return false;
+    for (size_t i = 0; i < text.size; i++) {
+        if (text.data[i] <= ' ' || text.data[i] == 0x7f)
+            return false;
+    }
+    return true;
+}
+
+static void add_name(struct certificate *certificate, enum certificate_name_kind kind,
+                     struct der text)
+{
+    if (certificate->name_count == CERTIFICATE_NAME_MAX || !text_is_clean(text))
+        return;
+    certificate->names[certificate->name_count++] =
+        (struct certificate_name){kind, (const char *)text.data, text.size};
+}
+
+/* OtherName ::= SEQUENCE { type-id OID, value [0] EXPLICIT ANY }, RFC 5280 §4.2.1.6. */
+static bool read_other_name(struct certificate *certificate, struct der other)
+{
+    struct der oid, wrapped, text;
+    uint8_t tag;
+    if (!der_expect(&other, DER_OID, &oid) || !der_expect(&other, DER_CONTEXT_0, &wrapped) ||
+        !der_take(&wrapped, &tag, &text))
+        return false;
+    if (IS_OID(oid, oid_srv) && tag == DER_IA5)
+        add_name(certificate, CERTIFICATE_SRV, text);
+    else if (IS_OID(oid, oid_xmpp_addr) && tag == DER_UTF8)
+        add_name(certificate, CERTIFICATE_XMPP_ADDR, text);
+    return true;
+}
+
+static bool read_san(struct certificate *certificate, struct der extension)
+{
+    struct der names, name;
+    uint8_t tag;
+    if (!der_expect(&extension, DER_SEQUENCE, &names))
+        return false;
+    certificate->has_san = true;
+    while (names.size > 0) {
+        if (!der_take(&names, &tag, &name))
+            return false;
+        if (tag == DER_DNS_NAME)
+            add_name(certificate, CERTIFICATE_DNS, name);
+        else if (tag == DER_URI)
+            add_name(certificate, CERTIFICATE_URI, name);
+        else if (tag == DER_CONTEXT_0 && !read_other_name(certificate, name))
+            return false;
+    }
+    return true;
+}
+
+static bool read_eku(struct certificate *certificate, struct der extension)
+{
+    struct der purposes, oid;
+    if (!der_expect(&extension, DER_SEQUENCE, &purposes))
+        return false;
+    certificate->eku_present = true;
+    while (purposes.size > 0) {
+        if (!der_expect(&purposes, DER_OID, &oid))
+            return false;
+        certificate->eku_any |= IS_OID(oid, oid_eku_any);
+        certificate->eku_server |= IS_OID(oid, oid_eku_server);
+        certificate->eku_client |= IS_OID(oid, oid_eku_client);
+        certificate->eku_sip |= IS_OID(oid, oid_eku_sip);
+    }
+    return true;
+}
+
+/* Extension ::= SEQUENCE { OID, critical BOOLEAN DEFAULT FALSE, OCTET STRING }. */
+static bool read_extension(struct certificate *certificate, struct der extension)
+{
+    struct der oid, value;
+    uint8_t tag;
+    if (!der_expect(&extension, DER_OID, &oid) || !der_take(&extension, &tag, &value))
+        return false;
+    if (tag == DER_BOOLEAN && !der_take(&extension, &tag, &value))
+        return false;
+    if (tag != DER_OCTETS)
+        return false;
+    if (IS_OID(oid, oid_san))
+        return !certificate->has_san && read_san(certificate, value);
+    if (IS_OID(oid, oid_eku))
+        return !certificate->eku_present && read_eku(certificate, value);
+    return true;
+}
+
+static bool read_validity(struct certificate *certificate, struct der validity)
+{
+    struct der value;
+    uint8_t tag;
+    if (!der_take(&validity, &tag, &value) || !der_take(&validity, &tag, &value))
+        return false;
+    certificate->not_after = der_time(tag, value);
+    return true;
+}
+
+/* TBSCertificate, RFC 5280 §4.1. */
+static bool read_body(struct certificate *certificate, struct der body)
+{
+    struct der value, list;
+    uint8_t tag;
+    if (!der_take(&body, &tag, &value))
+        return false;
+    if (tag == DER_CONTEXT_0 && !der_take(&body, &tag, &value))
+        return false;
+    if (tag != DER_INTEGER || !der_expect(&body, DER_SEQUENCE, &value) || /* signature */
+        !der_expect(&body, DER_SEQUENCE, &value) ||                        /* issuer */
+        !der_expect(&body, DER_SEQUENCE, &value) || !read_validity(certificate, value) ||
+        !der_expect(&body, DER_SEQUENCE, &value) || /* subject */
+        !der_expect(&body, DER_SEQUENCE, &value))   /* public key */
+        return false;
+    while (body.size > 0) {
+        if (!der_take(&body, &tag, &value))
+            return false;
+        if (tag != DER_CONTEXT_3)
+            continue;
+        if (!der_expect(&value, DER_SEQUENCE, &list))
+            return false;
+        while (list.size > 0) {
+            struct der extension;
+            if (!der_expect(&list, DER_SEQUENCE, &extension) ||
+                !read_extension(certificate, extension))
+                return false;
+        }
+    }
+    return true;
+}
+
+int certificate_read(struct certificate *certificate, const uint8_t *der, size_t size)
+{
+    struct der whole = {der, size}, outer, body;
+    assert(certificate != NULL);
+    memset(certificate, 0, offsetof(struct certificate, names));
+    certificate->der = der;
+    certificate->der_size = size;
+    if (der_expect(&whole, DER_SEQUENCE, &outer) && whole.size == 0 &&
+        der_expect(&outer, DER_SEQUENCE, &body) && read_body(certificate, body))
+        return 0;
+    /* Half a certificate speaks for nobody. */
+    certificate->name_count = 0;
+    return -EBADMSG;
+}
+
+static bool equal_nocase(const char *text, size_t size, const char *domain, size_t domain_size)
+{
+    return size == domain_size && size > 0 && strncasecmp(text, domain, size) == 0;
+}
+
+/* RFC 9525 §6.3: the wildcard is the whole left-most label and stands for exactly one label. */
+static bool dns_matches(const char *pattern, size_t size, const char *domain, bool wildcard)
+{
+    size_t domain_size = strlen(domain);
+    if (memchr(pattern, '*', size) == NULL)
+        return equal_nocase(pattern, size, domain, domain_size);
+    if (!wildcard || size < 3 || pattern[0] != '*' || pattern[1] != '.' ||
+        memchr(pattern + 1, '*', size - 1) != NULL)
+        return false;
+    const char *dot = strchr(domain, '.');
+    if (dot == NULL || dot == domain)
+        return false;
+    return equal_nocase(pattern + 1, size - 1, dot, domain_size - (size_t)(dot - domain));
+}
+
+static bool srv_matches(const struct certificate_name *name, const char *domain)
+{
+    static const char service[] = "_xmpp-server.";
+    const size_t size = sizeof(service) - 1;
+    if (name->size <= size || strncasecmp(name->text, service, size) != 0)
+        return false;
+    return dns_matches(name->text + size, name->size - size, domain, true);
+}
+
+bool certificate_matches_xmpp(const struct certificate *certificate, const char *ascii_domain,
+                              const char *unicode_domain)
+{
+    assert(ascii_domain != NULL);
+    assert(unicode_domain != NULL);
+    for (size_t i = 0; i < certificate->name_count; i++) {
+        const struct certificate_name *name = &certificate->names[i];
+        bool match = false;
+        switch (name->kind) {
+        case CERTIFICATE_DNS:
+            match = dns_matches(name->text, name->size, ascii_domain, true);
+            break;
+        case CERTIFICATE_SRV: match = srv_matches(name, ascii_domain); break;
+        case CERTIFICATE_XMPP_ADDR:
+            match = equal_nocase(name->text, name->size, unicode_domain, strlen(unicode_domain));
+            break;
+        case CERTIFICATE_URI: break; /* not used for XMPP */
+        }
+        if (match)
+            return true;
+    }
+    return false;
+}
+
+/* The domain of "sip:domain" without user, port and parameters (RFC 5922 §7.1); size 0: none. */
+static size_t sip_uri_domain(const struct certificate_name *name, const char **domain)
+{
+    if (name->size <= 4 || strncasecmp(name->text, "sip:", 4) != 0 ||
+        memchr(name->text, '@', name->size) != NULL)
+        return 0;
+    *domain = name->text + 4;
+    size_t size = 0;
+    while (size < name->size - 4 && strchr(":;?/", (*domain)[size]) == NULL)
+        size++;
+    return size;
+}
+
+static bool eku_serves_sip(const struct certificate *certificate)
+{
+    return !certificate->eku_present || certificate->eku_any || certificate->eku_sip ||
+           certificate->eku_server;
+}
+
+bool certificate_matches_sip(const struct certificate *certificate, const char *ascii_domain)
+{
+    bool has_uri = false;
+    size_t domain_size = strlen(ascii_domain);
+    if (!eku_serves_sip(certificate))
+        return false;
+    for (size_t i = 0; i < certificate->name_count; i++) {
+        const char *domain = NULL;
+        size_t size = certificate->names[i].kind == CERTIFICATE_URI
+                          ? sip_uri_domain(&certificate->names[i], &domain)
+                          : 0;
+        if (size == 0)
+            continue;
+        has_uri = true;
+        if (equal_nocase(domain, size, ascii_domain, domain_size))
+            return true;
+    }
+    for (size_t i = 0; i < certificate->name_count && !has_uri; i++) {
+        const struct certificate_name *name = &certificate->names[i];
+        if (name->kind == CERTIFICATE_DNS &&
+            dns_matches(name->text, name->size, ascii_domain, false))
+            return true;
+    }
+    return false;
+}

@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "net/tls_priv.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define PEM_SIZE_MAX (1u << 20)
+
+static const char system_ca_file[] = "/etc/ssl/certs/ca-certificates.crt";
+
+/* RFC 9325 §4.2: forward secrecy and AEAD only. wolfSSL skips names its build does not know. */
+static const char cipher_list[] =
+    "TLS13-AES128-GCM-SHA256:TLS13-AES256-GCM-SHA384:TLS13-CHACHA20-POLY1305-SHA256:"
+    "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:"
+    "ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384:"
+    "ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305";
+
+static void text_free(struct tls_text *text)
+{
+    if (text->data != NULL)
+        explicit_bzero(text->data, text->size);
+    free(text->data);
+    *text = (struct tls_text){0};
+}
+
+static int text_read_all(struct tls_text *text, int fd)
+{
+    while (text->size < PEM_SIZE_MAX) {
+        ssize_t n = read(fd, text->data + text->size, PEM_SIZE_MAX - text->size);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return -errno;
+        if (n == 0)
+            return 0;
+        text->size += (size_t)n;
+    }
+    return -EFBIG;
+}
+
+static int text_read(struct tls_text *text, const char *path)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+    *text = (struct tls_text){.data = malloc(PEM_SIZE_MAX)};
+    int rc = text->data != NULL ? text_read_all(text, fd) : -ENOMEM;
+    close(fd);
+    if (rc < 0) {
+        text_free(text);
+        return rc;
+    }
+    uint8_t *shrunk = realloc(text->data, text->size + 1);
+    if (shrunk != NULL)
+        text->data = shrunk;
+    return 0;
+}
+
+static int side_use_certificate(const struct tls_context *context, WOLFSSL_CTX *side)
+{
+    if (context->certificate.data == NULL)
+        return 0;
+    if (wolfSSL_CTX_use_certificate_chain_buffer(side, context->certificate.data,
+                                                 (long)context->certificate.size) !=
+        WOLFSSL_SUCCESS)
+        return -EBADMSG;
+    if (wolfSSL_CTX_use_PrivateKey_buffer(side, context->key.data, (long)context->key.size,
+                                          WOLFSSL_FILETYPE_PEM) != WOLFSSL_SUCCESS)
+        return -EBADMSG;
+    return wolfSSL_CTX_check_private_key(side) == WOLFSSL_SUCCESS ? 0 : -EBADMSG;
+}
+
+static int side_use_anchors(const struct tls_context *context, WOLFSSL_CTX *side)
+{
+    /* One broken or expired file in a directory or bundle of the system must not cost the rest. */
+    const unsigned tolerant = WOLFSSL_LOAD_FLAG_IGNORE_ERR | WOLFSSL_LOAD_FLAG_PEM_CA_ONLY;
+    bool own = context->ca_file != NULL || context->ca_directory != NULL;
+    const char *file = own ? context->ca_file : system_ca_file;
+    if (!own && access(system_ca_file, R_OK) < 0)
+        return 0;
+    int rc = wolfSSL_CTX_load_verify_locations_ex(side, file, context->ca_directory,
+                                                  own && file != NULL ? 0 : tolerant);
+    return rc == WOLFSSL_SUCCESS || !own ? 0 : -EBADMSG;
+}
+
+static int side_set_rules(WOLFSSL_CTX *side)
+{
+    if (wolfSSL_CTX_SetMinVersion(side, WOLFSSL_TLSV1_2) != WOLFSSL_SUCCESS ||
+        wolfSSL_CTX_set_cipher_list(side, cipher_list) != WOLFSSL_SUCCESS)
+        return -EBADMSG;
+    /* A session of one tenant must not resume under another's name. */
+    (void)wolfSSL_CTX_set_session_cache_mode(side, WOLFSSL_SESS_CACHE_OFF);
+#ifdef HAVE_SESSION_TICKET
+    (void)wolfSSL_CTX_NoTicketTLSv12(side);
+    (void)wolfSSL_CTX_no_ticket_TLSv13(side);
+#endif
+    /* On the server side this asks for a certificate and does not insist (RFC 6120 §13.7.2). */
+    wolfSSL_CTX_set_verify(side, WOLFSSL_VERIFY_PEER, tls_session_on_verify);
+    wolfSSL_CTX_SetIORecv(side, tls_session_on_receive);
+    wolfSSL_CTX_SetIOSend(side, tls_session_on_send);
+    return 0;
+}
+
+int tls_context_side(struct tls_context *context, bool server, WOLFSSL_CTX **out)
+{
+    WOLFSSL_CTX **kept = server ? &context->server : &context->client;
+    if (*kept == NULL) {
+        WOLFSSL_CTX *side =
+            wolfSSL_CTX_new(server ? wolfSSLv23_server_method() : wolfSSLv23_client_method());
+        if (side == NULL)
+            return -ENOMEM;
+        int rc = side_set_rules(side);
+        if (rc == 0)
+            rc = side_use_certificate(context, side);
+        if (rc == 0)
+            rc = side_use_anchors(context, side);
+        if (rc < 0) {
+            wolfSSL_CTX_free(side);
+            return rc;
+        }
+        if (server)
+            wolfSSL_CTX_set_servername_callback(side, tls_session_on_name);
+        *kept = side;
+    }
+    *out = *kept;
+    return 0;
+}
+
+/* Certificate and key must be there and belong together. */
+static int check_certificate(struct tls_context *context)
+{
+    WOLFSSL_CTX *trial = wolfSSL_CTX_new(wolfSSLv23_server_method());
+    if (trial == NULL)
+        return -ENOMEM;
+    int rc = side_use_certificate(context, trial);
+    wolfSSL_CTX_free(trial);
+    return rc;
+}
+
+static int text_copy(char **copy, const char *text)
+{
+    if (text == NULL)
+        return 0;
+    *copy = strdup(text);
+    if (*copy == NULL)
+        return -ENOMEM;
+    return access(text, R_OK) < 0 ? -errno : 0;
+}
+
+static int context_load(struct tls_context *context, const struct tls_context_options *options,
+                        const char **file)
+{
+    int rc;
+    *file = options->certificate_file;
+    if (options->certificate_file != NULL) {
+        assert(options->key_file != NULL);
+        rc = text_read(&context->certificate, options->certificate_file);
+        if (rc < 0)
+            return rc;
+        *file = options->key_file;
+        rc = text_read(&context->key, options->key_file);
+        if (rc < 0)
+            return rc;
+        rc = check_certificate(context);
+        if (rc < 0)
+            return rc;
+    }
+    *file = options->ca_file;
+    rc = text_copy(&context->ca_file, options->ca_file);
+    if (rc < 0)
+        return rc;
+    *file = options->ca_directory;
+    return text_copy(&context->ca_directory, options->ca_directory);
+}
+
+int tls_context_open(struct tls_context **out, const struct tls_context_options *options,
+                     char *error, size_t error_size)
+{
+    const char *file = NULL;
+    struct tls_context *context = calloc(1, sizeof(*context));
+    if (context == NULL)
+        return -ENOMEM;
+    context->references = 1;
+    int rc = context_load(context, options, &file);
+    if (rc == 0) {
+        *out = context;
+        return 0;
+    }
+    if (error != NULL && rc == -EBADMSG)
+        (void)snprintf(error, error_size,
+                       "%s: certificate and key are not PEM or do not belong together", file);
+    else if (error != NULL)
+        (void)snprintf(error, error_size, "%s: %s", file, strerror(-rc));
+    tls_context_close(&context);
+    return rc;
+}
+
+void tls_context_hold(struct tls_context *context)
+{
+    assert(context->references > 0);
+    context->references++;
+}
+
+void tls_context_close(struct tls_context **out)
+{
+    struct tls_context *context = *out;
+    if (context == NULL)
+        return;
+    *out = NULL;
+    assert(context->references > 0);
+    if (--context->references > 0)
+        return;
+    wolfSSL_CTX_free(context->server);
+    wolfSSL_CTX_free(context->client);
+    text_free(&context->certificate);
+    text_free(&context->key);
+    free(context->ca_file);
+    free(context->ca_directory);
+    free(context);
+}

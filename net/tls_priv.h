@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* What tls.c (sessions) and tls_context.c share. */
+#ifndef PASSERELLE_NET_TLS_PRIV_H
+#define PASSERELLE_NET_TLS_PRIV_H
+
+#include <wolfssl/options.h>
+#include <wolfssl/ssl.h>
+
+#include "net/tls.h"
+
+struct tls_text {
+    uint8_t *data;
+    size_t size;
+};
+
+/*
+ * The two sides of wolfSSL's own context are opened when first used: most tenants' contexts only
+ * lend their certificate to a server session, and trust anchors are large.
+ */
+struct tls_context {
+    unsigned references;
+    WOLFSSL_CTX *server;
+    WOLFSSL_CTX *client;
+    struct tls_text certificate; /* PEM */
+    struct tls_text key;         /* PEM */
+    char *ca_file;
+    char *ca_directory;
+};
+
+struct tls_session {
+    WOLFSSL *ssl;
+    struct tls_context *context;
+    bool server;
+    bool finished; /* the handshake is complete */
+    tls_choose_fn choose;
+    void *choose_context;
+    const uint8_t *input;
+    size_t input_size;
+    struct net_buffer *output; /* during a call only */
+    const char *error;
+    int verify_error; /* the first one; 0: none */
+    bool verified;
+    uint8_t *peer; /* DER of the leaf */
+    size_t peer_size;
+};
+
+/* Opens the side when it is not there yet: 0, -ENOMEM, -EBADMSG. */
+int tls_context_side(struct tls_context *context, bool server, WOLFSSL_CTX **side) NET_MUST_USE;
+void tls_context_hold(struct tls_context *context);
+
+/* The callbacks of a session, set on every wolfSSL context. */
+int tls_session_on_verify(int preverify, WOLFSSL_X509_STORE_CTX *store);
+int tls_session_on_name(WOLFSSL *ssl, int *alert, void *unused);
+int tls_session_on_receive(WOLFSSL *ssl, char *data, int size, void *session);
+int tls_session_on_send(WOLFSSL *ssl, char *data, int size, void *session);
+
+#endif
