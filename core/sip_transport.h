@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * The SIP transport of one egress thread (RFC 3261 §18): its UDP sockets and its TCP and TLS
+ * connections. Input is pulled as framed messages that went through sip_guard. Requests to a
+ * trunk share one connection per target; responses go back the way the request came, through
+ * the mesh when another thread holds the connection.
+ */
+#ifndef PASSERELLE_CORE_SIP_TRANSPORT_H
+#define PASSERELLE_CORE_SIP_TRANSPORT_H
+
+#include "core/thread.h"
+#include "proto/sip_guard.h"
+#include "proto/sip_message.h"
+
+enum egress_timer { EGRESS_TIMER_CLIENT, EGRESS_TIMER_SERVER, EGRESS_TIMER_CONNECTION,
+                    EGRESS_TIMER_TRUNK };
+
+/* The way a message came and its answer goes. */
+struct sip_flow {
+    enum sip_transport transport;
+    union net_address peer;
+    unsigned holder;     /* mesh index of the thread that holds the connection */
+    uint64_t connection; /* UDP: index of the listener, the same on all threads; else a ticket */
+    uint32_t trunk;      /* set by who checked the source: trunk index + 1 */
+};
+
+enum sip_input_kind {
+    SIP_INPUT_MESSAGE,
+    SIP_INPUT_REJECT, /* a request that sip_guard refused with `status` */
+    SIP_INPUT_LOST    /* the connection `flow.connection` is gone or never came to be */
+};
+
+struct sip_input {
+    enum sip_input_kind kind;
+    struct sip_flow flow;
+    struct span bytes; /* valid until the next call */
+    bool is_request;
+    int status;
+    struct span reason;
+};
+
+struct sip_wire;
+
+/* Opens listeners and TLS contexts. `error` names the cause. */
+int sip_transport_open(struct sip_wire **wire, struct thread *thread, char *error,
+                       size_t error_size) MUST_USE;
+void sip_transport_close(struct sip_wire **wire);
+/* Takes one ring event; then sip_transport_next until it says false. */
+void sip_transport_feed(struct sip_wire *wire, const struct ring_event *event);
+bool sip_transport_next(struct sip_wire *wire, struct sip_input *input);
+void sip_transport_tick(struct sip_wire *wire, struct timer *timer);
+
+/* The sent-by (RFC 3261 §18.1.1) for requests to this target; empty when no listener fits. */
+struct span sip_transport_sent_by(const struct sip_wire *wire, enum sip_transport transport,
+                                  const union net_address *target);
+/* True when `text` holds a sent-by of ours as a whole token. */
+bool sip_transport_is_ours(const struct sip_wire *wire, struct span via_line);
+/* Sends a request to a target of a trunk. For TCP and TLS opens or reuses the connection and
+   fills *connection (its loss is told by SIP_INPUT_LOST). -errno when it cannot be sent. */
+int sip_transport_request(struct sip_wire *wire, const struct config_trunk *trunk,
+                          const union net_address *target, struct span bytes,
+                          uint64_t *connection) MUST_USE;
+/* Sends a response along the flow, through the mesh when it must. For UDP to `flow->peer`. */
+void sip_transport_respond(struct sip_wire *wire, const struct sip_flow *flow,
+                           struct span bytes);
+/* True when the peer of the connection proved by a verified certificate that it speaks for
+   `identity` (RFC 5922 §7.2). False for a connection of another thread. */
+bool sip_transport_proved(struct sip_wire *wire, const struct sip_flow *flow,
+                          const char *identity);
+
+#endif

@@ -1,0 +1,663 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "core/sip_uac.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "core/log.h"
+#include "core/table.h"
+#include "net/digest.h"
+
+#define REQUEST_MAGIC   0x55414352u
+#define BRANCH_PREFIX   "z9hG4bK" /* RFC 3261 §8.1.1.7 */
+#define BRANCH_SIZE     (sizeof(BRANCH_PREFIX) - 1 + 2 + 16)
+#define SCRATCH_SIZE    32768u
+#define RESOLVE_WAIT_MS 100u
+
+_Static_assert(BRANCH_SIZE <= SIP_BRANCH_SIZE_MAX, "our branch is one we would take");
+_Static_assert(SCRATCH_SIZE >= PARCEL_SIZE + 4096, "a parcel's text and its headers fit");
+
+/* One at a time to each recipient; the others wait in order. */
+struct recipient {
+    struct table_node node;
+    struct parcel *first, **last;
+    unsigned waiting;
+    bool busy;
+    size_t uri_size;
+    char uri[];
+};
+
+/* A request: over its life it may be several client transactions, one for each trunk tried. */
+struct request {
+    uint32_t magic;
+    struct table_node node; /* by the random part of the branch */
+    struct recipient *recipient;
+    struct parcel *parcel; /* NULL for OPTIONS, and once the outcome is known */
+    const struct config_tenant *tenant;
+    struct trunk *trunk;
+    size_t trunk_next; /* index into tenant->trunks of the next to try */
+    bool waits;        /* for a trunk's addresses; no transaction yet */
+    bool in_flight;    /* counted at the trunk */
+    struct sip_client client;
+    struct timer timer;
+    union net_address target;
+    uint64_t connection;
+    uint64_t wait_until_ms;
+    char branch[BRANCH_SIZE + 1];
+    char tag[19];
+    char call_id[SIP_CALL_ID_SIZE_MAX + 1];
+    size_t size;
+    char bytes[SIP_UDP_REQUEST_SIZE_MAX]; /* UDP only: what Timer E sends again */
+};
+
+struct sip_uac {
+    struct thread *thread;
+    struct sip_wire *wire;
+    struct trunk_table *trunks;
+    struct sip_timers timers;
+    struct table requests, recipients;
+    size_t pending;
+    char scratch[SCRATCH_SIZE];
+};
+
+static void next_for(struct sip_uac *uac, struct recipient *recipient);
+static void try_next(struct sip_uac *uac, struct request *request, int status,
+                     struct span reason);
+
+int sip_uac_open(struct sip_uac **uac, struct thread *thread, struct sip_wire *wire,
+                 struct trunk_table *trunks)
+{
+    assert(wire != NULL);
+    assert(trunks != NULL);
+    struct sip_uac *made = calloc(1, sizeof(*made));
+    if (made == NULL)
+        return -ENOMEM;
+    made->thread = thread;
+    made->wire = wire;
+    made->trunks = trunks;
+    made->timers = sip_timers_default;
+    if (thread->config->sip_t1_ms != 0)
+        made->timers.t1_ms = thread->config->sip_t1_ms;
+    table_init(&made->requests);
+    table_init(&made->recipients);
+    *uac = made;
+    return 0;
+}
+
+size_t sip_uac_pending(const struct sip_uac *uac)
+{
+    return uac->pending;
+}
+
+/* ---- outcomes ---- */
+
+static void send_home(struct sip_uac *uac, struct parcel **parcel)
+{
+    struct thread *thread = uac->thread;
+    bool failed = (*parcel)->outcome.kind == OUTCOME_FAILED;
+    assert((*parcel)->outcome.kind != OUTCOME_PENDING);
+    assert(uac->pending > 0);
+    uac->pending--;
+    if (thread->stats->tenants != NULL) {
+        struct tenant_stats *stats = &thread->stats->tenants[(*parcel)->tenant];
+        _Atomic uint64_t *count = failed ? &stats->to_sip_failed : &stats->to_sip;
+        atomic_store_explicit(count, atomic_load_explicit(count, memory_order_relaxed) + 1,
+                              memory_order_relaxed);
+    }
+    mesh_return(thread->mesh, thread->self, parcel);
+}
+
+static void fail_with(struct sip_uac *uac, struct parcel **parcel, struct stanza_fault fault)
+{
+    (*parcel)->outcome = (struct outcome){.kind = OUTCOME_FAILED, .fault = fault};
+    send_home(uac, parcel);
+}
+
+/* An xmpp: URI for 301 and 302; empty unless the address needs no escaping (RFC 5122 §2.2). */
+static struct span redirect_uri(struct span contact, struct writer *memory)
+{
+    struct sip_uri uri;
+    struct jid jid;
+    if (contact.size == 0 || !sip_uri_parse(contact, &uri) ||
+        address_to_jid(&uri, SPAN_NONE, memory, &jid) != ADDRESS_OK)
+        return SPAN("");
+    for (size_t i = 0; i < jid.local.size; i++)
+        if (memchr("%\"#/<>?[\\]^`{|}", jid.local.data[i], 15) != NULL)
+            return SPAN("");
+    size_t start = memory->used;
+    writer_put_literal(memory, "xmpp:");
+    jid_write_bare(memory, &jid);
+    return memory->overflow ? SPAN("") : writer_since(memory, start);
+}
+
+static void finish(struct sip_uac *uac, struct request *request, int status,
+                   struct span reason, struct span contact)
+{
+    struct parcel *parcel = request->parcel;
+    struct recipient *recipient = request->recipient;
+    request->parcel = NULL;
+    request->recipient = NULL;
+    if (parcel == NULL)
+        return;
+    parcel->outcome.sip_status = status;
+    if (status >= 200 && status < 300) {
+        parcel->outcome.kind = OUTCOME_DELIVERED;
+    } else {
+        struct writer memory = parcel_writer(parcel);
+        struct span uri = redirect_uri(contact, &memory);
+        parcel->outcome.fault = error_map_to_xmpp(status, reason, uri, &memory);
+        parcel->outcome.kind = OUTCOME_FAILED;
+        parcel_keep(parcel, &memory);
+    }
+    log_event(LOG_LEVEL_DEBUG, "sip.outcome", parcel->trace, log_number("status", status),
+              log_text("to", parcel->draft.request_uri));
+    send_home(uac, &parcel);
+    next_for(uac, recipient);
+}
+
+static void leave_trunk(struct request *request)
+{
+    if (request->in_flight)
+        request->trunk->in_flight--;
+    request->in_flight = false;
+}
+
+static void request_free(struct sip_uac *uac, struct request *request)
+{
+    assert(request->magic == REQUEST_MAGIC);
+    assert(request->parcel == NULL);
+    leave_trunk(request);
+    table_remove(&uac->requests, &request->node);
+    timer_disarm(&uac->thread->timers, &request->timer);
+    request->magic = 0;
+    free(request);
+}
+
+/* ---- sending ---- */
+
+static void make_branch(struct sip_uac *uac, struct request *request)
+{
+    uint64_t random = 0;
+    digest_random(&random, sizeof(random));
+    int size = snprintf(request->branch, sizeof(request->branch), BRANCH_PREFIX "%02x%016llx",
+                        uac->thread->self & 0xffu, (unsigned long long)random);
+    assert((size_t)size == BRANCH_SIZE);
+    table_remove(&uac->requests, &request->node);
+    table_add(&uac->requests, &request->node, random, request);
+}
+
+static void name_call(struct sip_uac *uac, struct request *request)
+{
+    uint8_t random[16 + 8];
+    digest_random(random, sizeof(random));
+    struct span given = SPAN_NONE;
+    struct writer writer = writer_make(request->call_id, SIP_CALL_ID_SIZE_MAX);
+    if (request->parcel != NULL) {
+        given = request->parcel->draft.call_id;
+        struct span thread = request->parcel->draft.thread;
+        uint8_t digest[DIGEST_SIZE];
+        /* The same thread of talk gives the same Call-ID (RFC 7572 §4). */
+        if (thread.size > 0) {
+            digest_sha256(thread.data, thread.size, digest);
+            memcpy(random, digest, 16);
+        }
+    }
+    if (given.size > 0 && given.size <= SIP_CALL_ID_SIZE_MAX)
+        writer_put(&writer, given);
+    else
+        writer_put_hex(&writer, random, 16);
+    request->call_id[writer.used] = '\0';
+    /* The first two digits are the thread that owns the conversation. */
+    snprintf(request->tag, sizeof(request->tag), "%02x", uac->thread->self & 0xffu);
+    writer = writer_make(request->tag + 2, 16);
+    writer_put_hex(&writer, random + 16, 8);
+    assert(!writer.overflow);
+}
+
+/* The OPTIONS to a trunk is about the trunk itself (RFC 3261 §11). */
+static void trunk_uri(struct writer *writer, const struct request *request)
+{
+    char address[NET_ADDRESS_TEXT_SIZE];
+    net_address_format(&request->target, address);
+    writer_put_literal(writer, "sip:");
+    writer_put(writer, span_of(address));
+}
+
+static struct span write_request(struct sip_uac *uac, struct request *request)
+{
+    char uri_text[128], from_text[RESOLVER_NAME_SIZE + 32];
+    struct writer uri = writer_make(uri_text, sizeof(uri_text));
+    struct writer from = writer_make(from_text, sizeof(from_text));
+    enum sip_transport transport = request->trunk->config->transport;
+    struct sip_request_parts parts = {
+        .method = request->parcel != NULL ? SIP_METHOD_MESSAGE : SIP_METHOD_OPTIONS,
+        .transport = transport,
+        .sent_by = sip_transport_sent_by(uac->wire, transport, &request->target),
+        .branch = span_make(request->branch, BRANCH_SIZE),
+        .alias = transport == SIP_TRANSPORT_TLS,
+        .from_tag = span_make(request->tag, 18),
+        .call_id = span_of(request->call_id),
+        .cseq = 1,
+        .max_forwards = 70,
+        .user_agent = SPAN("Passerelle/" PASSERELLE_VERSION)};
+    if (request->parcel != NULL) {
+        const struct sip_draft *draft = &request->parcel->draft;
+        parts.request_uri = parts.to_uri = draft->request_uri;
+        parts.from_uri = draft->from_uri;
+        parts.subject = draft->subject;
+        parts.content_language = draft->language;
+        parts.content_type = draft->content_type;
+        parts.date = draft->date;
+        parts.body = draft->body;
+    } else {
+        trunk_uri(&uri, request);
+        parts.request_uri = parts.to_uri = writer_span(&uri);
+        writer_put_literal(&from, "sip:");
+        writer_put(&from, span_of(request->tenant->domains[0].ascii));
+        parts.from_uri = writer_span(&from);
+    }
+    struct writer writer = writer_make(uac->scratch, sizeof(uac->scratch));
+    sip_write_request(&writer, &parts);
+    assert(!writer.overflow);
+    return writer_span(&writer);
+}
+
+static int transmit(struct sip_uac *uac, struct request *request, struct span bytes)
+{
+    request->trunk->sent++;
+    return sip_transport_request(uac->wire, request->trunk->config, &request->target, bytes,
+                                 &request->connection);
+}
+
+static void arm(struct sip_uac *uac, struct request *request)
+{
+    uint64_t deadline_ms = sip_client_deadline(&request->client);
+    if (deadline_ms == UINT64_MAX)
+        timer_disarm(&uac->thread->timers, &request->timer);
+    else
+        timer_arm(&uac->thread->timers, &request->timer, deadline_ms);
+}
+
+/* Starts a client transaction on request->trunk. False: the request is too long for UDP. */
+static bool start_on_trunk(struct sip_uac *uac, struct request *request)
+{
+    bool reliable = request->trunk->config->transport != SIP_TRANSPORT_UDP;
+    request->target = *trunk_target(request->trunk);
+    make_branch(uac, request);
+    struct span bytes = write_request(uac, request);
+    /* RFC 3261 §18.1.1 and RFC 3428 §8. */
+    if (!reliable && bytes.size > SIP_UDP_REQUEST_SIZE_MAX)
+        return false;
+    if (!reliable) {
+        memcpy(request->bytes, bytes.data, bytes.size);
+        request->size = bytes.size;
+    }
+    request->in_flight = true;
+    request->trunk->in_flight++;
+    (void)sip_client_start(&request->client, &uac->timers, reliable, uac->thread->now_ms);
+    arm(uac, request);
+    int error = transmit(uac, request, bytes);
+    if (error < 0) {
+        (void)sip_client_transport_error(&request->client);
+        trunk_note(request->trunk, 0, -1);
+        leave_trunk(request);
+        try_next(uac, request, 503, SPAN("The trunk cannot be reached"));
+    }
+    return true;
+}
+
+static bool wait_for_address(struct sip_uac *uac, struct request *request)
+{
+    uint64_t now_ms = uac->thread->now_ms;
+    bool resolving = false;
+    for (size_t i = 0; i < request->tenant->trunk_count; i++)
+        resolving |= trunk_find(uac->trunks, request->tenant->trunks[i].index)->resolving;
+    if (!resolving || now_ms >= request->wait_until_ms)
+        return false;
+    request->waits = true;
+    request->trunk_next = 0;
+    timer_arm(&uac->thread->timers, &request->timer, now_ms + RESOLVE_WAIT_MS);
+    return true;
+}
+
+static void too_long(struct sip_uac *uac, struct request *request)
+{
+    struct parcel *parcel = request->parcel;
+    struct recipient *recipient = request->recipient;
+    request->parcel = NULL;
+    request_free(uac, request);
+    fail_with(uac, &parcel,
+              (struct stanza_fault){
+                  .error = STANZA_ERROR_POLICY_VIOLATION,
+                  .type = SPAN("modify"),
+                  .text = SPAN("The message is too long for UDP, the only way to there")});
+    next_for(uac, recipient);
+}
+
+/* Tries the trunks that are left, in order of priority (the configuration has sorted them);
+   `status` and `reason` are the answer when there is none. */
+static void try_next(struct sip_uac *uac, struct request *request, int status,
+                     struct span reason)
+{
+    bool is_too_long = false;
+    bool tried = request->trunk != NULL;
+    while (request->trunk_next < request->tenant->trunk_count) {
+        const struct config_trunk *config = &request->tenant->trunks[request->trunk_next++];
+        struct trunk *trunk = trunk_find(uac->trunks, config->index);
+        if (!trunk_usable(trunk, uac->thread->now_ms))
+            continue;
+        request->trunk = trunk;
+        if (tried)
+            stats_count(uac->thread->stats, STAT_SIP_TRUNK_FAILOVERS);
+        if (start_on_trunk(uac, request))
+            return;
+        is_too_long = true;
+    }
+    if (!tried && !is_too_long && wait_for_address(uac, request))
+        return;
+    if (is_too_long && !tried) {
+        too_long(uac, request);
+        return;
+    }
+    finish(uac, request, status, reason, SPAN_NONE);
+    request_free(uac, request);
+}
+
+static struct request *request_make(struct sip_uac *uac, struct parcel *parcel,
+                                    uint32_t tenant)
+{
+    struct request *request = calloc(1, sizeof(*request));
+    if (request == NULL)
+        return NULL;
+    request->magic = REQUEST_MAGIC;
+    request->parcel = parcel;
+    request->tenant = &uac->thread->config->tenants[tenant];
+    request->timer.kind = EGRESS_TIMER_CLIENT;
+    request->timer.owner = request;
+    request->wait_until_ms = uac->thread->now_ms + 10000;
+    name_call(uac, request);
+    make_branch(uac, request);
+    return request;
+}
+
+/* ---- recipients ---- */
+
+static struct recipient *recipient_find(struct sip_uac *uac, struct span uri)
+{
+    uint64_t hash = thread_hash(0, uri);
+    struct table_node *node = table_find(&uac->recipients, hash);
+    for (; node != NULL; node = table_next(node)) {
+        struct recipient *found = node->owner;
+        if (span_equal(uri, span_make(found->uri, found->uri_size)))
+            return found;
+    }
+    struct recipient *made = calloc(1, sizeof(*made) + uri.size);
+    if (made == NULL)
+        return NULL;
+    made->last = &made->first;
+    made->uri_size = uri.size;
+    memcpy(made->uri, uri.data, uri.size);
+    table_add(&uac->recipients, &made->node, hash, made);
+    return made;
+}
+
+static const struct stanza_fault busy_fault = {
+    .error = STANZA_ERROR_RESOURCE_CONSTRAINT,
+    .type = SPAN("wait"),
+    .text = SPAN("Too many messages wait for this recipient")};
+
+static void next_for(struct sip_uac *uac, struct recipient *recipient)
+{
+    if (recipient == NULL)
+        return;
+    recipient->busy = false;
+    struct parcel *parcel = recipient->first;
+    if (parcel == NULL) {
+        table_remove(&uac->recipients, &recipient->node);
+        free(recipient);
+        return;
+    }
+    recipient->first = parcel->next;
+    if (recipient->first == NULL)
+        recipient->last = &recipient->first;
+    parcel->next = NULL;
+    recipient->waiting--;
+    recipient->busy = true;
+    struct request *request = request_make(uac, parcel, parcel->tenant);
+    if (request == NULL)
+        abort(); /* jemalloc refuses a kilobyte: nothing sensible is left to do */
+    request->recipient = recipient;
+    /* Not at once: a list of failures would recurse. */
+    request->waits = true;
+    timer_arm(&uac->thread->timers, &request->timer, uac->thread->now_ms);
+}
+
+void sip_uac_message(struct sip_uac *uac, struct parcel **parcel)
+{
+    struct parcel *taken = *parcel;
+    *parcel = NULL;
+    assert(taken->kind == PARCEL_MESSAGE_TO_SIP);
+    assert(taken->tenant < uac->thread->config->tenant_count);
+    uac->pending++;
+    struct recipient *recipient = recipient_find(uac, taken->draft.request_uri);
+    if (recipient == NULL ||
+        (recipient->busy && recipient->waiting >= uac->thread->config->recipient_queue_max)) {
+        fail_with(uac, &taken, busy_fault);
+        return;
+    }
+    if (recipient->busy) {
+        taken->next = NULL;
+        *recipient->last = taken;
+        recipient->last = &taken->next;
+        recipient->waiting++;
+        return;
+    }
+    struct request *request = request_make(uac, taken, taken->tenant);
+    if (request == NULL) {
+        fail_with(uac, &taken, busy_fault);
+        next_for(uac, recipient);
+        return;
+    }
+    recipient->busy = true;
+    request->recipient = recipient;
+    try_next(uac, request, 503, SPAN("No trunk is up"));
+}
+
+void sip_uac_options(struct sip_uac *uac, struct trunk *trunk)
+{
+    struct request *request = request_make(uac, NULL, trunk->config->tenant);
+    if (request == NULL)
+        return;
+    request->trunk = trunk;
+    request->trunk_next = SIZE_MAX; /* no other trunk in its place */
+    if (!start_on_trunk(uac, request))
+        request_free(uac, request);
+}
+
+/* ---- events ---- */
+
+/* The final word of one transaction: the request is over or goes to the next trunk. */
+static void conclude(struct sip_uac *uac, struct request *request,
+                     const struct sip_message *response, bool is_over)
+{
+    int status = response->status;
+    leave_trunk(request);
+    bool retry = request->parcel != NULL && (status == 503 || status == 408) &&
+                 request->trunk_next < request->tenant->trunk_count;
+    if (retry) {
+        try_next(uac, request, status, response->reason);
+        return;
+    }
+    finish(uac, request, status, response->reason, response->contact);
+    if (is_over)
+        request_free(uac, request);
+    else
+        arm(uac, request);
+}
+
+static bool read_branch(struct span branch, unsigned *shard, uint64_t *random)
+{
+    char text[17];
+    if (branch.size != BRANCH_SIZE || !span_starts(branch, SPAN(BRANCH_PREFIX)))
+        return false;
+    branch = span_from(branch, sizeof(BRANCH_PREFIX) - 1);
+    for (size_t i = 0; i < branch.size; i++)
+        if (memchr("0123456789abcdef", branch.data[i], 16) == NULL)
+            return false;
+    memcpy(text, branch.data, 2);
+    text[2] = '\0';
+    *shard = (unsigned)strtoul(text, NULL, 16);
+    memcpy(text, branch.data + 2, 16);
+    text[16] = '\0';
+    *random = strtoull(text, NULL, 16);
+    return true;
+}
+
+static struct request *find_request(struct sip_uac *uac, const struct sip_message *response,
+                                    unsigned *owner)
+{
+    uint64_t random = 0;
+    if (!read_branch(response->via.branch, owner, &random) || *owner != uac->thread->self)
+        return NULL;
+    struct table_node *node = table_find(&uac->requests, random);
+    if (node == NULL)
+        return NULL;
+    struct request *request = node->owner;
+    /* RFC 3261 §17.1.3, and the Call-ID, which the RFC leaves to the branch. */
+    bool matches = span_equal(response->call_id, span_of(request->call_id)) &&
+                   response->cseq == 1;
+    return matches ? request : NULL;
+}
+
+void sip_uac_response(struct sip_uac *uac, struct span bytes, unsigned *owner)
+{
+    struct stats *stats = uac->thread->stats;
+    struct sip_message response;
+    const struct config *config = uac->thread->config;
+    *owner = uac->thread->self;
+    if (sip_message_parse_response(bytes, &response) != SIP_PARSE_OK) {
+        stats_count(stats, STAT_SIP_GUARD_REJECTED);
+        return;
+    }
+    struct request *request = find_request(uac, &response, owner);
+    bool is_egress = *owner > config->worker_count &&
+                     *owner <= config->worker_count + config->egress_count;
+    if (*owner != uac->thread->self && is_egress)
+        return;
+    *owner = uac->thread->self;
+    stats_count(stats, STAT_SIP_RESPONSES_IN);
+    if (request == NULL) {
+        stats_count(stats, STAT_SIP_RESPONSES_STRAY);
+        return;
+    }
+    unsigned action = sip_client_response(&request->client, response.status,
+                                          uac->thread->now_ms);
+    bool is_over = (action & SIP_CLIENT_FREE) != 0;
+    if (action & SIP_CLIENT_FINAL) {
+        /* Whoever says 408 is there: only our own Timer F counts against the trunk. */
+        trunk_note(request->trunk, response.status == 408 ? 480 : response.status,
+                   response.retry_after);
+        conclude(uac, request, &response, is_over);
+    } else if (is_over) {
+        request_free(uac, request);
+    } else {
+        arm(uac, request);
+    }
+}
+
+void sip_uac_lost(struct sip_uac *uac, uint64_t connection)
+{
+    /* Each pass takes one away or fails over to another connection; a finished transaction that
+       only lingers is not touched. */
+    bool found = true;
+    while (found) {
+        found = false;
+        for (size_t i = 0; i < uac->requests.size && !found; i++) {
+            struct table_node *node = uac->requests.chains[i];
+            while (node != NULL && ((struct request *)node->owner)->connection != connection)
+                node = node->next;
+            if (node == NULL)
+                continue;
+            struct request *request = node->owner;
+            struct sip_message lost = {.status = 503,
+                                       .reason = SPAN("The connection was lost"),
+                                       .retry_after = -1};
+            found = true;
+            request->connection = 0;
+            if (!request->in_flight)
+                continue;
+            (void)sip_client_transport_error(&request->client);
+            trunk_note(request->trunk, 0, -1);
+            conclude(uac, request, &lost, true);
+        }
+    }
+}
+
+void sip_uac_tick(struct sip_uac *uac, struct timer *timer)
+{
+    struct request *request = timer->owner;
+    assert(request->magic == REQUEST_MAGIC);
+    if (request->waits) {
+        request->waits = false;
+        try_next(uac, request, 503, SPAN("No trunk is up"));
+        return;
+    }
+    unsigned action = sip_client_tick(&request->client, uac->thread->now_ms);
+    if (action & SIP_CLIENT_TIMEOUT) {
+        struct sip_message timeout = {.status = 408, .retry_after = -1};
+        trunk_note(request->trunk, 408, -1);
+        conclude(uac, request, &timeout, true);
+        return;
+    }
+    if (action & SIP_CLIENT_FREE) {
+        request_free(uac, request);
+        return;
+    }
+    if (action & SIP_CLIENT_SEND) {
+        stats_count(uac->thread->stats, STAT_SIP_RETRANSMISSIONS_OUT);
+        /* A socket error here is left to Timer F. */
+        (void)!transmit(uac, request, span_make(request->bytes, request->size));
+    }
+    arm(uac, request);
+}
+
+static void drop_request(struct sip_uac *uac, struct request *request)
+{
+    struct recipient *recipient = request->recipient;
+    struct parcel *parcel = request->parcel;
+    request->parcel = NULL;
+    request_free(uac, request);
+    struct stanza_fault fault = {.error = STANZA_ERROR_SERVICE_UNAVAILABLE,
+                                 .type = SPAN("wait"),
+                                 .text = SPAN("The gateway is stopping")};
+    while (parcel != NULL) {
+        struct parcel *following = NULL;
+        if (recipient != NULL && recipient->first != NULL) {
+            following = recipient->first;
+            recipient->first = following->next;
+        }
+        fail_with(uac, &parcel, fault);
+        parcel = following;
+    }
+    if (recipient != NULL) {
+        table_remove(&uac->recipients, &recipient->node);
+        free(recipient);
+    }
+}
+
+void sip_uac_close(struct sip_uac **uac)
+{
+    struct sip_uac *closed = *uac;
+    if (closed == NULL)
+        return;
+    struct table_node *node;
+    while ((node = table_any(&closed->requests)) != NULL)
+        drop_request(closed, node->owner);
+    assert(closed->recipients.count == 0);
+    table_fini(&closed->requests);
+    table_fini(&closed->recipients);
+    free(closed);
+    *uac = NULL;
+}

@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "core/trunk.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+
+#include "core/log.h"
+
+#define TRUNK_MISSES_MAX   3u
+#define TRUNK_BREAK_MS     30000u /* how long a broken circuit stays open */
+#define TRUNK_DNS_RETRY_MS 30000u
+
+struct trunk_table {
+    struct thread *thread;
+    struct resolver_port *port; /* NULL when the thread has no resolver */
+    size_t count;
+    struct trunk trunks[];
+};
+
+static void set_status(struct trunk *trunk, enum trunk_status status)
+{
+    static const struct span names[] = {SPAN("unknown"), SPAN("up"), SPAN("down")};
+    assert(status <= TRUNK_DOWN);
+    if (trunk->status == status)
+        return;
+    trunk->status = status;
+    log_event(status == TRUNK_DOWN ? LOG_LEVEL_WARN : LOG_LEVEL_INFO, "trunk.status", 0,
+              log_text("trunk", span_of(trunk->config->name)),
+              log_text("status", names[status]), log_number("last", trunk->last_status));
+}
+
+static uint16_t default_port(const struct config_trunk *config)
+{
+    if (config->port != 0)
+        return config->port;
+    return config->transport == SIP_TRANSPORT_TLS ? 5061 : 5060; /* RFC 3261 §19.1.2 */
+}
+
+/* RFC 3263 §4.2: with a port there is no SRV; the transport is the configured one. */
+static void ask(struct trunk *trunk)
+{
+    static const char *const prefixes[] = {"_sip._udp", "_sip._tcp", "_sips._tcp"};
+    struct trunk_table *table = trunk->table;
+    struct resolver_question question = {.owner = trunk,
+                                         .fallback_port = default_port(trunk->config)};
+    size_t size = strlen(trunk->config->host);
+    if (table->port == NULL || size >= sizeof(question.domain))
+        return;
+    memcpy(question.domain, trunk->config->host, size + 1);
+    if (trunk->config->port == 0) {
+        question.services[0].prefix = prefixes[trunk->config->transport];
+        question.services[0].dot_is_final = true;
+        question.service_count = 1;
+    }
+    trunk->resolving = resolver_ask(table->port, &question) == 0;
+    if (!trunk->resolving)
+        timer_arm(&table->thread->timers, &trunk->timer,
+                  table->thread->now_ms + TRUNK_DNS_RETRY_MS);
+}
+
+static bool is_named(const struct trunk *trunk)
+{
+    union net_address address;
+    return trunk->config->locate ||
+           net_address_parse_host(&address, trunk->config->host, 5060) < 0;
+}
+
+static void arm_keep_alive(struct trunk *trunk)
+{
+    struct thread *thread = trunk->table->thread;
+    if (trunk->config->options_interval_s != 0)
+        timer_arm(&thread->timers, &trunk->timer,
+                  thread->now_ms + 1000ull * trunk->config->options_interval_s);
+}
+
+static void start(struct trunk *trunk)
+{
+    struct thread *thread = trunk->table->thread;
+    if (is_named(trunk)) {
+        ask(trunk);
+        return;
+    }
+    int error = net_address_parse_host(&trunk->targets[0], trunk->config->host,
+                                       default_port(trunk->config));
+    assert(error == 0);
+    trunk->target_count = 1;
+    if (trunk->config->options_interval_s != 0)
+        timer_arm(&thread->timers, &trunk->timer, thread->now_ms);
+}
+
+int trunk_open(struct trunk_table **table, struct thread *thread)
+{
+    const struct config *config = thread->config;
+    size_t size = sizeof(**table) + config->trunk_count * sizeof(struct trunk);
+    struct trunk_table *made = calloc(1, size);
+    if (made == NULL)
+        return -ENOMEM;
+    made->thread = thread;
+    made->count = config->trunk_count;
+    int error = thread->resolver == NULL
+                    ? 0
+                    : resolver_port_open(&made->port, thread->resolver, thread->ring);
+    if (error < 0) {
+        free(made);
+        return error;
+    }
+    for (size_t i = 0; i < config->tenant_count; i++) {
+        for (size_t j = 0; j < config->tenants[i].trunk_count; j++) {
+            const struct config_trunk *trunk = &config->tenants[i].trunks[j];
+            assert(trunk->index < made->count);
+            made->trunks[trunk->index] = (struct trunk){.config = trunk, .table = made};
+            made->trunks[trunk->index].timer.kind = EGRESS_TIMER_TRUNK;
+            made->trunks[trunk->index].timer.owner = &made->trunks[trunk->index];
+            start(&made->trunks[trunk->index]);
+        }
+    }
+    *table = made;
+    return 0;
+}
+
+void trunk_close(struct trunk_table **table)
+{
+    struct trunk_table *closed = *table;
+    if (closed == NULL)
+        return;
+    for (size_t i = 0; i < closed->count; i++)
+        timer_disarm(&closed->thread->timers, &closed->trunks[i].timer);
+    if (closed->port != NULL)
+        resolver_port_close(&closed->port);
+    free(closed);
+    *table = NULL;
+}
+
+struct trunk *trunk_find(struct trunk_table *table, uint32_t index)
+{
+    assert(index < table->count);
+    return &table->trunks[index];
+}
+
+bool trunk_usable(const struct trunk *trunk, uint64_t now_ms)
+{
+    if (trunk->target_count == 0 || now_ms < trunk->blocked_until_ms)
+        return false;
+    /* Half open: one request may try while the trunk is down. */
+    return trunk->status != TRUNK_DOWN || trunk->in_flight == 0;
+}
+
+const union net_address *trunk_target(const struct trunk *trunk)
+{
+    assert(trunk->target_count > 0);
+    return &trunk->targets[trunk->target_next % trunk->target_count];
+}
+
+void trunk_note(struct trunk *trunk, int status, long retry_after_s)
+{
+    uint64_t now_ms = trunk->table->thread->now_ms;
+    trunk->last_status = status;
+    if (status == 503 && retry_after_s >= 0) {
+        /* RFC 3261 §21.5.4: no request to that server meanwhile; an hour at most. */
+        uint64_t wait_s = retry_after_s > 3600 ? 3600 : (uint64_t)retry_after_s;
+        trunk->blocked_until_ms = now_ms + 1000 * wait_s;
+        return;
+    }
+    if (status != 0 && status != 408) {
+        trunk->misses = 0;
+        set_status(trunk, TRUNK_UP);
+        return;
+    }
+    trunk->failed++;
+    trunk->target_next++; /* RFC 3263 §4.3: the next target of the list */
+    if (++trunk->misses < TRUNK_MISSES_MAX)
+        return;
+    set_status(trunk, TRUNK_DOWN);
+    trunk->blocked_until_ms = now_ms + TRUNK_BREAK_MS;
+}
+
+static void take_answer(struct trunk *trunk, const struct resolver_answer *answer)
+{
+    struct thread *thread = trunk->table->thread;
+    bool first = trunk->target_count == 0;
+    trunk->resolving = false;
+    if (answer->status != RESOLVER_FOUND || answer->target_count == 0) {
+        log_event(LOG_LEVEL_WARN, "trunk.dns", 0,
+                  log_text("trunk", span_of(trunk->config->name)),
+                  log_text("reason", span_of(resolver_status_text(answer->status))));
+        timer_arm(&thread->timers, &trunk->timer, thread->now_ms + TRUNK_DNS_RETRY_MS);
+        return;
+    }
+    trunk->target_count = answer->target_count;
+    trunk->target_next = 0;
+    for (unsigned i = 0; i < answer->target_count; i++)
+        trunk->targets[i] = answer->targets[i].address;
+    timer_arm(&thread->timers, &trunk->timer,
+              first && trunk->config->options_interval_s != 0
+                  ? thread->now_ms
+                  : thread->now_ms + 1000ull * answer->ttl_s);
+}
+
+void trunk_pump(struct trunk_table *table)
+{
+    struct resolver_answer *answer = NULL;
+    while (table->port != NULL && resolver_next(table->port, &answer)) {
+        take_answer(answer->owner, answer);
+        free(answer);
+    }
+}
+
+bool trunk_tick(struct trunk_table *table, struct timer *timer, struct trunk **trunk)
+{
+    struct trunk *due = timer->owner;
+    assert(due->table == table);
+    bool wants_options = due->config->options_interval_s != 0 && due->target_count > 0 &&
+                         table->thread->now_ms >= due->blocked_until_ms;
+    if (is_named(due) && !due->resolving)
+        ask(due);
+    arm_keep_alive(due);
+    *trunk = due;
+    return wants_options;
+}
+
+void trunk_report(const struct trunk_table *table, FILE *out)
+{
+    static const char *const names[] = {"unknown", "up", "down"};
+    static const char *const transports[] = {"udp", "tcp", "tls"};
+    const struct config *config = table->thread->config;
+    for (size_t i = 0; i < table->count; i++) {
+        const struct trunk *trunk = &table->trunks[i];
+        char target[NET_ADDRESS_TEXT_SIZE] = "-";
+        if (trunk->target_count > 0)
+            net_address_format(trunk_target(trunk), target);
+        fprintf(out, "%u\t%s\t%s\t%s\t%s\t%s\t%llu\t0\t%llu\t%llu\t%d\n",
+                table->thread->self, config->tenants[trunk->config->tenant].name,
+                trunk->config->name, transports[trunk->config->transport], target,
+                names[trunk->status], (unsigned long long)trunk->in_flight,
+                (unsigned long long)trunk->sent, (unsigned long long)trunk->failed,
+                trunk->last_status);
+    }
+}

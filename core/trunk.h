@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * The state of every trunk as one egress thread sees it: its addresses (literal, or found by
+ * RFC 3263), up or down, a circuit breaker. Keep-alive OPTIONS are asked for here and sent by
+ * sip_uac. Owner: one egress thread.
+ */
+#ifndef PASSERELLE_CORE_TRUNK_H
+#define PASSERELLE_CORE_TRUNK_H
+
+#include <stdio.h>
+
+#include "core/sip_transport.h"
+
+enum trunk_status { TRUNK_UNKNOWN, TRUNK_UP, TRUNK_DOWN };
+
+struct trunk {
+    const struct config_trunk *config;
+    enum trunk_status status;
+    bool resolving;
+    union net_address targets[RESOLVER_TARGET_MAX]; /* in the order to try */
+    unsigned target_count, target_next;
+    unsigned misses;          /* failures in a row */
+    uint64_t blocked_until_ms; /* Retry-After or open circuit breaker */
+    uint64_t in_flight, sent, failed;
+    int last_status;
+    struct timer timer; /* keep-alive or the next question to DNS */
+    struct trunk_table *table;
+};
+
+struct trunk_table;
+
+int trunk_open(struct trunk_table **table, struct thread *thread) MUST_USE;
+void trunk_close(struct trunk_table **table);
+struct trunk *trunk_find(struct trunk_table *table, uint32_t index);
+/* May a request go there now? Has a target and is not blocked. */
+bool trunk_usable(const struct trunk *trunk, uint64_t now_ms);
+const union net_address *trunk_target(const struct trunk *trunk);
+/* What became of a request: its final status, 408 for Timer F, 0 for a transport failure.
+   `retry_after_s` is negative when the response had none. */
+void trunk_note(struct trunk *trunk, int status, long retry_after_s);
+/* Takes resolver answers that have come. */
+void trunk_pump(struct trunk_table *table);
+/* The timer of a trunk. True: send an OPTIONS to *trunk now. */
+bool trunk_tick(struct trunk_table *table, struct timer *timer, struct trunk **trunk);
+/* Appends rows for `show trunks` (core/inquiry.h). */
+void trunk_report(const struct trunk_table *table, FILE *out);
+
+#endif
