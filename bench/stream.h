@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * One S2S stream as the load generator plays it: STARTTLS, SASL EXTERNAL, then stanzas. It is
+ * scripted rather than negotiated: it plays a partner that is always right. One thread.
+ */
+#ifndef PASSERELLE_BENCH_STREAM_H
+#define PASSERELLE_BENCH_STREAM_H
+
+#include "net/ring.h"
+#include "net/tls.h"
+#include "proto/xml_stream.h"
+
+enum bench_stream_state {
+    BENCH_STREAM_CONNECTING,
+    BENCH_STREAM_HEADER, /* waiting for a stream header or features before TLS */
+    BENCH_STREAM_TLS,
+    BENCH_STREAM_SECURE, /* after TLS, before SASL success */
+    BENCH_STREAM_READY,
+    BENCH_STREAM_DEAD
+};
+
+struct bench_stream {
+    enum bench_stream_state state;
+    bool inbound;
+    struct ring *ring;
+    ring_handle handle;
+    struct tls_session *tls;
+    struct xml_stream *xml;
+    struct net_buffer output[2]; /* [0] fills while [1] is in flight */
+    bool sending;
+    bool authenticated;
+    char from[256], to[256]; /* A-labels; inbound: learned from the header */
+    unsigned ids;
+    const char *problem; /* why it died */
+    void *context;       /* of the caller */
+};
+
+/* A stanza arrived on an authenticated stream. */
+typedef void (*bench_stanza_fn)(struct bench_stream *stream, const struct xml_node *stanza);
+
+/* Starts an outbound stream. -errno. */
+int bench_stream_connect(struct bench_stream *stream, struct ring *ring,
+                         const union net_address *target, const char *from, const char *to);
+/* Takes over an accepted socket. */
+void bench_stream_accept(struct bench_stream *stream, struct ring *ring, ring_handle handle);
+/* Feeds one ring event of this stream. `tls` serves both roles. */
+void bench_stream_event(struct bench_stream *stream, const struct ring_event *event,
+                        struct tls_context *tls, bench_stanza_fn stanza);
+/* Encrypts one stanza as one TLS record; sent by bench_stream_flush. False when the output is
+   full (the relay pushes back). */
+bool bench_stream_write(struct bench_stream *stream, struct span stanza);
+void bench_stream_flush(struct bench_stream *stream);
+/* Frees what the stream holds; its socket must be dropped by the caller first. */
+void bench_stream_close(struct bench_stream *stream);
+
+#endif
