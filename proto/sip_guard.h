@@ -16,7 +16,8 @@ enum sip_guard_result {
     SIP_GUARD_PING,   /* stream only: CRLF CRLF keep-alive (RFC 5626 §4.4.1); answer CRLF */
     SIP_GUARD_REJECT, /* answer `status` when it is a request that can be answered, then on a
                          stream close the connection if `fatal` */
-    SIP_GUARD_DROP    /* not answerable (a bad response, noise): drop; on a stream close if fatal */
+    SIP_GUARD_DROP    /* not answerable (a bad response, noise): drop; on a stream close if
+                         `fatal` */
 };
 
 struct sip_guard {

@@ -184,8 +184,9 @@ bool sip_line_address(struct span value, struct span *uri, struct span *paramete
         size_t end = span_find(value, ';');
         *uri = span_trim(span_to(value, end));
         *parameters = span_from(value, end);
-        if (span_find(*uri, '?') < uri->size || span_find(*uri, ',') < uri->size)
-            return false;
+        for (size_t i = 0; i < uri->size; i++)
+            if (is_one_of(uri->data[i], SPAN("?,\"<> \t\r\n")))
+                return false;
     }
     return uri->size > 0 && parameters_well_formed(*parameters);
 }

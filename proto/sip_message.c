@@ -265,7 +265,7 @@ static void read_sofia(struct sip_parser *parser, struct sip_message *message,
     parser->sofia = msg_make(sip_default_mclass(), 0, raw.data, (ssize_t)raw.size);
     sip_t *sip = parser->sofia != NULL ? sip_object(parser->sofia) : NULL;
     if (sip == NULL) {
-        refuse(verdict, 503, SPAN("Out of Memory"));
+        refuse(verdict, 500, SPAN("Out of Memory"));
         return;
     }
     if ((sip->sip_request == NULL) == (sip->sip_status == NULL)) {

@@ -157,7 +157,9 @@ struct sip_response_parts {
     struct span extra;    /* ready header lines with CRLF (Allow, Accept, Retry-After …) */
 };
 /* A response to `request` (all Vias, From, To, Call-ID and CSeq copied byte for byte, RFC 3261
-   §8.2.6.2, from request->raw), Content-Length 0. */
+   §8.2.6.2), Content-Length 0. Of `request` only raw is read, so that one that the guard or the
+   parser refused can be answered too: set raw to the bytes the guard measured. What such a
+   request lacks is left out. */
 void sip_write_response(struct writer *writer, const struct sip_message *request,
                         const struct sip_response_parts *parts);
 /* The standard reason phrase; "Unknown" for a code without one. */

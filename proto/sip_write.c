@@ -86,6 +86,7 @@ void sip_write_request(struct writer *writer, const struct sip_request_parts *pa
     struct span method = sip_method_text(parts->method);
     assert(parts->method != SIP_METHOD_UNKNOWN);
     assert(parts->body.size == 0 || parts->content_type.size > 0);
+    assert(parts->max_forwards >= 0);
 
     writer_put(writer, method);
     writer_put_literal(writer, " ");
