@@ -8,7 +8,7 @@
 
 #include "proto/span.h"
 
-#define PRECIS_SIZE_MAX 1023 /* bytes in and out; RFC 7622 §3 allows no more after preparation */
+#define PRECIS_SIZE_MAX 1023 /* bytes in and out; RFC 7622 §3 */
 
 enum precis_profile {
     PRECIS_USERNAME, /* UsernameCaseMapped, RFC 8265 §3.3, lower case by simple mapping */

@@ -57,6 +57,7 @@ static void end_event(struct xml_stream *stream)
         return;
     }
     stream->boundary = end;
+    stream->rescanned = 0;
     XML_StopParser(stream->parser, XML_TRUE);
 }
 

@@ -172,6 +172,22 @@ static void note_expat_error(struct xml_stream *stream)
         xml_handlers_fail(stream, STREAM_ERROR_NOT_WELL_FORMED, XML_ErrorString(code));
 }
 
+/* What is measured when expat has used up a slice without coming to an event. */
+static void check_caps(struct xml_stream *stream)
+{
+    if (stream->fed - stream->boundary > stream->stanza_size_max) {
+        xml_handlers_fail_too_big(stream);
+        return;
+    }
+    XML_Index token = XML_GetCurrentByteIndex(stream->parser);
+    if (token < 0)
+        return;
+    assert((uint64_t)token <= stream->fed);
+    stream->rescanned += stream->fed - (uint64_t)token;
+    if (stream->rescanned > XML_RESCAN_MAX)
+        xml_handlers_fail(stream, STREAM_ERROR_POLICY_VIOLATION, "tag sent in tiny pieces");
+}
+
 /* Lets expat work until it pauses, has used up one slice, or fails. */
 static void run_parser(struct xml_stream *stream)
 {
@@ -192,8 +208,8 @@ static void run_parser(struct xml_stream *stream)
     stream->suspended = status == XML_STATUS_SUSPENDED;
     if (status == XML_STATUS_ERROR)
         note_expat_error(stream);
-    else if (!stream->suspended && stream->fed - stream->boundary > stream->stanza_size_max)
-        xml_handlers_fail_too_big(stream);
+    else if (!stream->suspended)
+        check_caps(stream);
 }
 
 static bool has_event(const struct xml_stream *stream)

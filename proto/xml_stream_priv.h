@@ -22,8 +22,9 @@ struct xml_stream {
     size_t gate_count; /* bytes that passed the gate; 0..2 */
     size_t skipped;    /* white space before the first tag */
     size_t stanza_size_max;
-    uint64_t fed;      /* bytes given to expat */
-    uint64_t boundary; /* offset behind the last event */
+    uint64_t fed;       /* bytes given to expat */
+    uint64_t boundary;  /* offset behind the last event */
+    uint64_t rescanned; /* bytes expat read more than once since then */
 
     char *input; /* read but not fed: input[input_start..input_size) */
     size_t input_capacity, input_start, input_size;

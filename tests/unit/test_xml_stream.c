@@ -327,6 +327,23 @@ static void test_size_cap(void **state)
     check_big(repeat(HEADER "<a b='", "x", 65500, "'/><b/>"), 65536, "\nb\n");
 }
 
+/* Expat reads an unfinished tag again for every piece; a peer that dribbles a long one is
+   stopped, one that sends it in segments is not. */
+static void test_dribble(void **state)
+{
+    (void)state;
+    struct span tag = repeat(HEADER "<a b='", ">", 65000, "'/><b/>");
+    check_ends(tag, 65536, OPENED "policy-violation\n", 1);
+    check_ends(tag, 65536, "\nb\n", 536);
+    free((char *)tag.data);
+    struct span text = repeat(HEADER "<a>", "&lt;x\n", 10000, "</a><b/>");
+    check_ends(text, 65536, "]\nb\n", 1);
+    free((char *)text.data);
+    struct span largest = repeat(HEADER "<a b='", "x", 200000, "'/><b/>");
+    check_ends(largest, 262144, "\nb\n", 1400);
+    free((char *)largest.data);
+}
+
 static void test_shape_caps(void **state)
 {
     (void)state;
@@ -485,12 +502,13 @@ static void test_no_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_stanzas),     cmocka_unit_test(test_restricted),
-        cmocka_unit_test(test_encoding),    cmocka_unit_test(test_not_well_formed),
-        cmocka_unit_test(test_namespaces),  cmocka_unit_test(test_size_cap),
-        cmocka_unit_test(test_shape_caps),  cmocka_unit_test(test_name_hoard),
-        cmocka_unit_test(test_pull),        cmocka_unit_test(test_restart),
-        cmocka_unit_test(test_idle_memory), cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_stanzas),    cmocka_unit_test(test_restricted),
+        cmocka_unit_test(test_encoding),   cmocka_unit_test(test_not_well_formed),
+        cmocka_unit_test(test_namespaces), cmocka_unit_test(test_size_cap),
+        cmocka_unit_test(test_dribble),    cmocka_unit_test(test_shape_caps),
+        cmocka_unit_test(test_name_hoard), cmocka_unit_test(test_pull),
+        cmocka_unit_test(test_restart),    cmocka_unit_test(test_idle_memory),
+        cmocka_unit_test(test_no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
