@@ -1,0 +1,442 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* TLS over memory: two sessions talk through byte queues. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <errno.h>
+
+#include "certificates.h"
+#include "net/tls.h"
+
+static struct certificates certificates;
+
+struct pair {
+    struct tls_session *client, *server;
+    struct net_buffer to_server, to_client;
+    enum tls_result client_result, server_result;
+    size_t piece; /* bytes handed over at a time; 0: all */
+};
+
+static struct tls_context *open_context(const char *name, const char *ca)
+{
+    char certificate[256], key[256], anchors[256], file[64], error[512] = "";
+    struct tls_context_options options = {0};
+    struct tls_context *context = NULL;
+    if (name != NULL) {
+        certificates_path(&certificates, name, certificate);
+        (void)snprintf(file, sizeof(file), "%.*s.key", (int)strcspn(name, "."), name);
+        certificates_path(&certificates, file, key);
+        options.certificate_file = certificate;
+        options.key_file = key;
+    }
+    certificates_path(&certificates, ca, anchors);
+    options.ca_file = anchors;
+    if (tls_context_open(&context, &options, error, sizeof(error)) < 0)
+        fail_msg("%s", error);
+    return context;
+}
+
+static void pair_init(struct pair *pair)
+{
+    *pair = (struct pair){.client_result = TLS_MORE, .server_result = TLS_MORE};
+    net_buffer_init(&pair->to_server, 1 << 22);
+    net_buffer_init(&pair->to_client, 1 << 22);
+}
+
+static void pair_fini(struct pair *pair)
+{
+    tls_close(&pair->client);
+    tls_close(&pair->server);
+    net_buffer_fini(&pair->to_server);
+    net_buffer_fini(&pair->to_client);
+}
+
+static enum tls_result handshake_step(struct tls_session *session, struct net_buffer *in,
+                                      struct net_buffer *out, size_t piece)
+{
+    size_t size = net_buffer_used(in);
+    if (piece != 0 && size > piece)
+        size = piece;
+    tls_set_input(session, net_buffer_front(in), size);
+    enum tls_result result = tls_handshake(session, out);
+    net_buffer_consume(in, size - tls_input_left(session));
+    tls_set_input(session, NULL, 0);
+    return result;
+}
+
+static void pair_handshake(struct pair *pair)
+{
+    for (int i = 0; i < 20000; i++) {
+        if (pair->client_result == TLS_MORE)
+            pair->client_result = handshake_step(pair->client, &pair->to_client,
+                                                 &pair->to_server, pair->piece);
+        if (pair->server_result == TLS_MORE)
+            pair->server_result = handshake_step(pair->server, &pair->to_server,
+                                                 &pair->to_client, pair->piece);
+        bool client_waits = pair->client_result != TLS_MORE || pair->to_client.end == 0;
+        bool server_waits = pair->server_result != TLS_MORE || pair->to_server.end == 0;
+        if (client_waits && server_waits)
+            return;
+    }
+}
+
+static void pair_open(struct pair *pair, struct tls_context *client, struct tls_context *server)
+{
+    pair_init(pair);
+    assert_int_equal(tls_connect(&pair->client, client, "one.example", TLS_ALPN_NONE), 0);
+    assert_int_equal(tls_accept(&pair->server, server, NULL, NULL, TLS_ALPN_NONE), 0);
+}
+
+static void assert_finished(const struct pair *pair)
+{
+    if (pair->client_result != TLS_DONE || pair->server_result != TLS_DONE)
+        fail_msg("client %d %s, server %d %s", pair->client_result, tls_error(pair->client),
+                 pair->server_result, tls_error(pair->server));
+}
+
+/* Reads until `size` bytes or no more input. */
+static size_t read_all(struct tls_session *session, struct net_buffer *in,
+                       struct net_buffer *out, uint8_t *data, size_t size, size_t piece)
+{
+    size_t got = 0, n;
+    enum tls_result result = TLS_DONE;
+    while (got < size && (result == TLS_DONE || net_buffer_used(in) > 0)) {
+        size_t offer = net_buffer_used(in);
+        if (piece != 0 && offer > piece)
+            offer = piece;
+        tls_set_input(session, net_buffer_front(in), offer);
+        result = tls_read(session, data + got, size - got, &n, out);
+        assert_true(result == TLS_DONE || (result == TLS_MORE && n == 0));
+        net_buffer_consume(in, offer - tls_input_left(session));
+        got += n;
+    }
+    return got;
+}
+
+static void test_echo(void **state)
+{
+    (void)state;
+    const size_t size = 300000;
+    uint8_t *data = malloc(size), *back = malloc(size);
+    struct tls_context *client = open_context(NULL, "root.pem");
+    struct tls_context *server = open_context("one.pem", "root.pem");
+    for (size_t i = 0; i < size; i++)
+        data[i] = (uint8_t)(i * 7 + (i >> 8));
+    static const size_t pieces[] = {0, 1, 1400};
+    for (size_t i = 0; i < 3; i++) {
+        struct pair pair;
+        const char *reason = NULL;
+        pair_open(&pair, client, server);
+        pair.piece = pieces[i];
+        pair_handshake(&pair);
+        assert_finished(&pair);
+        assert_true(tls_peer_verified(pair.client, &reason));
+        assert_string_equal(tls_version(pair.client), "TLSv1.3");
+        assert_non_null(strstr(tls_cipher(pair.client), "GCM"));
+        size_t before = net_buffer_used(&pair.to_server);
+        assert_int_equal(tls_write(pair.client, data, size, &pair.to_server), TLS_DONE);
+        assert_true(net_buffer_used(&pair.to_server) - before <= tls_write_size(size));
+        memset(back, 0, size);
+        assert_int_equal(
+            read_all(pair.server, &pair.to_server, &pair.to_client, back, size, pieces[i]),
+            size);
+        assert_memory_equal(back, data, size);
+        assert_int_equal(tls_write(pair.server, "hi", 2, &pair.to_client), TLS_DONE);
+        assert_int_equal(
+            read_all(pair.client, &pair.to_client, &pair.to_server, back, 2, pieces[i]), 2);
+        assert_memory_equal(back, "hi", 2);
+        pair_fini(&pair);
+    }
+    tls_context_close(&client);
+    tls_context_close(&server);
+    free(data);
+    free(back);
+}
+
+static void test_close_notify(void **state)
+{
+    (void)state;
+    struct pair pair;
+    uint8_t data[16];
+    size_t n;
+    struct tls_context *client = open_context(NULL, "root.pem");
+    struct tls_context *server = open_context("one.pem", "root.pem");
+    pair_open(&pair, client, server);
+    /* Sessions keep their contexts alive. */
+    tls_context_close(&client);
+    tls_context_close(&server);
+    pair_handshake(&pair);
+    assert_finished(&pair);
+    assert_int_equal(tls_write(pair.client, "last", 4, &pair.to_server), TLS_DONE);
+    tls_shutdown(pair.client, &pair.to_server);
+    tls_set_input(pair.server, net_buffer_front(&pair.to_server),
+                  net_buffer_used(&pair.to_server));
+    assert_int_equal(tls_read(pair.server, data, sizeof(data), &n, &pair.to_client), TLS_DONE);
+    assert_int_equal(n, 4);
+    assert_int_equal(tls_read(pair.server, data, sizeof(data), &n, &pair.to_client),
+                     TLS_CLOSED);
+    assert_int_equal(n, 0);
+    pair_fini(&pair);
+}
+
+static void test_garbage(void **state)
+{
+    (void)state;
+    struct pair pair;
+    uint8_t data[16];
+    size_t n;
+    struct tls_context *client = open_context(NULL, "root.pem");
+    struct tls_context *server = open_context("one.pem", "root.pem");
+    pair_open(&pair, client, server);
+    static const uint8_t plain[] = "<?xml version='1.0'?><stream:stream>";
+    tls_set_input(pair.server, plain, sizeof(plain) - 1);
+    assert_int_equal(tls_handshake(pair.server, &pair.to_client), TLS_FAILED);
+    assert_string_not_equal(tls_error(pair.server), "no error");
+    pair_fini(&pair);
+    /* One flipped bit in a record ends the session. */
+    pair_open(&pair, client, server);
+    pair_handshake(&pair);
+    assert_finished(&pair);
+    net_buffer_consume(&pair.to_server, net_buffer_used(&pair.to_server));
+    assert_int_equal(tls_write(pair.client, "hello", 5, &pair.to_server), TLS_DONE);
+    pair.to_server.data[pair.to_server.end - 1] ^= 1;
+    tls_set_input(pair.server, net_buffer_front(&pair.to_server),
+                  net_buffer_used(&pair.to_server));
+    assert_int_equal(tls_read(pair.server, data, sizeof(data), &n, &pair.to_client),
+                     TLS_FAILED);
+    assert_int_equal(n, 0);
+    /* An output that is full is told. */
+    struct net_buffer tiny;
+    net_buffer_init(&tiny, 8);
+    assert_int_equal(tls_write(pair.client, "hello", 5, &tiny), TLS_FAILED);
+    net_buffer_fini(&tiny);
+    pair_fini(&pair);
+    tls_context_close(&client);
+    tls_context_close(&server);
+}
+
+struct client_case {
+    const char *name; /* NULL: shows no certificate */
+    bool shown, verified;
+};
+
+/* The server asks, never insists, and keeps the truth. */
+static void test_client_certificates(void **state)
+{
+    (void)state;
+    static const struct client_case cases[] = {
+        {NULL, false, false},           {"one.pem", true, true},
+        {"server_only.pem", true, true}, /* attack row 33 */
+        {"client_only.pem", true, true}, {"rogue_leaf.pem", true, false},
+        {"self.pem", true, false},      {"expired.pem", true, false},
+        {"rogue_server_only.pem", true, false},
+        {"deep.chain", true, true},     {"rogue_deep.chain", true, false},
+        {"rogue_deep.chain", true, false}, /* again: the first must leave nothing behind */
+        {"rogue_deep.pem", true, false},   {"not_ca_leaf.chain", true, false},
+        {"stray.chain", true, true},
+    };
+    struct tls_context *server = open_context("one.pem", "root.pem");
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct pair pair;
+        const char *reason = "";
+        size_t size = 0;
+        struct tls_context *client = open_context(cases[i].name, "root.pem");
+        pair_open(&pair, client, server);
+        pair_handshake(&pair);
+        if (pair.client_result != TLS_DONE || pair.server_result != TLS_DONE)
+            fail_msg("%s: client %s, server %s", cases[i].name, tls_error(pair.client),
+                     tls_error(pair.server));
+        bool verified = tls_peer_verified(pair.server, &reason);
+        if (verified != cases[i].verified)
+            fail_msg("%s: verified %d: %s", cases[i].name, verified, reason);
+        assert_int_equal(tls_peer_certificate(pair.server, &size) != NULL, cases[i].shown);
+        assert_int_equal(size > 0, cases[i].shown);
+        assert_true(strlen(reason) > 0);
+        pair_fini(&pair);
+        tls_context_close(&client);
+    }
+    tls_context_close(&server);
+}
+
+static void test_server_certificates(void **state)
+{
+    (void)state;
+    static const struct client_case cases[] = {{"one.pem", true, true},
+                                               {"rsa.pem", true, true},
+                                               {"client_only.pem", true, true},
+                                               {"rogue_leaf.pem", true, false},
+                                               {"self.pem", true, false},
+                                               {"expired.pem", true, false},
+                                               {"deep.chain", true, true},
+                                               {"rogue_deep.chain", true, false},
+                                               {"rogue_deep.pem", true, false}};
+    struct tls_context *client = open_context(NULL, "root.pem");
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct pair pair;
+        const char *reason = "";
+        struct tls_context *server = open_context(cases[i].name, "root.pem");
+        pair_open(&pair, client, server);
+        pair_handshake(&pair);
+        assert_finished(&pair);
+        if (tls_peer_verified(pair.client, &reason) != cases[i].verified)
+            fail_msg("%s: %s", cases[i].name, reason);
+        pair_fini(&pair);
+        tls_context_close(&server);
+    }
+    tls_context_close(&client);
+}
+
+struct choice {
+    struct tls_context *one, *two;
+    char asked[256];
+};
+
+static struct tls_context *choose(void *context, const char *server_name)
+{
+    struct choice *choice = context;
+    (void)snprintf(choice->asked, sizeof(choice->asked), "%s", server_name);
+    if (strcmp(server_name, "two.example") == 0)
+        return choice->two;
+    return strcmp(server_name, "one.example") == 0 || server_name[0] == '\0' ? choice->one
+                                                                             : NULL;
+}
+
+static bool leaf_names(const struct tls_session *session, const char *name)
+{
+    size_t size;
+    const uint8_t *der = tls_peer_certificate(session, &size);
+    return der != NULL && memmem(der, size, name, strlen(name)) != NULL;
+}
+
+static void test_sni(void **state)
+{
+    (void)state;
+    struct choice choice = {.one = open_context("one.pem", "root.pem"),
+                            .two = open_context("rsa.pem", "root.pem")};
+    struct tls_context *client = open_context(NULL, "root.pem");
+    static const char *const asked[] = {"one.example", "TWO.example", "", "three.example"};
+    for (size_t i = 0; i < 4; i++) {
+        struct pair pair;
+        pair_init(&pair);
+        choice.asked[0] = '\0';
+        assert_int_equal(tls_connect(&pair.client, client, asked[i], TLS_ALPN_NONE), 0);
+        assert_int_equal(tls_accept(&pair.server, choice.one, choose, &choice, TLS_ALPN_NONE),
+                         0);
+        pair_handshake(&pair);
+        if (i == 3) {
+            assert_int_equal(pair.server_result, TLS_FAILED);
+            assert_int_equal(pair.client_result, TLS_FAILED);
+            assert_string_equal(choice.asked, "three.example");
+        } else {
+            assert_finished(&pair);
+            assert_true(tls_peer_verified(pair.client, NULL));
+            assert_int_equal(leaf_names(pair.client, "two.example"), i == 1);
+            assert_int_equal(leaf_names(pair.client, "one.example"), i != 1);
+        }
+        pair_fini(&pair);
+    }
+    tls_context_close(&client);
+    tls_context_close(&choice.one);
+    tls_context_close(&choice.two);
+}
+
+static void test_alpn(void **state)
+{
+    (void)state;
+    struct tls_context *client = open_context(NULL, "root.pem");
+    struct tls_context *server = open_context("one.pem", "root.pem");
+    static const enum tls_protocol offers[][2] = {{TLS_ALPN_XMPP_SERVER, TLS_ALPN_XMPP_SERVER},
+                                                  {TLS_ALPN_NONE, TLS_ALPN_XMPP_SERVER},
+                                                  {TLS_ALPN_XMPP_SERVER, TLS_ALPN_NONE}};
+    for (size_t i = 0; i < 3; i++) {
+        struct pair pair;
+        pair_init(&pair);
+        assert_int_equal(tls_connect(&pair.client, client, "one.example", offers[i][0]), 0);
+        assert_int_equal(tls_accept(&pair.server, server, NULL, NULL, offers[i][1]), 0);
+        pair_handshake(&pair);
+        assert_finished(&pair);
+        pair_fini(&pair);
+    }
+    tls_context_close(&client);
+    tls_context_close(&server);
+}
+
+static void test_context_errors(void **state)
+{
+    (void)state;
+    char one[256], other[256], missing[256], error[300];
+    struct tls_context *context = NULL;
+    certificates_path(&certificates, "one.pem", one);
+    certificates_path(&certificates, "rsa.key", other);
+    certificates_path(&certificates, "missing.pem", missing);
+    struct tls_context_options wrong_key = {.certificate_file = one, .key_file = other};
+    assert_int_equal(tls_context_open(&context, &wrong_key, error, sizeof(error)), -EBADMSG);
+    assert_non_null(strstr(error, "rsa.key"));
+    struct tls_context_options no_file = {.certificate_file = missing, .key_file = other};
+    assert_int_equal(tls_context_open(&context, &no_file, error, sizeof(error)), -ENOENT);
+    assert_non_null(strstr(error, "missing.pem"));
+    struct tls_context_options not_pem = {.certificate_file = "/dev/null", .key_file = other};
+    assert_int_equal(tls_context_open(&context, &not_pem, error, sizeof(error)), -EBADMSG);
+    struct tls_context_options no_ca = {.ca_file = missing};
+    assert_int_equal(tls_context_open(&context, &no_ca, error, sizeof(error)), -ENOENT);
+    assert_null(context);
+}
+
+static int make_all(void **state)
+{
+    (void)state;
+    struct certificates *c = &certificates;
+    const char *ca = "basicConstraints=critical,CA:TRUE\\nkeyUsage=keyCertSign";
+    const char *one = "subjectAltName=DNS:one.example";
+    const char *server = "subjectAltName=DNS:one.example\\nextendedKeyUsage=serverAuth";
+    int rc = tls_start() | certificates_open(c) | certificates_root(c, "root") |
+             certificates_root(c, "rogue") | certificates_issue(c, "one", "root", one) |
+             certificates_issue(c, "server_only", "root", server) |
+             certificates_issue(c, "client_only", "root",
+                                "subjectAltName=DNS:one.example\\nextendedKeyUsage=clientAuth") |
+             certificates_issue(c, "rogue_leaf", "rogue", one) |
+             certificates_issue(c, "rogue_server_only", "rogue", server) |
+             certificates_issue(c, "middle", "root", ca) |
+             certificates_issue(c, "deep", "middle", one) |
+             certificates_issue(c, "rogue_middle", "rogue", ca) |
+             certificates_issue(c, "rogue_deep", "rogue_middle", one) |
+             certificates_issue(c, "not_ca_leaf", "one", one);
+    rc |= certificates_run(
+        c, "cat deep.pem middle.pem >deep.chain; cat rogue_deep.pem rogue_middle.pem rogue.pem "
+           ">rogue_deep.chain; cat not_ca_leaf.pem one.pem >not_ca_leaf.chain;"
+           "cat deep.pem middle.pem rogue_middle.pem >stray.chain; cp deep.key stray.key;"
+           "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout "
+           "self.key -subj /CN=one.example -addext subjectAltName=DNS:one.example -out self.pem"
+           " && openssl x509 -req -in one.csr -CA root.pem -CAkey root.key -days -1 "
+           "-set_serial 77 -extfile one.ext -out expired.pem && cp one.key expired.key && "
+           "openssl req -new -newkey rsa:2048 -nodes -keyout rsa.key -subj /CN=x -out rsa.csr "
+           "&& printf 'subjectAltName=DNS:two.example' >rsa.ext && openssl x509 -req -in "
+           "rsa.csr -CA root.pem -CAkey root.key -days 30 -set_serial 78 -extfile rsa.ext "
+           "-out rsa.pem");
+    return rc;
+}
+
+static int remove_all(void **state)
+{
+    (void)state;
+    certificates_close(&certificates);
+    tls_stop();
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_echo),
+        cmocka_unit_test(test_close_notify),
+        cmocka_unit_test(test_garbage),
+        cmocka_unit_test(test_client_certificates),
+        cmocka_unit_test(test_server_certificates),
+        cmocka_unit_test(test_sni),
+        cmocka_unit_test(test_alpn),
+        cmocka_unit_test(test_context_errors),
+    };
+    return cmocka_run_group_tests(tests, make_all, remove_all);
+}
