@@ -38,7 +38,8 @@ static const uint8_t oid_eku_sip[] = {0x2b, 6, 1, 5, 5, 7, 3, 20};  /* RFC 5924 
 static const uint8_t oid_srv[] = {0x2b, 6, 1, 5, 5, 7, 8, 7};       /* RFC 4985 §2 */
 static const uint8_t oid_xmpp_addr[] = {0x2b, 6, 1, 5, 5, 7, 8, 5}; /* RFC 6120 §13.7.1.4 */
 
-#define IS_OID(value, oid) ((value).size == sizeof(oid) && !memcmp((value).data, oid, sizeof(oid)))
+#define IS_OID(value, oid)                                                                     \
+    ((value).size == sizeof(oid) && !memcmp((value).data, oid, sizeof(oid)))
 
 /* Takes the element at the front of `from`; false when its length does not fit. */
 static bool der_take(struct der *from, uint8_t *tag, struct der *value)
@@ -214,7 +215,7 @@ static bool read_body(struct certificate *certificate, struct der body)
     if (tag == DER_CONTEXT_0 && !der_take(&body, &tag, &value))
         return false;
     if (tag != DER_INTEGER || !der_expect(&body, DER_SEQUENCE, &value) || /* signature */
-        !der_expect(&body, DER_SEQUENCE, &value) ||                        /* issuer */
+        !der_expect(&body, DER_SEQUENCE, &value) ||                       /* issuer */
         !der_expect(&body, DER_SEQUENCE, &value) || !read_validity(certificate, value) ||
         !der_expect(&body, DER_SEQUENCE, &value) || /* subject */
         !der_expect(&body, DER_SEQUENCE, &value))   /* public key */
@@ -294,7 +295,8 @@ bool certificate_matches_xmpp(const struct certificate *certificate, const char 
             break;
         case CERTIFICATE_SRV: match = srv_matches(name, ascii_domain); break;
         case CERTIFICATE_XMPP_ADDR:
-            match = equal_nocase(name->text, name->size, unicode_domain, strlen(unicode_domain));
+            match =
+                equal_nocase(name->text, name->size, unicode_domain, strlen(unicode_domain));
             break;
         case CERTIFICATE_URI: break; /* not used for XMPP */
         }
@@ -304,7 +306,8 @@ bool certificate_matches_xmpp(const struct certificate *certificate, const char 
     return false;
 }
 
-/* The domain of "sip:domain" without user, port and parameters (RFC 5922 §7.1); size 0: none. */
+/* The domain of "sip:domain" without user, port and parameters (RFC 5922 §7.1); size 0: none.
+ */
 static size_t sip_uri_domain(const struct certificate_name *name, const char **domain)
 {
     if (name->size <= 4 || strncasecmp(name->text, "sip:", 4) != 0 ||

@@ -8,11 +8,11 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#define SUBMISSION_MAX     2048
-#define COMPLETION_MAX     65536 /* IORING_MAX_CQ_ENTRIES */
-#define CLOSE_ROUNDS_MAX   200
-#define CLOSE_ROUND_NS     10000000
-#define NS_PER_S           1000000000u
+#define SUBMISSION_MAX   2048
+#define COMPLETION_MAX   65536 /* IORING_MAX_CQ_ENTRIES */
+#define CLOSE_ROUNDS_MAX 200
+#define CLOSE_ROUND_NS   10000000
+#define NS_PER_S         1000000000u
 
 struct io_uring_sqe *ring_entry(struct ring *ring, enum ring_op op, uint32_t generation,
                                 uint32_t slot)
@@ -198,9 +198,9 @@ static void held_release(struct ring *ring)
     ring->held_group = NULL;
 }
 
-/* Sockets that ended on ENOBUFS read again, no more of them than there are buffers. Every copied
-   completion was dispatched and its buffer returned by now; those still out belong to waiting
-   completions, so a further ENOBUFS never comes without progress. */
+/* Sockets that ended on ENOBUFS read again, no more of them than there are buffers. Every
+   copied completion was dispatched and its buffer returned by now; those still out belong to
+   waiting completions, so a further ENOBUFS never comes without progress. */
 static void starved_feed(struct ring *ring, struct ring_group *group)
 {
     for (unsigned i = 0; i < group->count && !TAILQ_EMPTY(&group->starved); i++) {

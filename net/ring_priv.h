@@ -13,11 +13,11 @@
 #include <stdatomic.h>
 #include <sys/queue.h>
 
-#define RING_BATCH_MAX            1024 /* completions copied by one ring_wait */
-#define RING_DATAGRAM_SIZE_MAX    8192
-#define RING_DATAGRAM_BUFFERS     256 /* power of two */
-#define RING_ACCEPT_PAUSE_NS      100000000
-#define RING_GENERATION_MASK      0xffffffu
+#define RING_BATCH_MAX         1024 /* completions copied by one ring_wait */
+#define RING_DATAGRAM_SIZE_MAX 8192
+#define RING_DATAGRAM_BUFFERS  256 /* power of two */
+#define RING_ACCEPT_PAUSE_NS   100000000
+#define RING_GENERATION_MASK   0xffffffu
 
 enum ring_op {
     RING_OP_NONE, /* its completion says nothing: cancels */
@@ -156,8 +156,7 @@ bool ring_socket_on_accept(struct ring *ring, struct ring_socket *socket,
 bool ring_stream_on_connect(struct ring *ring, struct ring_socket *socket, int result,
                             struct ring_event *event);
 bool ring_stream_on_receive(struct ring *ring, struct ring_socket *socket,
-                            const struct ring_completion *completion,
-                            struct ring_event *event);
+                            const struct ring_completion *completion, struct ring_event *event);
 bool ring_stream_on_send(struct ring *ring, struct ring_socket *socket, int result,
                          struct ring_event *event);
 bool ring_datagram_on_receive(struct ring *ring, struct ring_socket *socket,

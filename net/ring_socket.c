@@ -289,8 +289,8 @@ bool ring_socket_on_accept(struct ring *ring, struct ring_socket *socket,
         told = accept_tell(ring, socket, completion->result, event);
     if ((completion->flags & IORING_CQE_F_MORE) != 0)
         return told;
-    bool pause = socket->cancelling || (completion->result < 0 &&
-                                        completion->result != -ECONNABORTED);
+    bool pause =
+        socket->cancelling || (completion->result < 0 && completion->result != -ECONNABORTED);
     socket->reading = false;
     socket->cancelling = false;
     if (socket->state == RING_OPEN && pause)

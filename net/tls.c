@@ -121,9 +121,8 @@ int tls_session_on_name(WOLFSSL *ssl, int *alert, void *unused)
         return 0;
     /* Only certificate and key change: wolfSSL_set_SSL_CTX is not in every build. */
     if (chosen->certificate.data == NULL ||
-        wolfSSL_use_certificate_chain_buffer(ssl, chosen->certificate.data,
-                                             (long)chosen->certificate.size) !=
-            WOLFSSL_SUCCESS ||
+        wolfSSL_use_certificate_chain_buffer(
+            ssl, chosen->certificate.data, (long)chosen->certificate.size) != WOLFSSL_SUCCESS ||
         wolfSSL_use_PrivateKey_buffer(ssl, chosen->key.data, (long)chosen->key.size,
                                       WOLFSSL_FILETYPE_PEM) != WOLFSSL_SUCCESS) {
         *alert = 80; /* internal_error, RFC 8446 §6.2 */
@@ -272,8 +271,8 @@ enum tls_result tls_handshake(struct tls_session *session, struct net_buffer *ou
     return TLS_DONE;
 }
 
-enum tls_result tls_read(struct tls_session *session, void *data, size_t size, size_t *read_size,
-                         struct net_buffer *output)
+enum tls_result tls_read(struct tls_session *session, void *data, size_t size,
+                         size_t *read_size, struct net_buffer *output)
 {
     assert(session->finished);
     assert(size > 0);

@@ -77,7 +77,8 @@ static int side_use_certificate(const struct tls_context *context, WOLFSSL_CTX *
 
 static int side_use_anchors(const struct tls_context *context, WOLFSSL_CTX *side)
 {
-    /* One broken or expired file in a directory or bundle of the system must not cost the rest. */
+    /* One broken or expired file in a directory or bundle of the system must not cost the rest.
+     */
     const unsigned tolerant = WOLFSSL_LOAD_FLAG_IGNORE_ERR | WOLFSSL_LOAD_FLAG_PEM_CA_ONLY;
     bool own = context->ca_file != NULL || context->ca_directory != NULL;
     const char *file = own ? context->ca_file : system_ca_file;

@@ -14,8 +14,8 @@ struct tls_text {
 };
 
 /*
- * The two sides of wolfSSL's own context are opened when first used: most tenants' contexts only
- * lend their certificate to a server session, and trust anchors are large.
+ * The two sides of wolfSSL's own context are opened when first used: most tenants' contexts
+ * only lend their certificate to a server session, and trust anchors are large.
  */
 struct tls_context {
     unsigned references;

@@ -50,9 +50,22 @@ static void test_address_refused(void **state)
 {
     (void)state;
     static const char *const wrong[] = {
-        "", "example.org", "192.0.2.1:", "192.0.2.1:65536", "192.0.2.1:+5", "192.0.2.1: 5",
-        "192.0.2:5", "[2001:db8::1", "[2001:db8::1]x", "[2001:db8::1]5", "[]:5", "[192.0.2.1]:5",
-        "192.0.2.1:123456", "1.2.3.4.5", "fe80::1%lo", "12345::1",
+        "",
+        "example.org",
+        "192.0.2.1:",
+        "192.0.2.1:65536",
+        "192.0.2.1:+5",
+        "192.0.2.1: 5",
+        "192.0.2:5",
+        "[2001:db8::1",
+        "[2001:db8::1]x",
+        "[2001:db8::1]5",
+        "[]:5",
+        "[192.0.2.1]:5",
+        "192.0.2.1:123456",
+        "1.2.3.4.5",
+        "fe80::1%lo",
+        "12345::1",
         "[1111:1111:1111:1111:1111:1111:1111:1111:1111:1111:1111:1111:1111:1111]:1"};
     union net_address address;
     for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++)
@@ -94,12 +107,27 @@ static void test_address_networks(void **state)
 static void test_address_special(void **state)
 {
     (void)state;
-    static const char *const special[] = {
-        "0.0.0.0",     "10.2.3.4",     "127.0.0.1",   "127.255.1.1", "169.254.1.1",
-        "172.16.0.1",  "172.31.255.1", "192.168.9.9", "224.0.0.1",   "255.255.255.255",
-        "100.64.0.1",  "::",           "::1",         "fe80::1",     "fd00::1",
-        "ff02::1",     "::ffff:127.0.0.1", "::127.0.0.1", "64:ff9b::10.0.0.1", "2002:7f00:1::"};
-    static const char *const plain[] = {"8.8.8.8",     "172.32.0.1", "192.167.1.1",
+    static const char *const special[] = {"0.0.0.0",
+                                          "10.2.3.4",
+                                          "127.0.0.1",
+                                          "127.255.1.1",
+                                          "169.254.1.1",
+                                          "172.16.0.1",
+                                          "172.31.255.1",
+                                          "192.168.9.9",
+                                          "224.0.0.1",
+                                          "255.255.255.255",
+                                          "100.64.0.1",
+                                          "::",
+                                          "::1",
+                                          "fe80::1",
+                                          "fd00::1",
+                                          "ff02::1",
+                                          "::ffff:127.0.0.1",
+                                          "::127.0.0.1",
+                                          "64:ff9b::10.0.0.1",
+                                          "2002:7f00:1::"};
+    static const char *const plain[] = {"8.8.8.8",     "172.32.0.1",     "192.167.1.1",
                                         "2001:db8::1", "::ffff:8.8.8.8", "64:ff9b::8.8.8.8"};
     for (size_t i = 0; i < sizeof(special) / sizeof(special[0]); i++) {
         union net_address address = parsed(special[i]);
@@ -234,11 +262,11 @@ static void test_clock(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_address_text),     cmocka_unit_test(test_address_refused),
-        cmocka_unit_test(test_address_equal),    cmocka_unit_test(test_address_networks),
-        cmocka_unit_test(test_address_special),  cmocka_unit_test(test_buffer_limit),
-        cmocka_unit_test(test_buffer_random),    cmocka_unit_test(test_digest),
-        cmocka_unit_test(test_random),           cmocka_unit_test(test_clock),
+        cmocka_unit_test(test_address_text),    cmocka_unit_test(test_address_refused),
+        cmocka_unit_test(test_address_equal),   cmocka_unit_test(test_address_networks),
+        cmocka_unit_test(test_address_special), cmocka_unit_test(test_buffer_limit),
+        cmocka_unit_test(test_buffer_random),   cmocka_unit_test(test_digest),
+        cmocka_unit_test(test_random),          cmocka_unit_test(test_clock),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

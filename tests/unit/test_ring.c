@@ -133,9 +133,9 @@ static void turn(struct world *world, uint64_t timeout_ns)
 static void world_connect(struct world *world)
 {
     world_listen(world);
-    assert_int_equal(ring_connect(world->ring, &world->address, NULL, &world->client,
-                                  &world->client.handle),
-                     0);
+    assert_int_equal(
+        ring_connect(world->ring, &world->address, NULL, &world->client, &world->client.handle),
+        0);
     UNTIL(world, world->client.connected == 1 && world->server.handle != 0);
     assert_int_equal(world->client.result, 0);
 }
@@ -179,8 +179,8 @@ static void echo(unsigned buffer_count, unsigned buffer_size)
     UNTIL(&world, world.server.received_size == size && world.client.sent == 1);
     assert_int_equal(world.client.result, 0);
     assert_memory_equal(world.server.received, data, size);
-    assert_int_equal(
-        ring_send(world.ring, world.server.handle, world.server.received, size), 0);
+    assert_int_equal(ring_send(world.ring, world.server.handle, world.server.received, size),
+                     0);
     UNTIL(&world, world.client.received_size == size && world.server.sent == 1);
     assert_memory_equal(world.client.received, data, size);
     struct ring_counters counters;
@@ -288,9 +288,8 @@ static void test_owner_later(void **state)
     world_init(&world, 0, 0);
     world_listen(&world);
     world.accept_silent = true;
-    assert_int_equal(ring_connect(world.ring, &world.address, NULL, &world.client,
-                                  &world.client.handle),
-                     0);
+    assert_int_equal(
+        ring_connect(world.ring, &world.address, NULL, &world.client, &world.client.handle), 0);
     ring_handle accepted = 0;
     for (int i = 0; i < 100 && (accepted == 0 || world.client.connected == 0); i++) {
         assert_true(ring_wait(world.ring, WAIT_NS) >= 0);
@@ -319,9 +318,9 @@ static void test_connect_refused(void **state)
     turn(&world, WAIT_NS);
     union net_address source;
     assert_int_equal(net_address_parse(&source, "127.0.0.2:0", 0), 0);
-    assert_int_equal(ring_connect(world.ring, &world.address, &source, &world.client,
-                                  &world.client.handle),
-                     0);
+    assert_int_equal(
+        ring_connect(world.ring, &world.address, &source, &world.client, &world.client.handle),
+        0);
     UNTIL(&world, world.client.connected == 1);
     assert_int_equal(world.client.result, -ECONNREFUSED);
     assert_int_equal(ring_send(world.ring, world.client.handle, "x", 1), -EPIPE);
@@ -329,8 +328,8 @@ static void test_connect_refused(void **state)
     UNTIL(&world, world.client.gone == 1);
     /* Dropped while connecting: no RING_CONNECTED, only RING_GONE. */
     assert_int_equal(net_address_parse(&world.address, "192.0.2.1:9", 0), 0);
-    int rc = ring_connect(world.ring, &world.address, NULL, &world.server,
-                          &world.server.handle);
+    int rc =
+        ring_connect(world.ring, &world.address, NULL, &world.server, &world.server.handle);
     assert_int_equal(rc, 0);
     ring_drop(world.ring, world.server.handle);
     UNTIL(&world, world.server.gone == 1);
@@ -447,7 +446,8 @@ static void test_datagram(void **state)
     free(data);
 }
 
-/* More connections than slots: the listener pauses, closes what it cannot keep, and comes back. */
+/* More connections than slots: the listener pauses, closes what it cannot keep, and comes back.
+ */
 static void test_slots_full(void **state)
 {
     (void)state;
@@ -530,12 +530,18 @@ static void test_close_busy(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_echo),          cmocka_unit_test(test_echo_few_buffers),
-        cmocka_unit_test(test_pause),         cmocka_unit_test(test_drop_during_send),
-        cmocka_unit_test(test_end),           cmocka_unit_test(test_owner_later),
-        cmocka_unit_test(test_connect_refused), cmocka_unit_test(test_wake),
-        cmocka_unit_test(test_timeout),       cmocka_unit_test(test_datagram),
-        cmocka_unit_test(test_slots_full),    cmocka_unit_test(test_no_descriptors),
+        cmocka_unit_test(test_echo),
+        cmocka_unit_test(test_echo_few_buffers),
+        cmocka_unit_test(test_pause),
+        cmocka_unit_test(test_drop_during_send),
+        cmocka_unit_test(test_end),
+        cmocka_unit_test(test_owner_later),
+        cmocka_unit_test(test_connect_refused),
+        cmocka_unit_test(test_wake),
+        cmocka_unit_test(test_timeout),
+        cmocka_unit_test(test_datagram),
+        cmocka_unit_test(test_slots_full),
+        cmocka_unit_test(test_no_descriptors),
         cmocka_unit_test(test_close_busy),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

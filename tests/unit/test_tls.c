@@ -70,11 +70,11 @@ static void pair_handshake(struct pair *pair)
 {
     for (int i = 0; i < 20000; i++) {
         if (pair->client_result == TLS_MORE)
-            pair->client_result = handshake_step(pair->client, &pair->to_client,
-                                                 &pair->to_server, pair->piece);
+            pair->client_result =
+                handshake_step(pair->client, &pair->to_client, &pair->to_server, pair->piece);
         if (pair->server_result == TLS_MORE)
-            pair->server_result = handshake_step(pair->server, &pair->to_server,
-                                                 &pair->to_client, pair->piece);
+            pair->server_result =
+                handshake_step(pair->server, &pair->to_server, &pair->to_client, pair->piece);
         bool client_waits = pair->client_result != TLS_MORE || pair->to_client.end == 0;
         bool server_waits = pair->server_result != TLS_MORE || pair->to_server.end == 0;
         if (client_waits && server_waits)
@@ -227,14 +227,19 @@ static void test_client_certificates(void **state)
 {
     (void)state;
     static const struct client_case cases[] = {
-        {NULL, false, false},           {"one.pem", true, true},
+        {NULL, false, false},
+        {"one.pem", true, true},
         {"server_only.pem", true, true}, /* attack row 33 */
-        {"client_only.pem", true, true}, {"rogue_leaf.pem", true, false},
-        {"self.pem", true, false},      {"expired.pem", true, false},
+        {"client_only.pem", true, true},
+        {"rogue_leaf.pem", true, false},
+        {"self.pem", true, false},
+        {"expired.pem", true, false},
         {"rogue_server_only.pem", true, false},
-        {"deep.chain", true, true},     {"rogue_deep.chain", true, false},
+        {"deep.chain", true, true},
+        {"rogue_deep.chain", true, false},
         {"rogue_deep.chain", true, false}, /* again: the first must leave nothing behind */
-        {"rogue_deep.pem", true, false},   {"not_ca_leaf.chain", true, false},
+        {"rogue_deep.pem", true, false},
+        {"not_ca_leaf.chain", true, false},
         {"stray.chain", true, true},
     };
     struct tls_context *server = open_context("one.pem", "root.pem");
@@ -263,15 +268,12 @@ static void test_client_certificates(void **state)
 static void test_server_certificates(void **state)
 {
     (void)state;
-    static const struct client_case cases[] = {{"one.pem", true, true},
-                                               {"rsa.pem", true, true},
-                                               {"client_only.pem", true, true},
-                                               {"rogue_leaf.pem", true, false},
-                                               {"self.pem", true, false},
-                                               {"expired.pem", true, false},
-                                               {"deep.chain", true, true},
-                                               {"rogue_deep.chain", true, false},
-                                               {"rogue_deep.pem", true, false}};
+    static const struct client_case cases[] = {
+        {"one.pem", true, true},         {"rsa.pem", true, true},
+        {"client_only.pem", true, true}, {"rogue_leaf.pem", true, false},
+        {"self.pem", true, false},       {"expired.pem", true, false},
+        {"deep.chain", true, true},      {"rogue_deep.chain", true, false},
+        {"rogue_deep.pem", true, false}};
     struct tls_context *client = open_context(NULL, "root.pem");
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct pair pair;
@@ -391,18 +393,19 @@ static int make_all(void **state)
     const char *ca = "basicConstraints=critical,CA:TRUE\\nkeyUsage=keyCertSign";
     const char *one = "subjectAltName=DNS:one.example";
     const char *server = "subjectAltName=DNS:one.example\\nextendedKeyUsage=serverAuth";
-    int rc = tls_start() | certificates_open(c) | certificates_root(c, "root") |
-             certificates_root(c, "rogue") | certificates_issue(c, "one", "root", one) |
-             certificates_issue(c, "server_only", "root", server) |
-             certificates_issue(c, "client_only", "root",
-                                "subjectAltName=DNS:one.example\\nextendedKeyUsage=clientAuth") |
-             certificates_issue(c, "rogue_leaf", "rogue", one) |
-             certificates_issue(c, "rogue_server_only", "rogue", server) |
-             certificates_issue(c, "middle", "root", ca) |
-             certificates_issue(c, "deep", "middle", one) |
-             certificates_issue(c, "rogue_middle", "rogue", ca) |
-             certificates_issue(c, "rogue_deep", "rogue_middle", one) |
-             certificates_issue(c, "not_ca_leaf", "one", one);
+    int rc =
+        tls_start() | certificates_open(c) | certificates_root(c, "root") |
+        certificates_root(c, "rogue") | certificates_issue(c, "one", "root", one) |
+        certificates_issue(c, "server_only", "root", server) |
+        certificates_issue(c, "client_only", "root",
+                           "subjectAltName=DNS:one.example\\nextendedKeyUsage=clientAuth") |
+        certificates_issue(c, "rogue_leaf", "rogue", one) |
+        certificates_issue(c, "rogue_server_only", "rogue", server) |
+        certificates_issue(c, "middle", "root", ca) |
+        certificates_issue(c, "deep", "middle", one) |
+        certificates_issue(c, "rogue_middle", "rogue", ca) |
+        certificates_issue(c, "rogue_deep", "rogue_middle", one) |
+        certificates_issue(c, "not_ca_leaf", "one", one);
     rc |= certificates_run(
         c, "cat deep.pem middle.pem >deep.chain; cat rogue_deep.pem rogue_middle.pem rogue.pem "
            ">rogue_deep.chain; cat not_ca_leaf.pem one.pem >not_ca_leaf.chain;"

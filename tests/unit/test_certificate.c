@@ -1,0 +1,296 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* Whom a certificate speaks for: XMPP (RFC 9525, XEP-0178) and SIP (RFC 5922). */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <errno.h>
+#include <sys/mman.h>
+#include <time.h>
+
+#include "certificates.h"
+#include "net/certificate.h"
+
+#define SRV  "1.3.6.1.5.5.7.8.7"
+#define ADDR "1.3.6.1.5.5.7.8.5"
+
+struct der_file {
+    uint8_t data[8192];
+    size_t size;
+};
+
+struct match_case {
+    const char *extensions; /* of the certificate, as in an openssl file */
+    const char *domain;
+    bool xmpp, sip;
+};
+
+static struct certificates certificates;
+
+static void read_der(struct der_file *der, const char *name)
+{
+    char path[256];
+    certificates_path(&certificates, name, path);
+    FILE *file = fopen(path, "rb");
+    assert_non_null(file);
+    der->size = fread(der->data, 1, sizeof(der->data), file);
+    (void)fclose(file);
+    assert_true(der->size > 0 && der->size < sizeof(der->data));
+}
+
+/* A self-signed certificate with CN=cn.example and these extensions. */
+static void make_der(struct der_file *der, const char *extensions)
+{
+    char command[3500];
+    (void)snprintf(command, sizeof(command),
+                   "rm -f t.der; printf '%s\\n' >t.ext && openssl x509 -req -in base.csr "
+                   "-signkey base.key -days 30 -extfile t.ext -outform DER -out t.der",
+                   extensions);
+    if (certificates_run(&certificates, command) != 0)
+        fail_msg("openssl refuses: %s", extensions);
+    read_der(der, "t.der");
+}
+
+static void check_cases(const struct match_case *cases, size_t count)
+{
+    static struct certificate certificate;
+    static struct der_file der;
+    for (size_t i = 0; i < count; i++) {
+        const struct match_case *c = &cases[i];
+        make_der(&der, c->extensions);
+        assert_int_equal(certificate_read(&certificate, der.data, der.size), 0);
+        if (certificate_matches_xmpp(&certificate, c->domain, c->domain) != c->xmpp)
+            fail_msg("xmpp, %s: %s", c->domain, c->extensions);
+        if (certificate_matches_sip(&certificate, c->domain) != c->sip)
+            fail_msg("sip, %s: %s", c->domain, c->extensions);
+    }
+}
+
+static void test_dns(void **state)
+{
+    (void)state;
+    static const struct match_case cases[] = {
+        {"subjectAltName=DNS:a.example", "a.example", true, true},
+        {"subjectAltName=DNS:A.Example", "a.example", true, true},
+        {"subjectAltName=DNS:a.example", "b.example", false, false},
+        {"subjectAltName=DNS:a.example", "x.a.example", false, false},
+        {"subjectAltName=DNS:x.a.example", "a.example", false, false},
+        {"subjectAltName=DNS:b.example,DNS:a.example", "a.example", true, true},
+        {"subjectAltName=DNS:*.example", "a.example", true, false},
+        {"subjectAltName=DNS:*.example", "example", false, false},
+        {"subjectAltName=DNS:*.example", "a.b.example", false, false},
+        {"subjectAltName=DNS:a*b.example", "axb.example", false, false},
+        {"subjectAltName=DNS:a*.example", "ab.example", false, false},
+        {"subjectAltName=DNS:foo.*.example", "foo.a.example", false, false},
+        {"subjectAltName=DNS:*.*.example", "a.b.example", false, false},
+        {"subjectAltName=DNS:*", "example", false, false},
+        {"subjectAltName=DNS:xn--bcher-kva.example", "xn--bcher-kva.example", true, true},
+        /* Never the CN, nor an address or a mail name. */
+        {"basicConstraints=CA:FALSE", "cn.example", false, false},
+        {"subjectAltName=DNS:a.example", "cn.example", false, false},
+        {"subjectAltName=IP:192.0.2.1", "192.0.2.1", false, false},
+        {"subjectAltName=email:a@a.example", "a.example", false, false},
+    };
+    check_cases(cases, sizeof(cases) / sizeof(cases[0]));
+}
+
+/* Attack row 34: certificates with only these names are accepted. */
+static void test_other_names(void **state)
+{
+    (void)state;
+    static const struct match_case cases[] = {
+        {"subjectAltName=otherName:" SRV ";IA5STRING:_xmpp-server.a.example", "a.example", true,
+         false},
+        {"subjectAltName=otherName:" SRV ";IA5STRING:_XMPP-Server.A.example", "a.example", true,
+         false},
+        {"subjectAltName=otherName:" SRV ";IA5STRING:_xmpp-server.*.example", "a.example", true,
+         false},
+        {"subjectAltName=otherName:" SRV ";IA5STRING:_xmpp-server.*.example", "a.b.example",
+         false, false},
+        {"subjectAltName=otherName:" SRV ";IA5STRING:_xmpp-client.a.example", "a.example",
+         false, false},
+        {"subjectAltName=otherName:" SRV ";IA5STRING:_xmpp-server.", "a.example", false, false},
+        {"subjectAltName=otherName:" SRV ";IA5STRING:a.example", "a.example", false, false},
+        {"subjectAltName=otherName:" SRV ";UTF8:_xmpp-server.a.example", "a.example", false,
+         false},
+        {"subjectAltName=otherName:" ADDR ";UTF8:a.example", "a.example", true, false},
+        {"subjectAltName=otherName:" ADDR ";UTF8:*.example", "a.example", false, false},
+        {"subjectAltName=otherName:" ADDR ";UTF8:user@a.example", "a.example", false, false},
+        {"subjectAltName=otherName:" ADDR ";IA5STRING:a.example", "a.example", false, false},
+        {"subjectAltName=otherName:1.2.3.4;UTF8:a.example", "a.example", false, false},
+        {"subjectAltName=DNS:b.example,otherName:" ADDR ";UTF8:a.example", "a.example", true,
+         false},
+        {"subjectAltName=otherName:" SRV ";IA5STRING:_xmpp-server.b.example,DNS:a.example",
+         "a.example", true, true},
+    };
+    check_cases(cases, sizeof(cases) / sizeof(cases[0]));
+}
+
+static void test_sip(void **state)
+{
+    (void)state;
+    static const struct match_case cases[] = {
+        {"subjectAltName=URI:sip:a.example", "a.example", false, true},
+        {"subjectAltName=URI:SIP:A.example", "a.example", false, true},
+        {"subjectAltName=URI:sip:a.example:5061", "a.example", false, true},
+        {"subjectAltName=URI:sip:alice@a.example", "a.example", false, false},
+        {"subjectAltName=URI:sips:a.example", "a.example", false, false},
+        {"subjectAltName=URI:xmpp:a.example", "a.example", false, false},
+        {"subjectAltName=URI:sip:a.example.org", "a.example", false, false},
+        /* With a SIP URI the dNSName no longer counts; without one it does. */
+        {"subjectAltName=URI:sip:b.example,DNS:a.example", "a.example", true, false},
+        {"subjectAltName=URI:sip:alice@b.example,DNS:a.example", "a.example", true, true},
+        {"subjectAltName=URI:https://b.example,DNS:a.example", "a.example", true, true},
+        {"subjectAltName=DNS:a.example\\nextendedKeyUsage=serverAuth", "a.example", true, true},
+        {"subjectAltName=DNS:a.example\\nextendedKeyUsage=clientAuth", "a.example", true,
+         false},
+        {"subjectAltName=DNS:a.example\\nextendedKeyUsage=emailProtection", "a.example", true,
+         false},
+        {"subjectAltName=DNS:a.example\\nextendedKeyUsage=1.3.6.1.5.5.7.3.20", "a.example",
+         true, true},
+        {"subjectAltName=DNS:a.example\\nextendedKeyUsage=anyExtendedKeyUsage", "a.example",
+         true, true},
+    };
+    check_cases(cases, sizeof(cases) / sizeof(cases[0]));
+}
+
+static void test_unicode(void **state)
+{
+    (void)state;
+    static struct certificate certificate;
+    static struct der_file der;
+    const char *ascii = "xn--bcher-kva.example", *unicode = "bücher.example";
+    make_der(&der, "subjectAltName=@names\\n[names]\\notherName=" ADDR
+                   ";FORMAT:UTF8,UTF8:bücher.example");
+    assert_int_equal(certificate_read(&certificate, der.data, der.size), 0);
+    assert_int_equal(certificate.name_count, 1);
+    assert_true(certificate_matches_xmpp(&certificate, ascii, unicode));
+    make_der(&der, "subjectAltName=otherName:" ADDR ";UTF8:xn--bcher-kva.example");
+    assert_int_equal(certificate_read(&certificate, der.data, der.size), 0);
+    assert_false(certificate_matches_xmpp(&certificate, ascii, unicode));
+}
+
+/* openssl writes no NUL into a name, so a byte of a good one is exchanged (attack row 32). */
+static void test_nul(void **state)
+{
+    (void)state;
+    static struct certificate certificate;
+    static struct der_file der;
+    make_der(&der, "subjectAltName=DNS:a.exampleXevil.example,DNS:other.example");
+    uint8_t *name = memmem(der.data, der.size, "a.exampleX", 10);
+    assert_non_null(name);
+    name[9] = '\0';
+    assert_int_equal(certificate_read(&certificate, der.data, der.size), 0);
+    assert_int_equal(certificate.name_count, 1);
+    assert_false(certificate_matches_xmpp(&certificate, "a.example", "a.example"));
+    assert_false(certificate_matches_sip(&certificate, "a.example"));
+    assert_true(certificate_matches_xmpp(&certificate, "other.example", "other.example"));
+}
+
+static void test_fields(void **state)
+{
+    (void)state;
+    static struct certificate certificate;
+    static struct der_file der;
+    make_der(&der, "extendedKeyUsage=critical,serverAuth,clientAuth\\n"
+                   "subjectAltName=critical,DNS:a.example,IP:192.0.2.1,DNS:b.example");
+    assert_int_equal(certificate_read(&certificate, der.data, der.size), 0);
+    assert_true(certificate.has_san && certificate.eku_present);
+    assert_true(certificate.eku_server && certificate.eku_client);
+    assert_false(certificate.eku_sip || certificate.eku_any);
+    assert_int_equal(certificate.name_count, 2);
+    int64_t days = (certificate.not_after - (int64_t)time(NULL)) / 86400;
+    assert_true(days >= 29 && days <= 30);
+    assert_int_equal(
+        certificates_run(&certificates,
+                         "openssl req -x509 -key base.key -subj /CN=x -days 36500 -outform DER "
+                         "-out far.der"),
+        0);
+    read_der(&der, "far.der");
+    assert_int_equal(certificate_read(&certificate, der.data, der.size), 0);
+    days = (certificate.not_after - (int64_t)time(NULL)) / 86400;
+    assert_true(days >= 36499 && days <= 36500);
+    assert_false(certificate.has_san);
+}
+
+/* More names than are looked at: the rest is left out, nothing is overrun. */
+static void test_many_names(void **state)
+{
+    (void)state;
+    static struct certificate certificate;
+    static struct der_file der;
+    assert_int_equal(
+        certificates_run(&certificates,
+                         "(printf subjectAltName=; for i in $(seq 1 300); do printf "
+                         "\"DNS:n$i.example,\"; done; echo DNS:last.example) >many.ext && "
+                         "openssl x509 -req -in base.csr -signkey base.key -extfile many.ext "
+                         "-outform DER -out many.der"),
+        0);
+    read_der(&der, "many.der");
+    assert_int_equal(certificate_read(&certificate, der.data, der.size), 0);
+    assert_int_equal(certificate.name_count, CERTIFICATE_NAME_MAX);
+    assert_true(certificate_matches_xmpp(&certificate, "n256.example", "n256.example"));
+    assert_false(certificate_matches_xmpp(&certificate, "last.example", "last.example"));
+}
+
+/* Every cut is malformed, and nothing behind the end is read; no changed byte does harm. */
+static void test_malformed(void **state)
+{
+    (void)state;
+    static struct certificate certificate;
+    static struct der_file der;
+    make_der(&der, "subjectAltName=DNS:a.example,otherName:" SRV
+                   ";IA5STRING:_xmpp-server.a.example\\nextendedKeyUsage=serverAuth");
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    uint8_t *map =
+        mmap(NULL, 3 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    assert_true(map != MAP_FAILED);
+    assert_true(der.size < 2 * page);
+    assert_int_equal(mprotect(map + 2 * page, page, PROT_NONE), 0);
+    for (size_t size = 0; size < der.size; size++) {
+        uint8_t *at = map + 2 * page - size;
+        memcpy(at, der.data, size);
+        assert_int_equal(certificate_read(&certificate, at, size), -EBADMSG);
+        assert_int_equal(certificate.name_count, 0);
+    }
+    uint8_t *at = map + 2 * page - der.size;
+    static const uint8_t values[] = {0x00, 0x30, 0x7f, 0x80, 0x82, 0x84, 0xa0, 0xff};
+    for (size_t i = 0; i < der.size * sizeof(values); i++) {
+        memcpy(at, der.data, der.size);
+        at[i / sizeof(values)] = values[i % sizeof(values)];
+        if (certificate_read(&certificate, at, der.size) == 0)
+            (void)certificate_matches_xmpp(&certificate, "a.example", "a.example");
+    }
+    munmap(map, 3 * page);
+    der.data[der.size] = 0;
+    assert_int_equal(certificate_read(&certificate, der.data, der.size + 1), -EBADMSG);
+}
+
+static int make_base(void **state)
+{
+    (void)state;
+    if (certificates_open(&certificates) != 0)
+        return -1;
+    return certificates_run(&certificates,
+                            "openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 "
+                            "-nodes -keyout base.key -subj /CN=cn.example -out base.csr");
+}
+
+static int remove_base(void **state)
+{
+    (void)state;
+    certificates_close(&certificates);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_dns),        cmocka_unit_test(test_other_names),
+        cmocka_unit_test(test_sip),        cmocka_unit_test(test_unicode),
+        cmocka_unit_test(test_nul),        cmocka_unit_test(test_fields),
+        cmocka_unit_test(test_many_names), cmocka_unit_test(test_malformed),
+    };
+    return cmocka_run_group_tests(tests, make_base, remove_base);
+}
