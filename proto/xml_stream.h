@@ -16,15 +16,15 @@
 #include "proto/stream_error.h"
 #include "proto/xml_node.h"
 
-#define NS_STREAMS  "http://etherx.jabber.org/streams"
-#define NS_SERVER   "jabber:server"
-#define NS_CLIENT   "jabber:client"
-#define NS_DIALBACK "jabber:server:dialback"
-#define NS_TLS      "urn:ietf:params:xml:ns:xmpp-tls"
-#define NS_SASL     "urn:ietf:params:xml:ns:xmpp-sasl"
-#define NS_STANZAS  "urn:ietf:params:xml:ns:xmpp-stanzas"
+#define NS_STREAMS       "http://etherx.jabber.org/streams"
+#define NS_SERVER        "jabber:server"
+#define NS_CLIENT        "jabber:client"
+#define NS_DIALBACK      "jabber:server:dialback"
+#define NS_TLS           "urn:ietf:params:xml:ns:xmpp-tls"
+#define NS_SASL          "urn:ietf:params:xml:ns:xmpp-sasl"
+#define NS_STANZAS       "urn:ietf:params:xml:ns:xmpp-stanzas"
 #define NS_STREAM_ERRORS "urn:ietf:params:xml:ns:xmpp-streams"
-#define NS_XML      "http://www.w3.org/XML/1998/namespace"
+#define NS_XML           "http://www.w3.org/XML/1998/namespace"
 
 enum xml_event_kind {
     XML_EVENT_NONE,   /* all that was fed is used up */
@@ -52,11 +52,13 @@ struct xml_stream;
 struct xml_stream *xml_stream_open(const struct memory *memory) MUST_USE;
 /* Frees it; *stream becomes NULL. */
 void xml_stream_close(struct xml_stream **stream);
-/* Cap for the bytes between two events from now on (after authentication: the configured one). */
+/* Cap for the bytes between two events from now on (after authentication: the configured one).
+ */
 void xml_stream_set_stanza_size_max(struct xml_stream *stream, size_t size);
 /* Fresh parser; false when memory is refused. */
 bool xml_stream_restart(struct xml_stream *stream) MUST_USE;
-/* Room for up to `size` (1..16384) bytes of plaintext, to be filled and committed. NULL when a
+/* Room for up to `size` (1..16384) bytes of plaintext, to be filled and committed
+   before any other xml_stream call. NULL when a
    stanza is still waiting to be pulled, the stream is dead, or memory is refused. */
 void *xml_stream_room(struct xml_stream *stream, size_t size) MUST_USE;
 /* `size` bytes were written to the room. Nothing is parsed yet. */

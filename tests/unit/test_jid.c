@@ -3,6 +3,8 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -230,6 +232,47 @@ static void test_memory(void **state)
     assert_memory_equal(memory, "....", 4);
 }
 
+/* Random text ends at an unreadable page; what is prepared stays as it is when prepared again.
+ */
+static void test_random(void **state)
+{
+    (void)state;
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    char *base =
+        mmap(NULL, 2 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    assert_true(base != MAP_FAILED);
+    assert_int_equal(mprotect(base + page, page, PROT_NONE), 0);
+    static const char *const pieces[] = {
+        "a",      "B",      "@",      "/",      ".",      "xn--",   "-",
+        "\u00DF", "\u03A3", "\u0301", "\uFF21", "\u05D0", "\u0661", "\u200D",
+        "\u094D", "\u0130", "\u212B", "\u3002", "\xC3",   "\xF0",   " ",
+        "1",      "\u1E9E", "\u0345", "\uAC00", "\u1F88",
+    };
+    uint32_t seed = 7622, random = seed;
+    int accepted = 0;
+    for (int round = 0; round < 20000; round++) {
+        char text[64], out[4096], again[4096];
+        struct writer writer = writer_make(text, sizeof text);
+        for (int i = 0; i < 8; i++) {
+            random = random * 1664525 + 1013904223;
+            writer_put(&writer,
+                       span_of(pieces[(random >> 16) % (sizeof pieces / sizeof *pieces)]));
+        }
+        char *data = base + page - writer.used;
+        memcpy(data, text, writer.used);
+        prepare(span_make(data, writer.used), out);
+        if (out[0] == '-')
+            continue;
+        accepted++;
+        prepare(span_of(out), again);
+        if (strcmp(out, again) != 0)
+            print_message("seed %u round %d\n", seed, round);
+        assert_string_equal(again, out);
+    }
+    assert_true(accepted > 100);
+    munmap(base, 2 * page);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -238,6 +281,7 @@ int main(void)
         cmocka_unit_test(test_bidi),      cmocka_unit_test(test_resource),
         cmocka_unit_test(test_domain),    cmocka_unit_test(test_domain_ascii),
         cmocka_unit_test(test_sizes),     cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_random),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -5,6 +5,8 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -180,6 +182,27 @@ static void test_utf8_refuses(void **state)
     assert_true(utf8_xml_legal(SPAN("\t\n\r \x7F\xF0\x9F\x98\x80")));
 }
 
+/* The text ends at an unreadable page. */
+static void test_utf8_guard_page(void **state)
+{
+    (void)state;
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    char *base =
+        mmap(NULL, 2 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    assert_true(base != MAP_FAILED);
+    assert_int_equal(mprotect(base + page, page, PROT_NONE), 0);
+    static const char whole[] = "a\xC3\xA9\xE2\x82\xAC\xF0\x9F\x98\x80";
+    for (size_t size = 0; size < sizeof whole; size++) {
+        char *data = base + page - size;
+        memcpy(data, whole, size);
+        bool is_boundary = size <= 1 || size == 3 || size == 6 || size == 10;
+        assert_int_equal(utf8_valid(span_make(data, size)), is_boundary);
+        assert_int_equal(utf8_xml_legal(span_make(data, size)), is_boundary);
+        assert_true(utf8_cut(span_make(data, size), size + 1).size == size);
+    }
+    munmap(base, 2 * page);
+}
+
 static void test_utf8_cut(void **state)
 {
     (void)state;
@@ -261,11 +284,17 @@ static void test_stanza_error_read(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_arena),           cmocka_unit_test(test_arena_limit),
-        cmocka_unit_test(test_writer),          cmocka_unit_test(test_writer_overflow),
-        cmocka_unit_test(test_utf8_round_trip), cmocka_unit_test(test_utf8_refuses),
-        cmocka_unit_test(test_utf8_cut),        cmocka_unit_test(test_stream_error),
-        cmocka_unit_test(test_stanza_error),    cmocka_unit_test(test_stanza_error_read),
+        cmocka_unit_test(test_arena),
+        cmocka_unit_test(test_arena_limit),
+        cmocka_unit_test(test_writer),
+        cmocka_unit_test(test_writer_overflow),
+        cmocka_unit_test(test_utf8_round_trip),
+        cmocka_unit_test(test_utf8_refuses),
+        cmocka_unit_test(test_utf8_cut),
+        cmocka_unit_test(test_utf8_guard_page),
+        cmocka_unit_test(test_stream_error),
+        cmocka_unit_test(test_stanza_error),
+        cmocka_unit_test(test_stanza_error_read),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
