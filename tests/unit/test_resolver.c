@@ -1,0 +1,361 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* The resolver against a small DNS server inside this program, and the order of SRV records. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "net/clock.h"
+#include "net/resolver.h"
+#include "net/resolver_order.h"
+
+/* What the server knows. SRV: "priority weight port target", A: an address. Type 0: NXDOMAIN for
+   every other name; a name with value NULL is never answered, "!" fails. */
+static const struct zone_record {
+    const char *name;
+    unsigned type;
+    const char *value;
+} zone[] = {
+    {"_xmpp-server._tcp.two.example", 33, "20 0 5269 b.two.example"},
+    {"_xmpp-server._tcp.two.example", 33, "10 0 5270 a.two.example"},
+    {"_xmpps-server._tcp.two.example", 33, "5 0 443 a.two.example"},
+    {"a.two.example", 1, "198.51.100.1"},
+    {"b.two.example", 1, "198.51.100.2"},
+    {"b.two.example", 1, "198.51.100.3"},
+    {"plain.example", 1, "198.51.100.9"},
+    {"_xmpp-server._tcp.none.example", 33, "0 0 0 ."},
+    {"none.example", 1, "198.51.100.8"},
+    {"inside.example", 1, "10.1.2.3"},
+    {"mixed.example", 1, "127.0.0.1"},
+    {"mixed.example", 1, "198.51.100.7"},
+    {"slow.example", 1, NULL},
+    {"_xmpp-server._tcp.fail.example", 33, "!"},
+    {"fail.example", 1, "198.51.100.6"},
+};
+
+struct server {
+    int fd;
+    pthread_t thread;
+    char address[32];
+    _Atomic bool stop;
+};
+
+static size_t put_name(uint8_t *out, const char *name)
+{
+    size_t used = 0;
+    while (*name != '\0' && strcmp(name, ".") != 0) {
+        size_t size = strcspn(name, ".");
+        out[used++] = (uint8_t)size;
+        memcpy(out + used, name, size);
+        used += size;
+        name += size + (name[size] == '.');
+    }
+    out[used++] = 0;
+    return used;
+}
+
+static size_t put_record(uint8_t *out, const struct zone_record *record)
+{
+    static const uint8_t head[12] = {0xc0, 12, 0, 0, 0, 1, 0, 0, 0, 60, 0, 0};
+    memcpy(out, head, sizeof(head));
+    out[3] = (uint8_t)record->type;
+    size_t size = 4;
+    if (record->type == 1) {
+        union net_address address;
+        assert_int_equal(net_address_parse_host(&address, record->value, 0), 0);
+        memcpy(out + 12, &address.v4.sin_addr, 4);
+    } else {
+        unsigned priority, weight, port;
+        char target[100];
+        assert_int_equal(
+            sscanf(record->value, "%u %u %u %99s", &priority, &weight, &port, target), 4);
+        const unsigned numbers[3] = {priority, weight, port};
+        for (size_t i = 0; i < 3; i++) {
+            out[12 + 2 * i] = (uint8_t)(numbers[i] >> 8);
+            out[13 + 2 * i] = (uint8_t)numbers[i];
+        }
+        size = 6 + put_name(out + 18, target);
+    }
+    out[11] = (uint8_t)size;
+    return 12 + size;
+}
+
+/* Turns the question in `packet` into its answer; 0 when none is to be sent. */
+static size_t answer_packet(uint8_t *packet)
+{
+    char name[256] = "";
+    size_t at = 12, used = 0, count = 0;
+    while (packet[at] != 0) {
+        used += (size_t)snprintf(name + used, sizeof(name) - used, "%s%.*s", used > 0 ? "." : "",
+                                 packet[at], (const char *)packet + at + 1);
+        at += packet[at] + 1u;
+    }
+    unsigned type = packet[at + 2];
+    size_t size = at + 5;
+    bool known = false, fails = false;
+    for (size_t i = 0; i < sizeof(zone) / sizeof(zone[0]); i++) {
+        if (strcasecmp(zone[i].name, name) != 0)
+            continue;
+        known = true;
+        if (zone[i].value == NULL)
+            return 0;
+        fails = fails || strcmp(zone[i].value, "!") == 0;
+        if (zone[i].type != type || fails)
+            continue;
+        size += put_record(packet + size, &zone[i]);
+        count++;
+    }
+    packet[2] = 0x81;
+    packet[3] = (uint8_t)(0x80 | (fails ? 2 : known ? 0 : 3));
+    packet[7] = (uint8_t)count;
+    memset(packet + 8, 0, 4); /* no authority, no EDNS */
+    return size;
+}
+
+static void *server_run(void *context)
+{
+    struct server *server = context;
+    struct pollfd fd = {.fd = server->fd, .events = POLLIN};
+    while (!server->stop) {
+        uint8_t packet[2048];
+        struct sockaddr_in peer;
+        socklen_t peer_size = sizeof(peer);
+        if (poll(&fd, 1, 20) <= 0 || recvfrom(server->fd, packet, 512, 0, (void *)&peer,
+                                              &peer_size) < 17)
+            continue;
+        size_t size = answer_packet(packet);
+        if (size > 0)
+            (void)sendto(server->fd, packet, size, 0, (void *)&peer, peer_size);
+    }
+    return NULL;
+}
+
+struct fixture {
+    struct server server;
+    struct ring *ring;
+    struct resolver *resolver;
+    struct resolver_port *port;
+};
+
+static void open_resolver(struct fixture *fixture, bool allow_special)
+{
+    struct resolver_options options = {.server = fixture->server.address,
+                                       .timeout_ms = 1000,
+                                       .allow_special = allow_special};
+    assert_int_equal(resolver_open(&fixture->resolver, &options), 0);
+    assert_int_equal(resolver_port_open(&fixture->port, fixture->resolver, fixture->ring), 0);
+}
+
+static void close_resolver(struct fixture *fixture)
+{
+    resolver_port_close(&fixture->port);
+    resolver_close(&fixture->resolver);
+    assert_null(fixture->resolver);
+}
+
+static int set_up(void **state)
+{
+    struct fixture *fixture = calloc(1, sizeof(*fixture));
+    assert_non_null(fixture);
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(0x7f000001)};
+    socklen_t size = sizeof(address);
+    fixture->server.fd = socket(AF_INET, SOCK_DGRAM, 0);
+    assert_int_equal(bind(fixture->server.fd, (void *)&address, sizeof(address)), 0);
+    assert_int_equal(getsockname(fixture->server.fd, (void *)&address, &size), 0);
+    (void)snprintf(fixture->server.address, sizeof(fixture->server.address), "127.0.0.1@%u",
+                   ntohs(address.sin_port));
+    assert_int_equal(pthread_create(&fixture->server.thread, NULL, server_run, &fixture->server),
+                     0);
+    const char *text = NULL;
+    struct ring_options options = {.socket_max = 4, .error_text = &text};
+    assert_int_equal(ring_open(&fixture->ring, &options), 0);
+    open_resolver(fixture, false);
+    *state = fixture;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    struct fixture *fixture = *state;
+    close_resolver(fixture);
+    ring_close(&fixture->ring);
+    fixture->server.stop = true;
+    pthread_join(fixture->server.thread, NULL);
+    close(fixture->server.fd);
+    free(fixture);
+    return 0;
+}
+
+static struct resolver_question make_question(const char *domain, bool with_services)
+{
+    struct resolver_question question = {.fallback_port = 5269, .owner = &question};
+    (void)snprintf(question.domain, sizeof(question.domain), "%s", domain);
+    if (with_services) {
+        question.services[0] = (struct resolver_service){"_xmpps-server._tcp", true};
+        question.services[1] = (struct resolver_service){"_xmpp-server._tcp", true};
+        question.service_count = 2;
+    }
+    question.owner = (void *)(uintptr_t)0x1234;
+    return question;
+}
+
+/* Waits on the ring, as the threads of the relay do. */
+static struct resolver_answer *wait_answer(struct fixture *fixture, unsigned limit_ms)
+{
+    struct resolver_answer *answer = NULL;
+    uint64_t end = clock_now_ns() + (uint64_t)limit_ms * 1000000u;
+    while (!resolver_next(fixture->port, &answer) && clock_now_ns() < end) {
+        struct ring_event event;
+        assert_true(ring_wait(fixture->ring, 50000000u) >= 0);
+        while (ring_next(fixture->ring, &event))
+            assert_int_equal(event.kind, RING_WOKEN);
+    }
+    return answer;
+}
+
+static struct resolver_answer *ask(struct fixture *fixture, const char *domain, bool services)
+{
+    struct resolver_question question = make_question(domain, services);
+    assert_int_equal(resolver_ask(fixture->port, &question), 0);
+    struct resolver_answer *answer = wait_answer(fixture, 5000);
+    assert_non_null(answer);
+    assert_ptr_equal(answer->owner, (void *)(uintptr_t)0x1234);
+    return answer;
+}
+
+static void check_target(const struct resolver_answer *answer, unsigned at, const char *expected,
+                         unsigned service)
+{
+    char text[NET_ADDRESS_TEXT_SIZE];
+    assert_true(at < answer->target_count);
+    net_address_format(&answer->targets[at].address, text);
+    assert_string_equal(text, expected);
+    assert_int_equal(answer->targets[at].service, service);
+}
+
+static void check_status(struct fixture *fixture, const char *domain, bool services,
+                         enum resolver_status status)
+{
+    struct resolver_answer *answer = ask(fixture, domain, services);
+    assert_string_equal(resolver_status_text(answer->status), resolver_status_text(status));
+    free(answer);
+}
+
+static void test_services(void **state)
+{
+    struct resolver_answer *answer = ask(*state, "two.example", true);
+    assert_int_equal(answer->status, RESOLVER_FOUND);
+    assert_int_equal(answer->target_count, 4);
+    check_target(answer, 0, "198.51.100.1:443", 0);
+    check_target(answer, 1, "198.51.100.1:5270", 1);
+    assert_string_equal(answer->targets[2].host, "b.two.example");
+    assert_int_equal(net_address_port(&answer->targets[3].address), 5269);
+    assert_false(answer->targets[0].secure);
+    assert_true(answer->ttl_s >= 30 && answer->ttl_s <= 60);
+    free(answer);
+}
+
+static void test_fallback(void **state)
+{
+    struct resolver_answer *answer = ask(*state, "plain.example", true);
+    assert_int_equal(answer->status, RESOLVER_FOUND);
+    check_target(answer, 0, "198.51.100.9:5269", 2);
+    free(answer);
+    answer = ask(*state, "198.51.100.77", false);
+    check_target(answer, 0, "198.51.100.77:5269", 0);
+    free(answer);
+}
+
+static void test_no_answers(void **state)
+{
+    check_status(*state, "none.example", true, RESOLVER_NO_SERVICE);
+    check_status(*state, "unknown.example", true, RESOLVER_NOT_FOUND);
+    check_status(*state, "inside.example", false, RESOLVER_REFUSED);
+    check_status(*state, "fail.example", true, RESOLVER_FAILED);
+    check_status(*state, "slow.example", false, RESOLVER_TIMEOUT);
+}
+
+static void test_special(void **state)
+{
+    struct fixture *fixture = *state;
+    struct resolver_answer *answer = ask(fixture, "mixed.example", false);
+    assert_int_equal(answer->target_count, 1);
+    check_target(answer, 0, "198.51.100.7:5269", 0);
+    free(answer);
+    close_resolver(fixture);
+    open_resolver(fixture, true);
+    answer = ask(fixture, "inside.example", false);
+    check_target(answer, 0, "10.1.2.3:5269", 0);
+    free(answer);
+}
+
+static void test_forget(void **state)
+{
+    struct fixture *fixture = *state;
+    struct resolver_question question = make_question("slow.example", false);
+    for (unsigned i = 0; i < 100; i++)
+        assert_int_equal(resolver_ask(fixture->port, &question), 0);
+    resolver_forget(fixture->port, question.owner);
+    assert_null(wait_answer(fixture, 1300));
+    /* And a port that closes with questions open. */
+    assert_int_equal(resolver_ask(fixture->port, &question), 0);
+}
+
+static void test_parse(void **state)
+{
+    (void)state;
+    static const uint8_t good[] = {0, 1, 0, 2, 0x14, 0x95, 1, 'a', 2, 'b', 'c', 0};
+    struct resolver_record record;
+    assert_true(resolver_order_parse(good, sizeof(good), &record));
+    assert_int_equal(record.port, 5269);
+    assert_string_equal(record.host, "a.bc");
+    for (size_t size = 0; size < sizeof(good); size++)
+        assert_false(resolver_order_parse(good, size, &record));
+    uint8_t odd[sizeof(good)];
+    memcpy(odd, good, sizeof(good));
+    odd[7] = '\n';
+    assert_false(resolver_order_parse(odd, sizeof(odd), &record));
+}
+
+/* RFC 2782: weight 3 comes first three times as often as weight 1. */
+static void test_weights(void **state)
+{
+    (void)state;
+    unsigned first_heavy = 0;
+    uint32_t seed = 12345;
+    for (unsigned round = 0; round < 4000; round++) {
+        struct resolver_record records[3] = {
+            {.priority = 2, .port = 9}, {.priority = 1, .weight = 10, .port = 1},
+            {.priority = 1, .weight = 30, .port = 3}};
+        uint32_t random[3];
+        for (size_t i = 0; i < 3; i++)
+            random[i] = (seed = seed * 1664525u + 1013904223u) >> 8;
+        resolver_order_sort(records, 3, random);
+        assert_int_equal(records[2].port, 9);
+        first_heavy += records[0].port == 3;
+    }
+    assert_in_range(first_heavy, 2700, 3200);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_parse),
+        cmocka_unit_test(test_weights),
+        cmocka_unit_test_setup_teardown(test_services, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_fallback, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_no_answers, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_special, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_forget, set_up, tear_down),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
