@@ -2,7 +2,6 @@
 #include "proto/precis.h"
 
 #include <assert.h>
-#include <stdlib.h>
 
 #include <unicase.h>
 #include <unictype.h>
@@ -55,18 +54,20 @@ static bool is_old_hangul_jamo(uint32_t c)
            (c >= 0xD7B0 && c <= 0xD7FB);
 }
 
+/* NFKC makes at most 18 code points of one and NFC at most 3 (UAX #15 §11): with so much room
+   libunistring puts the result into our memory and hands out none of its own. */
+enum { NFKC_EXPANSION_MAX = 18, NFC_EXPANSION_MAX = 3 };
+
 /* NFKC changes it, RFC 8264 §9.17. */
 static bool has_compatibility(uint32_t c)
 {
-    uint32_t buffer[32];
-    size_t count = sizeof buffer / sizeof *buffer;
+    uint32_t buffer[NFKC_EXPANSION_MAX];
+    size_t count = NFKC_EXPANSION_MAX;
     uint32_t *result = u32_normalize(UNINORM_NFKC, &c, 1, buffer, &count);
     if (result == NULL)
         return true;
-    bool same = count == 1 && result[0] == c;
-    if (result != buffer)
-        free(result);
-    return !same;
+    assert(result == buffer);
+    return count != 1 || buffer[0] != c;
 }
 
 /* The algorithm of RFC 8264 §8, in its order. */
@@ -199,18 +200,16 @@ static void map_spaces(struct text *text)
 
 static bool normalize(struct text *text)
 {
-    struct text copy;
-    copy.count = PRECIS_SIZE_MAX;
-    uint32_t *result =
-        u32_normalize(UNINORM_NFC, text->data, text->count, copy.data, &copy.count);
+    uint32_t wide[NFC_EXPANSION_MAX * PRECIS_SIZE_MAX];
+    size_t count = sizeof wide / sizeof *wide;
+    uint32_t *result = u32_normalize(UNINORM_NFC, text->data, text->count, wide, &count);
     if (result == NULL)
         return false;
-    bool fits = copy.count <= PRECIS_SIZE_MAX;
+    assert(result == wide);
+    bool fits = count <= PRECIS_SIZE_MAX;
     if (fits)
-        memcpy(text->data, result, copy.count * sizeof *result);
-    text->count = fits ? copy.count : 0;
-    if (result != copy.data)
-        free(result);
+        memcpy(text->data, wide, count * sizeof *wide);
+    text->count = fits ? count : 0;
     return fits;
 }
 
