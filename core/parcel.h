@@ -20,6 +20,8 @@ enum parcel_kind {
     PARCEL_FREE,
     PARCEL_MESSAGE_TO_SIP,  /* worker → egress */
     PARCEL_STANZA_TO_XMPP,  /* any → worker that owns the link of the pair */
+    PARCEL_CONFIRM,         /* worker → worker that owns the link of (from, to): a ping answer
+                               (DELIVERED) or an error stanza (FAILED) with stanza_id came in */
     PARCEL_VERIFY,          /* worker → worker: send db:verify to the authoritative server */
     PARCEL_SIP_BYTES,       /* egress → egress: a request or response that landed elsewhere */
     PARCEL_SIP_REPLY,       /* egress → egress: response bytes for a connection held there */
@@ -59,7 +61,8 @@ struct parcel {
     struct span bytes;       /* STANZA_TO_XMPP: the stanza; SIP_*: the message; VERIFY: key */
     struct span stream_id;   /* VERIFY */
     union net_address peer;  /* SIP_*: where it came from or goes to */
-    uint64_t connection;     /* SIP_*: connection ticket at the thread that holds it */
+    uint64_t connection;     /* SIP_*: connection ticket at the thread that holds it;
+                                STANZA_TO_XMPP: how far the stream was when it was written */
     uint8_t transport;       /* SIP_*: enum sip_transport */
     uint32_t trunk;          /* SIP_*: authenticated trunk index + 1, 0 for none */
     void *inquiry;           /* INQUIRY: struct inquiry */

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * The outbound link of one pair of domains (local, remote), on the worker that route_link names.
+ * Finds the remote server, keeps a stream to it while there is something to say, and knows of
+ * every parcel it took how it ended: confirmed by the answer to a XEP-0199 ping that was sent
+ * behind it, refused by an error stanza, handed over, or failed.
+ */
+#ifndef PASSERELLE_CORE_LINK_H
+#define PASSERELLE_CORE_LINK_H
+
+#include "core/session.h"
+
+#define LINK_MAGIC     0x4c494e4bu
+#define LINK_QUEUE_MAX 4096 /* parcels that wait for one link */
+
+struct link;
+
+/* Takes a STANZA_TO_XMPP or VERIFY parcel; it goes home with its outcome. */
+void link_take(struct worker *worker, struct parcel **parcel);
+/* What a CONFIRM parcel tells; the parcel stays the caller's. */
+void link_confirm(struct worker *worker, const struct parcel *parcel);
+void link_resolved(struct link *link, struct resolver_answer *answer);
+void link_timer(struct link *link);
+/* Called by the link's session: */
+void link_prepare(const struct link *link, struct s2s_out *out);
+const char *link_remote_ascii(const struct link *link);
+void link_pump(struct link *link);
+void link_verified(struct link *link, const struct s2s_action *action);
+void link_lost(struct link *link, struct session *session);
+/* At the end of the worker: everything that waits goes home as failed. */
+void link_close(struct link *link);
+/* Next in its bucket. */
+struct link *link_next(const struct link *link);
+
+#endif

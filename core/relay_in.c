@@ -1,0 +1,271 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "core/relay_in.h"
+
+#include <assert.h>
+#include <time.h>
+
+#include "core/log.h"
+#include "net/clock.h"
+#include "proto/map_message.h"
+#include "proto/service_iq.h"
+
+#define ERROR_STANZA_SIZE 8192
+
+static struct jid copy_jid(struct parcel *parcel, const struct jid *jid)
+{
+    return (struct jid){parcel_copy(parcel, jid->local), parcel_copy(parcel, jid->domain),
+                        parcel_copy(parcel, jid->resource)};
+}
+
+/* Turns an own parcel into a stanza for the link (local, remote) and posts it. */
+static void post_stanza(struct worker *worker, struct parcel *parcel, struct span local,
+                        struct span remote, struct span stanza)
+{
+    struct thread *thread = worker->thread;
+    uint64_t trace = parcel->trace;
+    char domains[2 * (DOMAIN_SIZE_MAX + 1)];
+    assert(local.size <= DOMAIN_SIZE_MAX);
+    assert(remote.size <= DOMAIN_SIZE_MAX);
+    memcpy(domains, local.data, local.size);
+    memcpy(domains + local.size, remote.data, remote.size);
+    parcel->text_used = 0;
+    parcel->kind = PARCEL_STANZA_TO_XMPP;
+    parcel->is_return = false;
+    parcel->wants_outcome = false;
+    parcel->trace = trace;
+    parcel->born_ms = thread->now_ms;
+    parcel->outcome = (struct outcome){.kind = OUTCOME_PENDING};
+    parcel->from = parcel->to = (struct jid){SPAN_NONE, SPAN_NONE, SPAN_NONE};
+    parcel->stanza_id = parcel->stanza_type = SPAN_NONE;
+    parcel->from.domain = parcel_copy(parcel, span_make(domains, local.size));
+    parcel->to.domain = parcel_copy(parcel, span_make(domains + local.size, remote.size));
+    parcel->bytes = parcel_copy(parcel, stanza);
+    assert(parcel->bytes.data != NULL);
+    mesh_post(thread->mesh, thread->self,
+              route_link(thread->config, parcel->from.domain, parcel->to.domain), &parcel);
+}
+
+/* Answers `parcel`'s sender with its fault; the parcel is used up. False: nothing was sent. */
+static bool post_error(struct worker *worker, struct parcel *parcel, struct span kind)
+{
+    struct thread *thread = worker->thread;
+    char from_text[JID_SIZE_MAX], to_text[JID_SIZE_MAX], memory[ERROR_STANZA_SIZE];
+    struct writer from = writer_make(from_text, sizeof(from_text));
+    struct writer to = writer_make(to_text, sizeof(to_text));
+    struct writer writer = writer_make(memory, sizeof(memory));
+    jid_write(&from, &parcel->to);
+    jid_write(&to, &parcel->from);
+    stanza_error_write_stanza(&writer, kind, writer_span(&from), writer_span(&to),
+                              parcel->stanza_id, &parcel->outcome.fault);
+    if (writer.overflow || from.overflow || to.overflow) {
+        log_event(LOG_LEVEL_WARN, "xmpp.error_dropped", parcel->trace,
+                  log_text("reason", SPAN("the addresses are too long to be answered")));
+        mesh_give(thread->mesh, thread->self, &parcel);
+        return false;
+    }
+    stats_count(thread->stats, STAT_XMPP_ERRORS_SENT);
+    post_stanza(worker, parcel, parcel->to.domain, parcel->from.domain, writer_span(&writer));
+    return true;
+}
+
+static void count_failed(struct worker *worker, const struct parcel *parcel)
+{
+    struct stats *stats = worker->thread->stats;
+    atomic_fetch_add_explicit(&stats->tenants[parcel->tenant].to_sip_failed, 1,
+                              memory_order_relaxed);
+}
+
+/* The end of a message that was accepted and not delivered. */
+static void message_failed(struct worker *worker, struct parcel *parcel)
+{
+    struct stats *stats = worker->thread->stats;
+    count_failed(worker, parcel);
+    if (span_equal(parcel->stanza_type, SPAN("headline"))) {
+        /* RFC 6121 §5.2.2: nobody waits for an answer to a headline. */
+        log_event(LOG_LEVEL_INFO, "xmpp.message_dropped", parcel->trace,
+                  log_text("reason", stanza_error_name(parcel->outcome.fault.error)));
+        stats_count(stats, STAT_XMPP_MESSAGES_DROPPED);
+        mesh_give(worker->thread->mesh, worker->thread->self, &parcel);
+        return;
+    }
+    bool told = post_error(worker, parcel, SPAN("message"));
+    stats_count(stats, told ? STAT_XMPP_MESSAGES_FAILED : STAT_XMPP_MESSAGES_DROPPED);
+}
+
+void relay_in_outcome(struct worker *worker, struct parcel **come)
+{
+    struct thread *thread = worker->thread;
+    struct parcel *parcel = *come;
+    *come = NULL;
+    assert(parcel->kind == PARCEL_MESSAGE_TO_SIP);
+    if (parcel->outcome.kind == OUTCOME_FAILED) {
+        message_failed(worker, parcel);
+        return;
+    }
+    assert(parcel->outcome.kind != OUTCOME_PENDING);
+    stats_count(thread->stats, STAT_XMPP_MESSAGES_DELIVERED);
+    mesh_give(thread->mesh, thread->self, &parcel);
+}
+
+/* Tells the owner of the link that the far side had something to say about what it sent. */
+static void confirm(struct session *session, const struct xml_node *stanza,
+                    const struct jid *from, const struct jid *to, bool failed)
+{
+    struct thread *thread = session->worker->thread;
+    struct parcel *parcel = mesh_take(thread->mesh, thread->self, MESH_CONTROL);
+    if (parcel == NULL)
+        return; /* the link's own deadline takes its place */
+    parcel->kind = PARCEL_CONFIRM;
+    parcel->from = copy_jid(parcel, to);
+    parcel->to = copy_jid(parcel, from);
+    parcel->stanza_id = parcel_copy(parcel, xml_node_attribute(stanza, SPAN("id")));
+    parcel->outcome.kind = OUTCOME_DELIVERED;
+    if (failed) {
+        struct stanza_fault fault = stanza_error_read(stanza);
+        parcel->outcome.kind = OUTCOME_FAILED;
+        parcel->outcome.fault = (struct stanza_fault){.error = fault.error};
+        if (fault.error == STANZA_ERROR_NONE)
+            parcel->outcome.fault.error = STANZA_ERROR_UNDEFINED_CONDITION;
+        parcel->outcome.fault.type = parcel_copy(parcel, fault.type);
+        parcel->outcome.fault.text = parcel_copy(parcel, span_to(fault.text, 500));
+        parcel->outcome.fault.address = parcel_copy(parcel, span_to(fault.address, 3000));
+        parcel->outcome.fault.by = parcel_copy(parcel, span_to(fault.by, 3000));
+    }
+    mesh_post(thread->mesh, thread->self, route_link(thread->config, to->domain, from->domain),
+              &parcel);
+}
+
+static bool on_message(struct session *session, const struct xml_node *stanza,
+                       const struct jid *from, const struct jid *to)
+{
+    struct worker *worker = session->worker;
+    struct thread *thread = worker->thread;
+    struct span type = xml_node_attribute(stanza, SPAN("type"));
+    if (span_equal(type, SPAN("error"))) {
+        stats_count(thread->stats, STAT_XMPP_MESSAGES_IGNORED);
+        confirm(session, stanza, from, to, true);
+        return true;
+    }
+    struct parcel *parcel = mesh_take(thread->mesh, thread->self, MESH_TRAFFIC);
+    if (parcel == NULL)
+        return false;
+    const struct config_tenant *tenant = config_find_tenant(thread->config, to->domain);
+    parcel->kind = PARCEL_MESSAGE_TO_SIP;
+    parcel->trace = thread_trace(thread);
+    parcel->ticket = session->ticket;
+    parcel->born_ms = thread->now_ms;
+    parcel->wants_outcome = true;
+    parcel->tenant = tenant->index;
+    parcel->from = copy_jid(parcel, from);
+    parcel->to = copy_jid(parcel, to);
+    parcel->stanza_id =
+        parcel_copy(parcel, span_to(xml_node_attribute(stanza, SPAN("id")), 1000));
+    parcel->stanza_type = parcel_copy(parcel, span_to(type, 16));
+    struct writer writer = parcel_writer(parcel);
+    struct stanza_fault fault = {.error = STANZA_ERROR_NONE};
+    enum map_result result =
+        map_message_to_sip(stanza, &parcel->from, &parcel->to, span_of(session->in.lang),
+                           &writer, &parcel->draft, &fault);
+    if (result == MAP_IGNORE) {
+        stats_count(thread->stats, STAT_XMPP_MESSAGES_IGNORED);
+        mesh_give(thread->mesh, thread->self, &parcel);
+        return true;
+    }
+    if (result == MAP_OK && writer.overflow) {
+        result = MAP_FAULT;
+        fault = (struct stanza_fault){.error = STANZA_ERROR_POLICY_VIOLATION,
+                                      .text = SPAN("The message is too long")};
+    }
+    stats_count(thread->stats, STAT_XMPP_MESSAGES_ACCEPTED);
+    atomic_fetch_add_explicit(&thread->stats->tenants[tenant->index].to_sip, 1,
+                              memory_order_relaxed);
+    parcel_keep(parcel, &writer);
+    if (result == MAP_FAULT) {
+        parcel->outcome.fault = fault;
+        message_failed(worker, parcel);
+        return true;
+    }
+    mesh_post(thread->mesh, thread->self,
+              route_egress(thread->config, &parcel->to, &parcel->from), &parcel);
+    return true;
+}
+
+static bool on_iq(struct session *session, const struct xml_node *stanza,
+                  const struct jid *from, const struct jid *to)
+{
+    struct worker *worker = session->worker;
+    struct thread *thread = worker->thread;
+    struct span type = xml_node_attribute(stanza, SPAN("type"));
+    if (span_equal(type, SPAN("result")) || span_equal(type, SPAN("error"))) {
+        /* An error answers a ping as well as a result does (XEP-0199 §4.2). */
+        confirm(session, stanza, from, to, false);
+        return true;
+    }
+    struct parcel *parcel = mesh_take(thread->mesh, thread->self, MESH_CONTROL);
+    if (parcel == NULL)
+        return false;
+    char utc[32];
+    time_t now = (time_t)(clock_wall_ms() / 1000);
+    struct tm parts;
+    gmtime_r(&now, &parts);
+    size_t utc_size = strftime(utc, sizeof(utc), "%Y-%m-%dT%H:%M:%SZ", &parts);
+    struct writer writer = writer_make(worker->scratch, PARCEL_TEXT_SIZE - 600);
+    service_iq_answer(&writer, stanza, from, to, &thread->config->identity,
+                      span_make(utc, utc_size));
+    if (writer.used == 0 || writer.overflow) {
+        mesh_give(thread->mesh, thread->self, &parcel);
+        return true;
+    }
+    stats_count(thread->stats, STAT_XMPP_IQ_ANSWERED);
+    parcel->trace = thread_trace(thread);
+    post_stanza(worker, parcel, to->domain, from->domain, writer_span(&writer));
+    return true;
+}
+
+/* RFC 6120 §8.1.1.2 and §8.1.2.2; true when the stanza belongs to an authorised pair. */
+static bool check_pair(struct session *session, const struct jid *from, const struct jid *to)
+{
+    struct span text = SPAN("the address is not authorised on this stream");
+    if (s2s_in_authorised(&session->in, to->domain, from->domain))
+        return true;
+    stats_count(session->worker->thread->stats, STAT_POLICY_REFUSED);
+    if (s2s_in_authorised_remote(&session->in, from->domain))
+        session_close(session, STREAM_ERROR_HOST_UNKNOWN, text);
+    else
+        session_close(session, STREAM_ERROR_INVALID_FROM, text);
+    return false;
+}
+
+bool relay_in_stanza(struct session *session, const struct xml_node *stanza)
+{
+    char from_memory[JID_SIZE_MAX], to_memory[JID_SIZE_MAX];
+    struct writer from_writer = writer_make(from_memory, sizeof(from_memory));
+    struct writer to_writer = writer_make(to_memory, sizeof(to_memory));
+    struct span from_text = xml_node_attribute(stanza, SPAN("from"));
+    struct span to_text = xml_node_attribute(stanza, SPAN("to"));
+    struct jid from, to;
+    struct worker *worker = session->worker;
+    if (from_text.size == 0 || to_text.size == 0 ||
+        jid_parse(from_text, &from_writer, &from) != JID_OK ||
+        jid_parse(to_text, &to_writer, &to) != JID_OK) {
+        session_close(session, STREAM_ERROR_IMPROPER_ADDRESSING,
+                      SPAN("'from' or 'to' is missing or no address"));
+        return true;
+    }
+    if (!check_pair(session, &from, &to))
+        return true;
+    if (worker_pair_policy(worker, to.domain, from.domain) == S2S_AUTH_REFUSED) {
+        session_close(session, STREAM_ERROR_POLICY_VIOLATION, SPAN("this pair is not allowed"));
+        return true;
+    }
+    bool handled = true;
+    if (span_equal(stanza->name, SPAN("message")))
+        handled = on_message(session, stanza, &from, &to);
+    else if (span_equal(stanza->name, SPAN("iq")))
+        handled = on_iq(session, stanza, &from, &to);
+    if (handled) {
+        session->stanzas_in++;
+        stats_count(worker->thread->stats, STAT_XMPP_STANZAS_IN);
+    }
+    return handled;
+}

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * One XMPP connection: its socket on the worker's ring, TLS, XML and the negotiation machine.
+ * Lives on one worker. session_pump owns the loop: it pulls events until there are none or the
+ * relay is full; then the socket is paused and session_resume goes on with the same stanza.
+ */
+#ifndef PASSERELLE_CORE_SESSION_H
+#define PASSERELLE_CORE_SESSION_H
+
+#include "core/worker_priv.h"
+#include "proto/s2s_in.h"
+#include "proto/s2s_out.h"
+
+#define SESSION_MAGIC 0x53455353u
+
+enum session_state {
+    SESSION_CONNECTING,
+    SESSION_HANDSHAKE,
+    SESSION_OPEN,    /* an XML stream, in clear or under TLS */
+    SESSION_CLOSING, /* our last bytes are on their way */
+    SESSION_DROPPED  /* waits for RING_GONE */
+};
+
+struct link;
+
+struct session {
+    uint32_t magic;
+    enum session_state state;
+    struct worker *worker;
+    struct session *next, *previous;
+    struct link *link; /* outbound: whom it serves, until it is lost */
+    bool outbound, direct, in_flight, held, certified_read;
+    ring_handle handle;
+    union net_address peer;
+    uint64_t ticket, opened_ms, active_ms, stanzas_in, stanzas_out;
+    uint64_t output_total, sent_total, sending_size; /* ciphertext bytes */
+    struct timer timer;
+    struct tls_session *tls;
+    struct xml_stream *xml;
+    struct xml_event event; /* valid while held */
+    struct net_buffer input, output, sending;
+    struct s2s_policy policy;
+    struct s2s_in in;
+    struct s2s_out out;
+    enum stanza_error fault; /* outbound: what senders are told when it ends; NONE: by default */
+    char reason[160];        /* human, NUL-terminated */
+};
+
+/* Takes an accepted socket. */
+void session_accept(struct worker *worker, ring_handle handle, const union net_address *peer,
+                    bool direct);
+/* Starts a connection for a link whose domains are set. -errno. */
+int session_connect(struct session **session, struct worker *worker, struct link *link,
+                    const union net_address *target, bool direct) MUST_USE;
+void session_ring_event(struct session *session, const struct ring_event *event);
+void session_timer(struct session *session);
+void session_pump(struct session *session);
+/* Goes on after the relay was full. */
+void session_resume(struct session *session);
+/* Plaintext (or its TLS records) is queued; false when too much waits already. */
+bool session_write(struct session *session, struct span text) MUST_USE;
+void session_flush(struct session *session);
+/* Says good-bye, with a stream error or none, and ends the connection. */
+void session_close(struct session *session, enum stream_error error, struct span text);
+/* Ends it at once. */
+void session_drop(struct session *session);
+/* The answer to a verification that this session asked for came home. */
+void session_verified(struct session *session, const struct parcel *parcel);
+/* Frees it without the ring, at the end of the worker. */
+void session_free(struct session *session);
+/* Room for more stanzas? */
+bool session_has_room(const struct session *session);
+
+#endif

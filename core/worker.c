@@ -1,0 +1,334 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "core/worker.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "core/inquiry.h"
+#include "core/link.h"
+#include "core/log.h"
+#include "core/relay_in.h"
+#include "core/session.h"
+#include "net/clock.h"
+
+static void *memory_alloc(void *context, size_t size)
+{
+    (void)context;
+    return malloc(size);
+}
+
+static void *memory_resize(void *context, void *block, size_t size)
+{
+    (void)context;
+    return realloc(block, size);
+}
+
+static void memory_release(void *context, void *block)
+{
+    (void)context;
+    free(block);
+}
+
+bool worker_has_certificate(const struct worker *worker, const struct config_tenant *tenant)
+{
+    return (tenant != NULL && tenant->certificate != NULL) ||
+           worker->thread->config->certificate != NULL;
+}
+
+struct tls_context *worker_tls_context(struct worker *worker, const struct config_tenant *tenant)
+{
+    char error[256];
+    if (tenant == NULL || tenant->certificate == NULL)
+        return worker->context;
+    struct tls_context **context = &worker->tenant_contexts[tenant->index];
+    if (*context != NULL)
+        return *context;
+    struct tls_context_options options = {tenant->certificate, tenant->key,
+                                          worker->thread->config->ca_file, NULL};
+    if (tls_context_open(context, &options, error, sizeof(error)) == 0)
+        return *context;
+    log_event(LOG_LEVEL_ERROR, "tls.certificate", 0, log_text("tenant", span_of(tenant->name)),
+              log_text("reason", span_of(error)));
+    *context = NULL;
+    return worker->context;
+}
+
+struct tls_context *worker_choose_context(void *choose_context, const char *server_name)
+{
+    struct worker *worker = choose_context;
+    const struct config_tenant *tenant =
+        config_find_tenant_ascii(worker->thread->config, span_of(server_name));
+    if (tenant == NULL && worker->thread->config->certificate == NULL)
+        return NULL;
+    return worker_tls_context(worker, tenant);
+}
+
+enum s2s_auth worker_pair_policy(const struct worker *worker, struct span local,
+                                 struct span remote)
+{
+    const struct config *config = worker->thread->config;
+    const struct config_tenant *tenant = config_find_tenant(config, local);
+    if (tenant == NULL || !config_partner_allowed(config, tenant, remote))
+        return S2S_AUTH_REFUSED;
+    const struct config_partner *partner = config_find_partner(config, remote);
+    if (partner == NULL)
+        return S2S_AUTH_ANY;
+    switch (partner->auth) {
+    case AUTH_ANY: return S2S_AUTH_ANY;
+    case AUTH_EXTERNAL: return S2S_AUTH_EXTERNAL;
+    case AUTH_DIALBACK: return S2S_AUTH_DIALBACK;
+    }
+    return S2S_AUTH_ANY;
+}
+
+static int listen_on(struct worker *worker, const union net_address *address, bool direct,
+                     char *error, size_t error_size)
+{
+    struct worker_listener *listener = &worker->listeners[worker->listener_count];
+    listener->magic = WORKER_LISTENER_MAGIC;
+    listener->direct = direct;
+    int result =
+        ring_listen_stream(worker->thread->ring, address, listener, &listener->handle);
+    if (result != 0) {
+        char text[NET_ADDRESS_TEXT_SIZE];
+        net_address_format(address, text);
+        snprintf(error, error_size, "cannot listen for XMPP on %s: %s", text,
+                 strerrordesc_np(-result));
+        return result;
+    }
+    worker->listener_count++;
+    return 0;
+}
+
+static int listen_all(struct worker *worker, char *error, size_t error_size)
+{
+    const struct config *config = worker->thread->config;
+    int result = 0;
+    worker->listeners = calloc(config->starttls_listen_count + config->direct_listen_count + 1,
+                               sizeof(*worker->listeners));
+    if (worker->listeners == NULL)
+        return -ENOMEM;
+    for (size_t i = 0; i < config->starttls_listen_count && result == 0; i++)
+        result = listen_on(worker, &config->starttls_listen[i], false, error, error_size);
+    for (size_t i = 0; i < config->direct_listen_count && result == 0; i++)
+        result = listen_on(worker, &config->direct_listen[i], true, error, error_size);
+    return result;
+}
+
+int worker_open(struct worker **opened, struct thread *thread, char *error, size_t error_size)
+{
+    const struct config *config = thread->config;
+    struct worker *worker = calloc(1, sizeof(*worker));
+    int result = -ENOMEM;
+    snprintf(error, error_size, "no memory for a worker");
+    if (worker == NULL)
+        return result;
+    worker->thread = thread;
+    worker->memory = (struct memory){memory_alloc, memory_resize, memory_release, NULL};
+    worker->tenant_contexts = calloc(config->tenant_count + 1, sizeof(struct tls_context *));
+    if (worker->tenant_contexts == NULL)
+        goto fail;
+    struct tls_context_options options = {config->certificate, config->key, config->ca_file,
+                                          NULL};
+    result = tls_context_open(&worker->context, &options, error, error_size);
+    if (result != 0)
+        goto fail;
+    if (thread->resolver != NULL) {
+        snprintf(error, error_size, "cannot open a resolver port");
+        result = resolver_port_open(&worker->resolver, thread->resolver, thread->ring);
+        if (result != 0)
+            goto fail;
+    }
+    result = listen_all(worker, error, error_size);
+    if (result != 0)
+        goto fail;
+    *opened = worker;
+    return 0;
+fail:
+    worker_close(&worker);
+    return result;
+}
+
+static void ring_event(struct worker *worker, const struct ring_event *event)
+{
+    if (event->kind == RING_WOKEN || event->owner == NULL)
+        return;
+    const uint32_t *magic = event->owner;
+    if (*magic == SESSION_MAGIC) {
+        session_ring_event(event->owner, event);
+    } else if (*magic == WORKER_LISTENER_MAGIC && event->kind == RING_ACCEPTED) {
+        const struct worker_listener *listener = event->owner;
+        session_accept(worker, event->accepted, &event->peer, listener->direct);
+    }
+}
+
+static void parcel_home(struct worker *worker, struct parcel *parcel)
+{
+    struct thread *thread = worker->thread;
+    if (parcel->kind == PARCEL_MESSAGE_TO_SIP) {
+        relay_in_outcome(worker, &parcel);
+        return;
+    }
+    if (parcel->kind == PARCEL_VERIFY) {
+        struct session *session = worker->sessions;
+        while (session != NULL && session->ticket != parcel->ticket)
+            session = session->next;
+        if (session != NULL)
+            session_verified(session, parcel);
+    }
+    mesh_give(thread->mesh, thread->self, &parcel);
+}
+
+static void report(const struct worker *worker, FILE *out)
+{
+    static const char *const states[] = {"connecting", "handshake", "open", "closing", "gone"};
+    uint64_t now = worker->thread->now_ms;
+    for (const struct session *one = worker->sessions; one != NULL; one = one->next) {
+        char peer[NET_ADDRESS_TEXT_SIZE];
+        net_address_format(&one->peer, peer);
+        bool ready = one->outbound ? one->out.state == S2S_OUT_READY
+                                   : s2s_in_authorised_any(&one->in);
+        bool external = one->outbound ? one->out.external_done : one->in.external_done;
+        fprintf(out, "%u\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%" PRIu64 "\t%" PRIu64 "\t%" PRIu64
+                     "\t%" PRIu64 "\t%zu\n",
+                worker->thread->self, one->outbound ? "out" : "in", peer,
+                one->outbound ? one->out.local.text : one->in.local.text,
+                one->outbound ? one->out.remote.text : one->in.remote.text, states[one->state],
+                !ready ? "none" : external ? "external" : "dialback",
+                one->tls != NULL && one->state == SESSION_OPEN ? tls_version(one->tls) : "-",
+                (now - one->opened_ms) / 1000, (now - one->active_ms) / 1000, one->stanzas_in,
+                one->stanzas_out, net_buffer_used(&one->output));
+    }
+}
+
+static void parcel_arrived(struct worker *worker, struct parcel *parcel)
+{
+    struct thread *thread = worker->thread;
+    const struct inquiry *inquiry = parcel->inquiry;
+    if (parcel->is_return) {
+        parcel_home(worker, parcel);
+        return;
+    }
+    switch (parcel->kind) {
+    case PARCEL_STANZA_TO_XMPP:
+    case PARCEL_VERIFY: link_take(worker, &parcel); return;
+    case PARCEL_CONFIRM: link_confirm(worker, parcel); break;
+    case PARCEL_INQUIRY:
+        if (inquiry->kind == INQUIRY_SESSIONS)
+            report(worker, inquiry->out);
+        break;
+    case PARCEL_FREE:
+    case PARCEL_MESSAGE_TO_SIP:
+    case PARCEL_SIP_BYTES:
+    case PARCEL_SIP_REPLY: assert(!"a parcel for an egress thread came to a worker"); break;
+    }
+    mesh_return(thread->mesh, thread->self, &parcel);
+}
+
+static void run_timers(struct worker *worker)
+{
+    struct thread *thread = worker->thread;
+    struct timer *timer;
+    while ((timer = timer_take_due(&thread->timers, thread->now_ms)) != NULL) {
+        if (timer->kind == WORKER_TIMER_SESSION)
+            session_timer(timer->owner);
+        else
+            link_timer(timer->owner);
+    }
+}
+
+/* Sessions that stopped for want of parcels go on, as far as there are some. */
+static void resume_paused(struct worker *worker)
+{
+    struct session *next;
+    if (worker->paused_count == 0)
+        return;
+    for (struct session *session = worker->sessions; session != NULL; session = next) {
+        next = session->next;
+        if (session->held)
+            session_resume(session);
+    }
+}
+
+void worker_turn(struct worker *worker, uint64_t wait_ms)
+{
+    struct thread *thread = worker->thread;
+    struct ring_event event;
+    struct resolver_answer *answer;
+    struct parcel *parcel;
+    uint64_t deadline = timer_next_deadline(&thread->timers);
+    thread->now_ms = clock_now_ns() / 1000000;
+    if (deadline <= thread->now_ms)
+        wait_ms = 0;
+    else if (deadline - thread->now_ms < wait_ms)
+        wait_ms = deadline - thread->now_ms;
+    ring_wait(thread->ring, wait_ms * 1000000);
+    thread->now_ms = clock_now_ns() / 1000000;
+    while (ring_next(thread->ring, &event))
+        ring_event(worker, &event);
+    while (worker->resolver != NULL && resolver_next(worker->resolver, &answer))
+        link_resolved(answer->owner, answer);
+    while ((parcel = mesh_next(thread->mesh, thread->self)) != NULL)
+        parcel_arrived(worker, parcel);
+    run_timers(worker);
+    resume_paused(worker);
+    mesh_flush(thread->mesh, thread->self);
+}
+
+bool worker_drain(struct worker *worker, bool force)
+{
+    struct thread *thread = worker->thread;
+    struct session *next;
+    if (!worker->draining) {
+        for (size_t i = 0; i < worker->listener_count; i++)
+            ring_drop(thread->ring, worker->listeners[i].handle);
+        worker->draining = true;
+    }
+    for (struct session *session = worker->sessions; session != NULL; session = next) {
+        next = session->next;
+        session_close(session, STREAM_ERROR_SYSTEM_SHUTDOWN, SPAN("the relay is stopping"));
+    }
+    mesh_flush(thread->mesh, thread->self);
+    return worker->session_count == 0 || force;
+}
+
+static void close_links(struct worker *worker)
+{
+    for (size_t i = 0; i < LINK_BUCKET_COUNT; i++) {
+        for (struct link *link = worker->links[i], *next; link != NULL; link = next) {
+            next = link_next(link);
+            if (worker->resolver != NULL)
+                resolver_forget(worker->resolver, link);
+            link_close(link);
+        }
+        worker->links[i] = NULL;
+    }
+}
+
+void worker_close(struct worker **closed)
+{
+    struct worker *worker = *closed;
+    *closed = NULL;
+    if (worker == NULL)
+        return;
+    const struct config *config = worker->thread->config;
+    while (worker->sessions != NULL) {
+        ring_drop(worker->thread->ring, worker->sessions->handle);
+        session_free(worker->sessions);
+    }
+    close_links(worker);
+    if (worker->resolver != NULL)
+        resolver_port_close(&worker->resolver);
+    for (size_t i = 0; worker->tenant_contexts != NULL && i < config->tenant_count; i++) {
+        if (worker->tenant_contexts[i] != NULL)
+            tls_context_close(&worker->tenant_contexts[i]);
+    }
+    free(worker->tenant_contexts);
+    if (worker->context != NULL)
+        tls_context_close(&worker->context);
+    free(worker->listeners);
+    free(worker);
+}

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* What the files of a worker share: worker.c, session.c, link.c, relay_in.c. */
+#ifndef PASSERELLE_CORE_WORKER_PRIV_H
+#define PASSERELLE_CORE_WORKER_PRIV_H
+
+#include "core/worker.h"
+#include "net/tls.h"
+#include "proto/memory.h"
+#include "proto/s2s.h"
+
+#define WORKER_LISTENER_MAGIC 0x4c495354u
+#define LINK_BUCKET_COUNT     1024
+#define WORKER_SCRATCH_SIZE   65536
+
+enum worker_timer { WORKER_TIMER_SESSION, WORKER_TIMER_LINK };
+
+struct worker_listener {
+    uint32_t magic; /* first, as in every owner of a socket */
+    bool direct;
+    ring_handle handle;
+};
+
+struct worker {
+    struct thread *thread;
+    struct memory memory;
+    struct resolver_port *resolver;
+    struct tls_context *context;          /* xmpp.certificate */
+    struct tls_context **tenant_contexts; /* opened when first needed; NULL: not yet */
+    struct worker_listener *listeners;
+    size_t listener_count;
+    struct session *sessions;
+    unsigned session_count, paused_count;
+    struct link *links[LINK_BUCKET_COUNT];
+    uint64_t ticket_next;
+    bool draining;
+    char scratch[WORKER_SCRATCH_SIZE]; /* for what is written within one step */
+};
+
+/* The context that shows the certificate for a domain of this tenant (NULL: the common one). */
+struct tls_context *worker_tls_context(struct worker *worker, const struct config_tenant *tenant);
+/* As above by server name (A-label); NULL when nothing is served under it. */
+struct tls_context *worker_choose_context(void *worker, const char *server_name);
+/* True when our side of this tenant has a certificate to show. */
+bool worker_has_certificate(const struct worker *worker, const struct config_tenant *tenant);
+enum s2s_auth worker_pair_policy(const struct worker *worker, struct span local,
+                                 struct span remote);
+
+#endif
