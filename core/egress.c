@@ -140,6 +140,7 @@ static void take_parcel(struct egress *egress, struct parcel *parcel)
     }
     case PARCEL_FREE:
     case PARCEL_STANZA_TO_XMPP:
+    case PARCEL_CONFIRM:
     case PARCEL_VERIFY:
         assert(false); /* not for an egress thread */
     }

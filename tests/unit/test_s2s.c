@@ -1,0 +1,419 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* The negotiation machines of server-to-server streams, fed through the real parser. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/dialback.h"
+#include "proto/s2s_in.h"
+#include "proto/s2s_out.h"
+
+static void *take(void *context, size_t size)
+{
+    (void)context;
+    return malloc(size);
+}
+static void *resize(void *context, void *block, size_t size)
+{
+    (void)context;
+    return realloc(block, size);
+}
+static void release(void *context, void *block)
+{
+    (void)context;
+    free(block);
+}
+static const struct memory memory = {take, resize, release, NULL};
+
+struct facts {
+    enum s2s_auth auth;
+    bool certified;
+};
+
+static bool hosts(void *context, struct span local)
+{
+    (void)context;
+    return span_equal(local, SPAN("sip.example")) || span_equal(local, SPAN("two.example"));
+}
+static enum s2s_auth pair(void *context, struct span local, struct span remote)
+{
+    (void)local;
+    if (span_equal(remote, SPAN("banned.example")))
+        return S2S_AUTH_REFUSED;
+    return ((struct facts *)context)->auth;
+}
+static bool certified(void *context, struct span remote)
+{
+    return ((struct facts *)context)->certified && span_equal(remote, SPAN("xmpp.example"));
+}
+
+struct bench {
+    struct facts facts;
+    struct s2s_policy policy;
+    struct xml_stream *xml;
+    struct s2s_in in;
+    struct s2s_out out;
+    char written[8192];
+    struct s2s_action action;
+};
+
+static void bench_init(struct bench *bench, enum s2s_auth auth, bool certificate, bool secure)
+{
+    memset(bench, 0, sizeof(*bench));
+    bench->facts = (struct facts){auth, certificate};
+    bench->policy = (struct s2s_policy){&bench->facts, hosts, pair, certified};
+    bench->xml = xml_stream_open(&memory);
+    assert_non_null(bench->xml);
+    s2s_in_init(&bench->in, &memory, &bench->policy, secure);
+    struct s2s_domain local, remote;
+    assert_true(s2s_domain_read(&local, SPAN("sip.example")));
+    assert_true(s2s_domain_read(&remote, SPAN("xmpp.example")));
+    s2s_out_init(&bench->out, &local, &remote, auth, true);
+}
+
+static void bench_fini(struct bench *bench)
+{
+    xml_stream_close(&bench->xml);
+    s2s_in_fini(&bench->in);
+}
+
+static enum s2s_action_kind feed(struct bench *bench, const char *text, bool inbound)
+{
+    struct writer writer = writer_make(bench->written, sizeof(bench->written) - 1);
+    struct xml_event event;
+    if (!xml_stream_idle(bench->xml))
+        assert_int_equal(xml_stream_next(bench->xml, &event), XML_EVENT_NONE);
+    void *room = xml_stream_room(bench->xml, strlen(text));
+    assert_non_null(room);
+    memcpy(room, text, strlen(text));
+    xml_stream_commit(bench->xml, strlen(text));
+    assert_int_not_equal(xml_stream_next(bench->xml, &event), XML_EVENT_NONE);
+    if (inbound) {
+        if (event.kind == XML_EVENT_OPEN)
+            s2s_in_set_id(&bench->in, SPAN("id1"));
+        s2s_in_event(&bench->in, &event, &writer, &bench->action);
+    } else {
+        s2s_out_event(&bench->out, &event, &writer, &bench->action);
+    }
+    bench->written[writer.used] = '\0';
+    return bench->action.kind;
+}
+
+static void fresh(struct bench *bench)
+{
+    assert_true(xml_stream_restart(bench->xml));
+}
+
+static void wrote(const struct bench *bench, const char *part)
+{
+    if (strstr(bench->written, part) == NULL)
+        fail_msg("\"%s\" is not in \"%s\"", part, bench->written);
+}
+
+static void wrote_not(const struct bench *bench, const char *part)
+{
+    if (strstr(bench->written, part) != NULL)
+        fail_msg("\"%s\" is in \"%s\"", part, bench->written);
+}
+
+#define HEADER_OF(from, to)                                                                      \
+    "<stream:stream xmlns='jabber:server' xmlns:stream='http://etherx.jabber.org/streams' "      \
+    "xmlns:db='jabber:server:dialback' from='" from "' to='" to "' version='1.0'>"
+#define HEADER     HEADER_OF("xmpp.example", "sip.example")
+#define OUR_HEADER                                                                               \
+    "<stream:stream xmlns='jabber:server' xmlns:stream='http://etherx.jabber.org/streams' "      \
+    "xmlns:db='jabber:server:dialback' id='r1' from='xmpp.example' to='sip.example' "            \
+    "version='1.0'>"
+#define STARTTLS   "<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>"
+#define AUTH(text)                                                                               \
+    "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='EXTERNAL'>" text "</auth>"
+#define MESSAGE    "<message from='a@xmpp.example' to='b@sip.example'><body>x</body></message>"
+
+static void test_in_external(void **state)
+{
+    (void)state;
+    struct bench bench;
+    bench_init(&bench, S2S_AUTH_ANY, true, false);
+    assert_int_equal(feed(&bench, HEADER, true), S2S_NOTHING);
+    wrote(&bench, "id='id1'");
+    wrote(&bench, "<required/>");
+    wrote_not(&bench, "EXTERNAL");
+    assert_int_equal(feed(&bench, STARTTLS, true), S2S_START_TLS);
+    wrote(&bench, "<proceed");
+    s2s_in_tls_done(&bench.in);
+    fresh(&bench);
+    assert_int_equal(feed(&bench, HEADER, true), S2S_NOTHING);
+    wrote(&bench, "<mechanism>EXTERNAL</mechanism>");
+    wrote_not(&bench, "starttls");
+    assert_int_equal(feed(&bench, AUTH("eG1wcC5leGFtcGxl"), true), S2S_RESTART);
+    wrote(&bench, "<success");
+    fresh(&bench);
+    assert_int_equal(feed(&bench, HEADER, true), S2S_NOTHING);
+    wrote_not(&bench, "EXTERNAL");
+    assert_int_equal(feed(&bench, MESSAGE, true), S2S_STANZA);
+    assert_true(s2s_in_authorised(&bench.in, SPAN("sip.example"), SPAN("xmpp.example")));
+    assert_false(s2s_in_authorised(&bench.in, SPAN("two.example"), SPAN("xmpp.example")));
+    bench_fini(&bench);
+}
+
+static void test_in_external_refused(void **state)
+{
+    (void)state;
+    struct bench bench;
+    bench_init(&bench, S2S_AUTH_ANY, true, true);
+    feed(&bench, HEADER, true);
+    assert_int_equal(feed(&bench, AUTH("b3RoZXIuZXhhbXBsZQ=="), true), S2S_NOTHING);
+    wrote(&bench, "<invalid-authzid/>");
+    assert_int_equal(feed(&bench, AUTH("*"), true), S2S_CLOSE);
+    wrote(&bench, "<incorrect-encoding/>");
+    bench_fini(&bench);
+    /* Without a certificate EXTERNAL is neither offered nor taken. */
+    bench_init(&bench, S2S_AUTH_ANY, false, true);
+    feed(&bench, HEADER, true);
+    wrote_not(&bench, "EXTERNAL");
+    wrote(&bench, "urn:xmpp:features:dialback");
+    feed(&bench, AUTH("="), true);
+    wrote(&bench, "<not-authorized/>");
+    bench_fini(&bench);
+    bench_init(&bench, S2S_AUTH_DIALBACK, true, true);
+    feed(&bench, HEADER, true);
+    wrote_not(&bench, "EXTERNAL");
+    bench_fini(&bench);
+}
+
+static void check_closes(const char *first, const char *second, bool secure,
+                         enum stream_error error)
+{
+    struct bench bench;
+    bench_init(&bench, S2S_AUTH_ANY, true, secure);
+    enum s2s_action_kind kind = feed(&bench, first, true);
+    if (second != NULL)
+        kind = feed(&bench, second, true);
+    assert_int_equal(kind, S2S_CLOSE);
+    assert_int_equal(bench.action.error, error);
+    bench_fini(&bench);
+}
+
+static void test_in_closes(void **state)
+{
+    (void)state;
+    check_closes(HEADER_OF("xmpp.example", "nobody.example"), NULL, true,
+                 STREAM_ERROR_HOST_UNKNOWN);
+    check_closes(HEADER_OF("xmpp.example", ""), NULL, true, STREAM_ERROR_IMPROPER_ADDRESSING);
+    check_closes(HEADER, MESSAGE, true, STREAM_ERROR_NOT_AUTHORIZED);
+    check_closes(HEADER, MESSAGE, false, STREAM_ERROR_NOT_AUTHORIZED);
+    check_closes(HEADER, "<db:result from='xmpp.example' to='sip.example'>k</db:result>", false,
+                 STREAM_ERROR_POLICY_VIOLATION);
+    check_closes(HEADER, "<foo xmlns='bar'/>", true, STREAM_ERROR_UNSUPPORTED_STANZA_TYPE);
+    check_closes(HEADER, STARTTLS, true, STREAM_ERROR_NONE);
+    struct bench bench;
+    bench_init(&bench, S2S_AUTH_ANY, true, false);
+    feed(&bench, HEADER, true);
+    feed(&bench, "<compress xmlns='http://jabber.org/protocol/compress'/>", true);
+    wrote(&bench, "<unsupported-method/>");
+    /* The domains may not change when the stream restarts. */
+    feed(&bench, STARTTLS, true);
+    s2s_in_tls_done(&bench.in);
+    fresh(&bench);
+    assert_int_equal(feed(&bench, HEADER_OF("evil.example", "sip.example"), true), S2S_CLOSE);
+    assert_int_equal(bench.action.error, STREAM_ERROR_NOT_AUTHORIZED);
+    bench_fini(&bench);
+}
+
+static void test_in_dialback(void **state)
+{
+    (void)state;
+    struct bench bench;
+    struct s2s_action answer, action;
+    bench_init(&bench, S2S_AUTH_ANY, false, true);
+    feed(&bench, HEADER, true);
+    assert_int_equal(
+        feed(&bench, "<db:result from='xmpp.example' to='sip.example'> key\n</db:result>", true),
+        S2S_VERIFY);
+    assert_true(span_equal(bench.action.key, SPAN("key")));
+    assert_true(span_equal(bench.action.id, SPAN("id1")));
+    struct writer writer = writer_make(bench.written, sizeof(bench.written) - 1);
+    answer = (struct s2s_action){.local = SPAN("sip.example"),
+                                 .remote = SPAN("xmpp.example"),
+                                 .id = SPAN("other"),
+                                 .verdict = S2S_VALID};
+    s2s_in_verified(&bench.in, &answer, &writer, &action);
+    assert_int_equal(action.kind, S2S_NOTHING);
+    assert_false(s2s_in_authorised_any(&bench.in));
+    answer.id = SPAN("id1");
+    s2s_in_verified(&bench.in, &answer, &writer, &action);
+    assert_int_equal(action.kind, S2S_PAIR_AUTHORISED);
+    bench.written[writer.used] = '\0';
+    wrote(&bench, "<db:result from='sip.example' to='xmpp.example' type='valid'/>");
+    /* Errors leave the stream alone; answers nobody asked for do nothing. */
+    feed(&bench, "<db:result from='xmpp.example' to='nobody.example'>k</db:result>", true);
+    wrote(&bench, "item-not-found");
+    feed(&bench, "<db:result from='banned.example' to='sip.example'>k</db:result>", true);
+    wrote(&bench, "policy-violation");
+    assert_int_equal(
+        feed(&bench, "<db:result from='c.example' to='sip.example' type='valid'/>", true),
+        S2S_UNSOLICITED);
+    assert_false(s2s_in_authorised_remote(&bench.in, SPAN("c.example")));
+    assert_int_equal(
+        feed(&bench, "<db:verify from='xmpp.example' to='sip.example' id='z'>k</db:verify>", true),
+        S2S_ANSWER_VERIFY);
+    assert_true(span_equal(bench.action.id, SPAN("z")));
+    assert_int_equal(feed(&bench, MESSAGE, true), S2S_STANZA);
+    bench_fini(&bench);
+}
+
+static void test_in_dialback_invalid(void **state)
+{
+    (void)state;
+    struct bench bench;
+    struct s2s_action answer, action;
+    bench_init(&bench, S2S_AUTH_ANY, false, true);
+    feed(&bench, HEADER, true);
+    feed(&bench, "<db:result from='xmpp.example' to='sip.example'>key</db:result>", true);
+    struct writer writer = writer_make(bench.written, sizeof(bench.written) - 1);
+    answer = (struct s2s_action){.local = SPAN("sip.example"),
+                                 .remote = SPAN("xmpp.example"),
+                                 .id = SPAN("id1"),
+                                 .verdict = S2S_INVALID};
+    s2s_in_verified(&bench.in, &answer, &writer, &action);
+    assert_int_equal(action.kind, S2S_CLOSE);
+    assert_false(s2s_in_authorised_any(&bench.in));
+    bench_fini(&bench);
+    /* A good certificate spares the call back; where EXTERNAL is wanted it is needed. */
+    bench_init(&bench, S2S_AUTH_ANY, true, true);
+    feed(&bench, HEADER, true);
+    assert_int_equal(
+        feed(&bench, "<db:result from='xmpp.example' to='two.example'>k</db:result>", true),
+        S2S_PAIR_AUTHORISED);
+    bench_fini(&bench);
+    bench_init(&bench, S2S_AUTH_EXTERNAL, false, true);
+    feed(&bench, HEADER, true);
+    feed(&bench, "<db:result from='xmpp.example' to='sip.example'>k</db:result>", true);
+    wrote(&bench, "not-authorized");
+    bench_fini(&bench);
+}
+
+static void test_in_pair_limit(void **state)
+{
+    (void)state;
+    struct bench bench;
+    bench_init(&bench, S2S_AUTH_ANY, false, true);
+    feed(&bench, HEADER, true);
+    for (unsigned i = 0; i <= PAIRS_PER_STREAM; i++) {
+        char text[200];
+        struct writer writer = writer_make(text, sizeof(text) - 1);
+        writer_put_literal(&writer, "<db:result to='sip.example' from='d");
+        writer_put_uint(&writer, i);
+        writer_put_literal(&writer, ".example'>k</db:result>");
+        text[writer.used] = '\0';
+        assert_int_equal(feed(&bench, text, true),
+                         i < PAIRS_PER_STREAM ? S2S_VERIFY : S2S_NOTHING);
+    }
+    wrote(&bench, "resource-constraint");
+    bench_fini(&bench);
+}
+
+#define FEATURES(inside) "<stream:features>" inside "</stream:features>"
+#define EXTERNAL                                                                                 \
+    "<mechanisms xmlns='urn:ietf:params:xml:ns:xmpp-sasl'><mechanism>EXTERNAL</mechanism>"       \
+    "</mechanisms>"
+
+static void test_out_external(void **state)
+{
+    (void)state;
+    struct bench bench;
+    bench_init(&bench, S2S_AUTH_ANY, true, false);
+    struct writer writer = writer_make(bench.written, sizeof(bench.written) - 1);
+    s2s_out_start(&bench.out, false, &writer);
+    feed(&bench, OUR_HEADER, false);
+    feed(&bench, FEATURES(STARTTLS), false);
+    wrote(&bench, "<starttls");
+    assert_int_equal(feed(&bench, "<proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>", false),
+                     S2S_START_TLS);
+    s2s_out_tls_done(&bench.out, &writer);
+    fresh(&bench);
+    feed(&bench, OUR_HEADER, false);
+    feed(&bench, FEATURES(EXTERNAL), false);
+    wrote(&bench, ">c2lwLmV4YW1wbGU=</auth>");
+    assert_int_equal(feed(&bench, "<success xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>", false),
+                     S2S_RESTART);
+    wrote(&bench, "<stream:stream");
+    fresh(&bench);
+    feed(&bench, OUR_HEADER, false);
+    assert_int_equal(feed(&bench, FEATURES(""), false), S2S_READY);
+    bench_fini(&bench);
+    /* Without STARTTLS nothing more is sent (attack row 18). */
+    bench_init(&bench, S2S_AUTH_ANY, true, false);
+    s2s_out_start(&bench.out, false, &writer);
+    feed(&bench, OUR_HEADER, false);
+    assert_int_equal(feed(&bench, FEATURES(EXTERNAL), false), S2S_CLOSE);
+    assert_string_equal(bench.written, "");
+    bench_fini(&bench);
+}
+
+static void test_out_dialback(void **state)
+{
+    (void)state;
+    struct bench bench;
+    bench_init(&bench, S2S_AUTH_ANY, true, true);
+    struct writer writer = writer_make(bench.written, sizeof(bench.written) - 1);
+    s2s_out_start(&bench.out, true, &writer);
+    feed(&bench, OUR_HEADER, false);
+    assert_int_equal(feed(&bench, FEATURES(""), false), S2S_NEED_KEY);
+    assert_true(span_equal(bench.action.id, SPAN("r1")));
+    s2s_out_send_key(&bench.out, SPAN("abc"), &writer);
+    assert_int_equal(
+        feed(&bench, "<db:result from='evil.example' to='sip.example' type='valid'/>", false),
+        S2S_UNSOLICITED);
+    assert_int_equal(
+        feed(&bench, "<db:result from='xmpp.example' to='sip.example' type='valid'/>", false),
+        S2S_READY);
+    assert_int_equal(
+        feed(&bench, "<db:result from='xmpp.example' to='sip.example' type='valid'/>", false),
+        S2S_UNSOLICITED);
+    assert_int_equal(feed(&bench, MESSAGE, false), S2S_CLOSE);
+    bench_fini(&bench);
+    bench_init(&bench, S2S_AUTH_EXTERNAL, true, true);
+    s2s_out_start(&bench.out, true, &writer);
+    feed(&bench, OUR_HEADER, false);
+    assert_int_equal(feed(&bench, FEATURES(""), false), S2S_CLOSE);
+    bench_fini(&bench);
+}
+
+/* XEP-0185, recomputed. */
+static void test_keys(void **state)
+{
+    (void)state;
+    char key[DIALBACK_KEY_SIZE];
+    dialback_key("s3cr3tf0rd14lb4ck", SPAN("xmpp.example.com"), SPAN("example.org"),
+                 SPAN("D60000229F"), key);
+    assert_string_equal(key, "37c69b1cf07a3f67c04a5ef5902fa5114f2c76fe4a2686482ba5b89323075643");
+    dialback_key("s3cr3tf0rd14lb4ck", SPAN("montague.example"), SPAN("capulet.example"),
+                 SPAN("D60000229F"), key);
+    assert_string_equal(key, "b4835385f37fe2895af6c196b59097b16862406db80559900d96bf6fa7d23df3");
+    dialback_key("d14lb4ck43v3r", SPAN("capulet.example"), SPAN("montague.example"),
+                 SPAN("417GAF25"), key);
+    assert_string_equal(key, "225cc5aa6a071133249d25fef42ae516fc7a86c523aa1c6980a7f73e784c972d");
+    assert_true(dialback_check("d14lb4ck43v3r", SPAN("capulet.example"),
+                               SPAN("montague.example"), SPAN("417GAF25"), span_of(key)));
+    assert_false(dialback_check("d14lb4ck43v3r", SPAN("capulet.example"),
+                                SPAN("montague.example"), SPAN("417GAF26"), span_of(key)));
+    assert_false(dialback_check("d14lb4ck43v3r", SPAN("capulet.example"),
+                                SPAN("montague.example"), SPAN("417GAF25"), SPAN("")));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_in_external),   cmocka_unit_test(test_in_external_refused),
+        cmocka_unit_test(test_in_closes),     cmocka_unit_test(test_in_dialback),
+        cmocka_unit_test(test_in_dialback_invalid), cmocka_unit_test(test_in_pair_limit),
+        cmocka_unit_test(test_out_external),  cmocka_unit_test(test_out_dialback),
+        cmocka_unit_test(test_keys),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
