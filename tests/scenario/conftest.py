@@ -11,6 +11,7 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
 import peers  # noqa: E402
+import relay as relays  # noqa: E402
 import users  # noqa: E402
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
@@ -103,6 +104,17 @@ def kamailio(world, dns_server):
     with peers.Kamailio(world.folder / "kamailio", SIP_DOMAIN, world.kamailio, relay_uri,
                         [XMPP_DOMAIN, DIALBACK_DOMAIN, ANY_DOMAIN]) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def relay(world, dns_server, kamailio):
+    """The relay between all of them; that it is still alive at the end is part of every test."""
+    if not relays.PROGRAM.exists():
+        pytest.skip(f"there is no {relays.PROGRAM.name} yet")
+    with relays.Relay(world.folder / "relay", world, dns_server.port, [SIP_DOMAIN]) as server:
+        yield server
+        assert server.alive(), server.tail()
+        assert server.stop() == 0, "it ended badly on SIGTERM"
 
 
 @pytest.fixture

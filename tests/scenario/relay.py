@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The relay itself as a peer of the scenarios."""
+import json
+import os
+import pathlib
+
+import peers
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+# Another build may be tried: PASSERELLE=build-asan/passerelle tests/run
+PROGRAM = ROOT / os.environ.get("PASSERELLE", "build/passerelle")
+
+
+class Relay(peers.Peer):
+    """Configured for the world of conftest; `changes` replaces whole keys of a section, such as
+    {"xmpp": {"confirm_timeout_ms": 500}}. JSON is YAML."""
+
+    name = "passerelle"
+
+    def __init__(self, folder, world, dns_port, domains, changes=None):
+        super().__init__(folder)
+        self.ports = (world.relay_s2s, world.relay_direct, world.relay_tcp, world.relay_tls)
+
+        def listen(port):
+            return [f"{peers.ADDRESS}:{port}"]
+        name = domains[0]
+        settings = {
+            "global": {"stats_socket": str(self.folder / "stats.sock"), "log_level": "debug"},
+            "xmpp": {"listen": listen(world.relay_s2s),
+                     "listen_direct_tls": listen(world.relay_direct),
+                     "certificate": str(world.certificates / f"{name}.pem"),
+                     "key": str(world.certificates / f"{name}.key"),
+                     "ca_file": str(world.ca_file)},
+            "sip": {"listen_udp": listen(world.relay_udp), "listen_tcp": listen(world.relay_tcp),
+                    "listen_tls": listen(world.relay_tls)},
+            "dns": {"server": f"{peers.ADDRESS}@{dns_port}", "allow_special": True,
+                    "timeout_ms": 5000},
+            "tenants": [{"name": "scenario", "domains": list(domains), "trunks": [
+                {"uri": f"sip:{peers.ADDRESS}:{world.kamailio};transport=udp",
+                 "options_interval": 0}]}]}
+        for section, values in (changes or {}).items():
+            if isinstance(values, dict):
+                settings.setdefault(section, {}).update(values)
+            else:
+                settings[section] = values
+        (self.folder / "passerelle.yaml").write_text(json.dumps(settings, indent=1))
+
+    def command(self):
+        return [PROGRAM, "-c", self.folder / "passerelle.yaml"]
+
+    def ready(self):
+        return all(peers.listens(port) for port in self.ports)
