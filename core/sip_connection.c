@@ -40,6 +40,7 @@ struct connection {
     struct net_buffer pending;          /* plain text that waits for CONNECTION_READY */
     struct net_buffer output, sending;  /* for the wire; `sending` belongs to the kernel */
     bool in_flight, has_deadline;
+    bool ends; /* closes once the answer to what could not be framed is out */
     size_t scanned;
     struct timer timer;
     struct connection *next_lost;
@@ -506,6 +507,15 @@ static void fill_input(const struct sip_streams *streams, const struct connectio
         .reason = guard->reason};
 }
 
+static void end_after_output(struct sip_streams *streams, struct connection *connection)
+{
+    struct thread *thread = streams->thread;
+    set_state(connection, CONNECTION_CLOSING);
+    streams->reading = NULL;
+    timer_arm(&thread->timers, &connection->timer, thread->now_ms + SETUP_TIMEOUT_MS);
+    flush(streams, connection);
+}
+
 /* Frames one message. True: *input has it. False with streams->reading NULL: all is read. */
 static bool frame(struct sip_streams *streams, struct connection *connection,
                   struct sip_input *input)
@@ -540,6 +550,7 @@ static bool frame(struct sip_streams *streams, struct connection *connection,
     if (guard.fatal) {
         input->bytes = all; /* the answer copies what header fields there are */
         streams->consume = all.size;
+        connection->ends = true;
     }
     input->kind = SIP_INPUT_REJECT;
     return result == SIP_GUARD_REJECT;
@@ -559,7 +570,9 @@ bool sip_connection_next(struct sip_streams *streams, struct sip_input *input)
         struct connection *connection = streams->reading;
         net_buffer_consume(&connection->input, streams->consume);
         streams->consume = 0;
-        if (frame(streams, connection, input))
+        if (connection->ends)
+            end_after_output(streams, connection);
+        else if (frame(streams, connection, input))
             return true;
         assert(streams->reading == NULL || streams->consume > 0);
     }
