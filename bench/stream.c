@@ -180,7 +180,10 @@ static void bench_stream_element(struct bench_stream *stream, const struct xml_n
     if (xml_node_is(node, SPAN(NS_STREAMS), SPAN("features"))) {
         bench_stream_features(stream, node);
     } else if (span_equal(node->space, SPAN(NS_STREAMS))) {
-        bench_stream_die(stream, "the relay sent a stream error");
+        const struct xml_node *condition = xml_node_first_element(node);
+        struct span name = condition != NULL ? condition->name : SPAN("");
+        bench_copy_name(stream->error, sizeof(stream->error), name);
+        bench_stream_die(stream, stream->error);
     } else if (xml_node_is(node, SPAN(NS_TLS), SPAN("starttls")) && stream->inbound) {
         bench_stream_say(stream, SPAN("<proceed xmlns='" NS_TLS "'/>"));
         bench_stream_start_tls(stream, context);

@@ -31,6 +31,7 @@ struct bench_stream {
     bool authenticated;
     char from[256], to[256]; /* A-labels; inbound: learned from the header */
     unsigned ids;
+    char error[64];      /* the stream error condition that was received */
     const char *problem; /* why it died */
     void *context;       /* of the caller */
 };

@@ -1,0 +1,341 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* The process: options, configuration, the threads, signals. */
+#include <assert.h>
+#include <errno.h>
+#include <getopt.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "core/config.h"
+#include "core/egress.h"
+#include "core/log.h"
+#include "core/worker.h"
+#include "net/clock.h"
+#include "net/tls.h"
+
+#define MAIN_TURN_MS  1000 /* longest wait of a loop: how soon a stop is seen without a wake */
+#define MAIN_DRAIN_MS 5000 /* how long streams may take to close */
+#define MAIN_ERROR    512
+
+static volatile sig_atomic_t main_signal; /* the one mutable global: the signal flag */
+
+enum main_role { MAIN_WORKER, MAIN_EGRESS };
+
+/* One thread and how its start went. */
+struct main_thread {
+    struct thread thread;
+    enum main_role role;
+    pthread_t id;
+    bool created;
+    struct main_process *process;
+};
+
+struct main_process {
+    struct config *config;
+    struct mesh *mesh;
+    struct resolver *resolver;
+    struct stats **stats; /* by mesh index */
+    struct main_thread *threads;
+    unsigned thread_count; /* without control */
+    _Atomic bool stopping;
+    pthread_mutex_t lock; /* guards what follows: the start-up only */
+    pthread_cond_t changed;
+    unsigned opened, failed;
+    bool go;
+    char error[MAIN_ERROR];
+};
+
+static void main_on_signal(int number)
+{
+    main_signal = number;
+}
+
+static const char main_usage[] =
+    "usage: passerelle [options]\n"
+    "\n"
+    "An XMPP-SIP federation relay. Without --config it starts with embedded defaults for trying\n"
+    "it out on loopback (passerelle --defaults prints them).\n"
+    "\n"
+    "  -c, --config FILE  read the configuration from FILE\n"
+    "  -t, --check        check the configuration, print what is wrong, and end\n"
+    "  -d, --defaults     print the embedded configuration and end\n"
+    "  -v, --version      print the version and end\n"
+    "  -h, --help         print this text and end\n";
+
+/* ---- threads ---- */
+
+static void main_report(struct main_thread *one, int status, const char *error)
+{
+    struct main_process *process = one->process;
+    pthread_mutex_lock(&process->lock);
+    if (status == 0) {
+        process->opened++;
+    } else {
+        if (process->failed == 0)
+            snprintf(process->error, sizeof(process->error), "%s", error);
+        process->failed++;
+    }
+    pthread_cond_broadcast(&process->changed);
+    while (!process->go && process->failed == 0)
+        pthread_cond_wait(&process->changed, &process->lock);
+    pthread_mutex_unlock(&process->lock);
+}
+
+static void main_run_worker(struct thread *thread, struct worker *worker)
+{
+    while (!atomic_load_explicit(thread->stopping, memory_order_acquire))
+        worker_turn(worker, MAIN_TURN_MS);
+    uint64_t end_ms = clock_now_ns() / 1000000 + MAIN_DRAIN_MS;
+    while (!worker_drain(worker, false) && clock_now_ns() / 1000000 < end_ms)
+        worker_turn(worker, 20);
+    worker_drain(worker, true);
+}
+
+static void main_run_egress(struct thread *thread, struct egress *egress)
+{
+    while (!atomic_load_explicit(thread->stopping, memory_order_acquire))
+        egress_turn(egress, MAIN_TURN_MS);
+    uint64_t end_ms = clock_now_ns() / 1000000 + MAIN_DRAIN_MS;
+    while (!egress_drain(egress, false) && clock_now_ns() / 1000000 < end_ms)
+        egress_turn(egress, 20);
+    egress_drain(egress, true);
+}
+
+static int main_open_ring(struct thread *thread, char *error, size_t error_size)
+{
+    const char *cause = "";
+    struct ring_options options = {.socket_max = thread->config->sessions_max + 64,
+                                   .error_text = &cause};
+    int status = ring_open(&thread->ring, &options);
+    if (status != 0)
+        snprintf(error, error_size, "io_uring: %s: %s", strerror(-status), cause);
+    else
+        mesh_attach(thread->mesh, thread->self, thread->ring);
+    return status;
+}
+
+static void *main_thread_run(void *argument)
+{
+    struct main_thread *one = argument;
+    struct thread *thread = &one->thread;
+    struct worker *worker = NULL;
+    struct egress *egress = NULL;
+    char error[MAIN_ERROR] = "";
+    timer_heap_init(&thread->timers);
+    int status = main_open_ring(thread, error, sizeof(error));
+    if (status == 0 && one->role == MAIN_WORKER)
+        status = worker_open(&worker, thread, error, sizeof(error));
+    else if (status == 0)
+        status = egress_open(&egress, thread, error, sizeof(error));
+    main_report(one, status, error);
+    if (worker != NULL) {
+        main_run_worker(thread, worker);
+        worker_close(&worker);
+    }
+    if (egress != NULL) {
+        main_run_egress(thread, egress);
+        egress_close(&egress);
+    }
+    if (thread->ring != NULL) {
+        mesh_attach(thread->mesh, thread->self, NULL);
+        ring_close(&thread->ring);
+    }
+    timer_heap_fini(&thread->timers);
+    return NULL;
+}
+
+static int main_start_threads(struct main_process *process)
+{
+    for (unsigned i = 0; i < process->thread_count; i++) {
+        struct main_thread *one = &process->threads[i];
+        one->process = process;
+        one->role = i < process->config->worker_count ? MAIN_WORKER : MAIN_EGRESS;
+        one->thread = (struct thread){.self = i + 1,
+                                      .config = process->config,
+                                      .mesh = process->mesh,
+                                      .resolver = process->resolver,
+                                      .stats = process->stats[i + 1],
+                                      .stopping = &process->stopping};
+        if (pthread_create(&one->id, NULL, main_thread_run, one) != 0)
+            return -EAGAIN;
+        one->created = true;
+        char name[16];
+        snprintf(name, sizeof(name), "%s-%u", one->role == MAIN_WORKER ? "worker" : "egress",
+                 one->role == MAIN_WORKER ? i : i - process->config->worker_count);
+        pthread_setname_np(one->id, name);
+    }
+    pthread_mutex_lock(&process->lock);
+    while (process->opened + process->failed < process->thread_count && process->failed == 0)
+        pthread_cond_wait(&process->changed, &process->lock);
+    int status = process->failed == 0 ? 0 : -EIO;
+    process->go = true;
+    pthread_cond_broadcast(&process->changed);
+    pthread_mutex_unlock(&process->lock);
+    return status;
+}
+
+static void main_stop_threads(struct main_process *process)
+{
+    atomic_store_explicit(&process->stopping, true, memory_order_release);
+    for (unsigned i = 0; i < process->thread_count; i++) {
+        if (process->threads[i].created)
+            pthread_join(process->threads[i].id, NULL);
+    }
+}
+
+/* ---- process ---- */
+
+static void main_close(struct main_process *process)
+{
+    resolver_close(&process->resolver);
+    for (unsigned i = 0; process->stats != NULL && i <= process->thread_count; i++)
+        stats_close(&process->stats[i]);
+    free(process->stats);
+    free(process->threads);
+    mesh_close(&process->mesh);
+}
+
+static int main_open(struct main_process *process)
+{
+    const struct config *config = process->config;
+    process->thread_count = config->worker_count + config->egress_count;
+    process->threads = calloc(process->thread_count, sizeof(*process->threads));
+    process->stats = calloc(process->thread_count + 1, sizeof(*process->stats));
+    if (process->threads == NULL || process->stats == NULL)
+        return -ENOMEM;
+    for (unsigned i = 0; i <= process->thread_count; i++) {
+        process->stats[i] = stats_open(config->tenant_count);
+        if (process->stats[i] == NULL)
+            return -ENOMEM;
+    }
+    int status = mesh_open(&process->mesh, process->thread_count + 1, config->parcel_count);
+    if (status != 0)
+        return status;
+    struct resolver_options resolver = {.server = config->dns_server,
+                                        .trust_anchor = config->dns_trust_anchor,
+                                        .hosts_file = config->dns_hosts_file,
+                                        .timeout_ms = config->dns_timeout_ms,
+                                        .allow_special = config->dns_allow_special};
+    status = resolver_open(&process->resolver, &resolver);
+    if (status != 0) {
+        snprintf(process->error, sizeof(process->error), "resolver: %s", strerror(-status));
+        return status;
+    }
+    return 0;
+}
+
+/* A session costs one descriptor; asking for what the hard limit allows is all we can do. */
+static void main_raise_limits(const struct config *config)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    (void)setrlimit(RLIMIT_NOFILE, &limit);
+    rlim_t wanted = (rlim_t)config->sessions_max * config->worker_count + 256;
+    if (limit.rlim_cur < wanted)
+        log_event(LOG_LEVEL_WARN, "start.descriptors", 0,
+                  log_number("limit", (int64_t)limit.rlim_cur),
+                  log_number("wanted", (int64_t)wanted),
+                  log_text("remedy", SPAN("raise LimitNOFILE or lower xmpp.sessions_max")));
+}
+
+static void main_announce(const struct config *config)
+{
+    if (!tls_accelerated())
+        log_event(LOG_LEVEL_WARN, "start.crypto", 0, log_text("library", span_of(tls_library())),
+                  log_text("problem", SPAN("AES is not hardware accelerated in this wolfSSL")),
+                  log_text("remedy", SPAN("run tools/setup and build again")));
+    log_event(LOG_LEVEL_INFO, "start.ready", 0, log_text("version", SPAN(PASSERELLE_VERSION)),
+              log_text("config", span_of(config->path)),
+              log_number("workers", config->worker_count),
+              log_number("egress", config->egress_count),
+              log_number("tenants", (int64_t)config->tenant_count),
+              log_text("tls", span_of(tls_library())),
+              log_text("stats_socket", span_of(config->stats_socket)));
+}
+
+static void main_catch_signals(void)
+{
+    struct sigaction action = {.sa_handler = main_on_signal};
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGTERM, &action, NULL);
+    sigaction(SIGINT, &action, NULL);
+    signal(SIGPIPE, SIG_IGN);
+}
+
+static int main_serve(struct config *config)
+{
+    struct main_process process = {.config = config,
+                                   .lock = PTHREAD_MUTEX_INITIALIZER,
+                                   .changed = PTHREAD_COND_INITIALIZER};
+    log_setup((enum log_level)config->log_level, (enum log_format)config->log_format);
+    main_catch_signals();
+    main_raise_limits(config);
+    int status = main_open(&process);
+    if (status == 0)
+        status = main_start_threads(&process);
+    if (status == 0) {
+        main_announce(config);
+        while (main_signal == 0)
+            usleep(200000);
+        log_event(LOG_LEVEL_INFO, "stop.signal", 0, log_number("signal", main_signal));
+    } else {
+        fprintf(stderr, "passerelle: cannot start: %s\n",
+                process.error[0] != '\0' ? process.error : strerror(-status));
+    }
+    if (process.threads != NULL)
+        main_stop_threads(&process);
+    main_close(&process);
+    return status == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
+int main(int argc, char **argv)
+{
+    static const struct option options[] = {
+        {"config", required_argument, NULL, 'c'}, {"check", no_argument, NULL, 't'},
+        {"defaults", no_argument, NULL, 'd'},     {"version", no_argument, NULL, 'v'},
+        {"help", no_argument, NULL, 'h'},         {NULL, 0, NULL, 0},
+    };
+    const char *path = NULL;
+    bool check = false;
+    for (int c; (c = getopt_long(argc, argv, "c:tdvh", options, NULL)) != -1;) {
+        switch (c) {
+        case 'c': path = optarg; break;
+        case 't': check = true; break;
+        case 'd': fputs(config_defaults(), stdout); return EXIT_SUCCESS;
+        case 'v': puts("passerelle " PASSERELLE_VERSION); return EXIT_SUCCESS;
+        case 'h': fputs(main_usage, stdout); return EXIT_SUCCESS;
+        default: fputs(main_usage, stderr); return EXIT_FAILURE;
+        }
+    }
+    if (optind < argc) {
+        fprintf(stderr, "passerelle: unexpected argument: %s\n%s", argv[optind], main_usage);
+        return EXIT_FAILURE;
+    }
+    char error[MAIN_ERROR] = "";
+    struct config *config = NULL;
+    if (config_open(&config, path, error, sizeof(error)) != 0) {
+        fprintf(stderr, "passerelle: %s\n", error);
+        return EXIT_FAILURE;
+    }
+    int status = EXIT_SUCCESS;
+    if (check) {
+        printf("%s: correct: %zu tenants, %zu trunks, %zu partners\n", config->path,
+               config->tenant_count, config->trunk_count, config->partner_count);
+    } else if (tls_start() != 0) {
+        fputs("passerelle: wolfSSL does not start\n", stderr);
+        status = EXIT_FAILURE;
+    } else {
+        status = main_serve(config);
+        tls_stop();
+    }
+    config_close(&config);
+    return status;
+}
