@@ -173,7 +173,7 @@ static void give_up(struct link *link, enum stanza_error error)
     link->last_fault = error;
     link->backoff_until_ms =
         link->worker->thread->now_ms + (wait < BACKOFF_MAX_MS ? wait : BACKOFF_MAX_MS);
-    log_event(LOG_LEVEL_WARN, "link.failed", 0,
+    log_event(link->worker->draining ? LOG_LEVEL_DEBUG : LOG_LEVEL_WARN, "link.failed", 0,
               log_text("local", s2s_domain_span(&link->local)),
               log_text("remote", s2s_domain_span(&link->remote)),
               log_text("error", stanza_error_name(error)),
