@@ -124,7 +124,8 @@ int tls_session_on_name(WOLFSSL *ssl, int *alert, void *unused)
         wolfSSL_use_certificate_chain_buffer(
             ssl, chosen->certificate.data, (long)chosen->certificate.size) != WOLFSSL_SUCCESS ||
         wolfSSL_use_PrivateKey_buffer(ssl, chosen->key.data, (long)chosen->key.size,
-                                      WOLFSSL_FILETYPE_PEM) != WOLFSSL_SUCCESS) {
+                                      WOLFSSL_FILETYPE_PEM) != WOLFSSL_SUCCESS ||
+        wolfSSL_set_cipher_list(ssl, tls_context_suites(chosen)) != WOLFSSL_SUCCESS) {
         *alert = 80; /* internal_error, RFC 8446 §6.2 */
         return alert_fatal;
     }

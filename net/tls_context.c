@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "net/tls_priv.h"
 
+#include <wolfssl/wolfcrypt/asn_public.h>
+
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -14,11 +16,17 @@
 static const char system_ca_file[] = "/etc/ssl/certs/ca-certificates.crt";
 
 /* RFC 9325 §4.2: forward secrecy and AEAD only. wolfSSL skips names its build does not know. */
-static const char cipher_list[] =
-    "TLS13-AES128-GCM-SHA256:TLS13-AES256-GCM-SHA384:TLS13-CHACHA20-POLY1305-SHA256:"
-    "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:"
-    "ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384:"
-    "ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305";
+#define SUITES_13                                                                              \
+    "TLS13-AES128-GCM-SHA256:TLS13-AES256-GCM-SHA384:TLS13-CHACHA20-POLY1305-SHA256"
+#define SUITES_ECDSA                                                                           \
+    ":ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-"       \
+    "POLY1305"
+#define SUITES_RSA                                                                             \
+    ":ECDHE-RSA-AES128-GCM-SHA256:ECDHE-RSA-AES256-GCM-SHA384:ECDHE-RSA-CHACHA20-POLY1305"
+
+static const char client_suites[] = SUITES_13 SUITES_ECDSA SUITES_RSA;
+static const char ecdsa_suites[] = SUITES_13 SUITES_ECDSA;
+static const char rsa_suites[] = SUITES_13 SUITES_RSA;
 
 static void text_free(struct tls_text *text)
 {
@@ -89,10 +97,17 @@ static int side_use_anchors(const struct tls_context *context, WOLFSSL_CTX *side
     return rc == WOLFSSL_SUCCESS || !own ? 0 : -EBADMSG;
 }
 
-static int side_set_rules(WOLFSSL_CTX *side)
+/* wolfSSL takes the signature on the certificate for the kind of its key, and would agree in
+   TLS 1.2 on an ECDSA suite with an RSA key that an ECDSA authority certified. */
+const char *tls_context_suites(const struct tls_context *context)
+{
+    return context->key_is_rsa ? rsa_suites : ecdsa_suites;
+}
+
+static int side_set_rules(WOLFSSL_CTX *side, const char *suites)
 {
     if (wolfSSL_CTX_SetMinVersion(side, WOLFSSL_TLSV1_2) != WOLFSSL_SUCCESS ||
-        wolfSSL_CTX_set_cipher_list(side, cipher_list) != WOLFSSL_SUCCESS)
+        wolfSSL_CTX_set_cipher_list(side, suites) != WOLFSSL_SUCCESS)
         return -EBADMSG;
     /* A session of one tenant must not resume under another's name. */
     (void)wolfSSL_CTX_set_session_cache_mode(side, WOLFSSL_SESS_CACHE_OFF);
@@ -115,7 +130,7 @@ int tls_context_side(struct tls_context *context, bool server, WOLFSSL_CTX **out
             wolfSSL_CTX_new(server ? wolfSSLv23_server_method() : wolfSSLv23_client_method());
         if (side == NULL)
             return -ENOMEM;
-        int rc = side_set_rules(side);
+        int rc = side_set_rules(side, server ? tls_context_suites(context) : client_suites);
         if (rc == 0)
             rc = side_use_certificate(context, side);
         if (rc == 0)
@@ -132,6 +147,22 @@ int tls_context_side(struct tls_context *context, bool server, WOLFSSL_CTX **out
     return 0;
 }
 
+/* Whether the leaf, the first certificate of the file, holds an RSA key: rsaEncryption (RFC
+   8017 appendix A.1) names nothing but keys. */
+static bool leaf_is_rsa(const struct tls_text *pem)
+{
+    static const uint8_t rsa_encryption[] = {0x06, 0x09, 0x2a, 0x86, 0x48, 0x86,
+                                             0xf7, 0x0d, 0x01, 0x01, 0x01};
+    uint8_t *der = malloc(pem->size);
+    if (der == NULL)
+        return false;
+    int size = wc_CertPemToDer(pem->data, (int)pem->size, der, (int)pem->size, CERT_TYPE);
+    bool rsa =
+        size > 0 && memmem(der, (size_t)size, rsa_encryption, sizeof(rsa_encryption)) != NULL;
+    free(der);
+    return rsa;
+}
+
 /* Certificate and key must be there and belong together. */
 static int check_certificate(struct tls_context *context)
 {
@@ -140,6 +171,7 @@ static int check_certificate(struct tls_context *context)
         return -ENOMEM;
     int rc = side_use_certificate(context, trial);
     wolfSSL_CTX_free(trial);
+    context->key_is_rsa = rc == 0 && leaf_is_rsa(&context->certificate);
     return rc;
 }
 

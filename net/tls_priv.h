@@ -23,6 +23,7 @@ struct tls_context {
     WOLFSSL_CTX *client;
     struct tls_text certificate; /* PEM */
     struct tls_text key;         /* PEM */
+    bool key_is_rsa;
     char *ca_file;
     char *ca_directory;
 };
@@ -46,6 +47,8 @@ struct tls_session {
 
 /* Opens the side when it is not there yet: 0, -ENOMEM, -EBADMSG. */
 int tls_context_side(struct tls_context *context, bool server, WOLFSSL_CTX **side) NET_MUST_USE;
+/* The cipher suites that a server with this context's key can serve. */
+const char *tls_context_suites(const struct tls_context *context);
 void tls_context_hold(struct tls_context *context);
 
 /* The callbacks of a session, set on every wolfSSL context. */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* TLS over memory: two sessions talk through byte queues. */
+#include <wolfssl/options.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -8,7 +9,7 @@
 #include <errno.h>
 
 #include "certificates.h"
-#include "net/tls.h"
+#include "net/tls_priv.h"
 
 static struct certificates certificates;
 
@@ -365,6 +366,80 @@ static void test_alpn(void **state)
     tls_context_close(&server);
 }
 
+/* The hello on the wire offers another protocol than ours: no_application_protocol. */
+static void test_alpn_refused(void **state)
+{
+    (void)state;
+    struct pair pair;
+    struct tls_context *client = open_context(NULL, "root.pem");
+    struct tls_context *server = open_context("one.pem", "root.pem");
+    pair_init(&pair);
+    assert_int_equal(tls_connect(&pair.client, client, "one.example", TLS_ALPN_XMPP_SERVER), 0);
+    assert_int_equal(tls_accept(&pair.server, server, NULL, NULL, TLS_ALPN_XMPP_SERVER), 0);
+    assert_int_equal(handshake_step(pair.client, &pair.to_client, &pair.to_server, 0),
+                     TLS_MORE);
+    uint8_t *offer = memmem(pair.to_server.data, pair.to_server.end, "xmpp-server", 11);
+    assert_non_null(offer);
+    memcpy(offer, "xmpp-client", 11);
+    assert_int_equal(handshake_step(pair.server, &pair.to_server, &pair.to_client, 0),
+                     TLS_FAILED);
+    static const uint8_t alert[] = {21, 3, 3, 0, 2, 2, 120}; /* RFC 7301 §3.2 */
+    assert_int_equal(net_buffer_used(&pair.to_client), sizeof(alert));
+    assert_memory_equal(net_buffer_front(&pair.to_client), alert, sizeof(alert));
+    pair_fini(&pair);
+    tls_context_close(&client);
+    tls_context_close(&server);
+}
+
+/* TLS 1.2, where the certificate chosen by name must also decide the cipher suite. */
+static void test_old_version(void **state)
+{
+    (void)state;
+    struct choice choice = {.one = open_context("one.pem", "root.pem"),
+                            .two = open_context("rsa.pem", "root.pem")};
+    struct tls_context *client = open_context("server_only.pem", "root.pem");
+    static const char *const asked[] = {"one.example", "two.example"};
+    static const char *const suite[] = {"ECDHE-ECDSA", "ECDHE-RSA"};
+    for (size_t i = 0; i < 4; i++) {
+        struct pair pair;
+        pair_init(&pair);
+        assert_int_equal(tls_connect(&pair.client, client, asked[i % 2], TLS_ALPN_NONE), 0);
+        (void)wolfSSL_set_options(pair.client->ssl, WOLFSSL_OP_NO_TLSv1_3);
+        assert_int_equal(tls_accept(&pair.server, i < 2 ? choice.one : choice.two, choose,
+                                    &choice, TLS_ALPN_NONE),
+                         0);
+        pair_handshake(&pair);
+        assert_finished(&pair);
+        assert_string_equal(tls_version(pair.client), "TLSv1.2");
+        if (strstr(tls_cipher(pair.server), suite[i % 2]) == NULL)
+            fail_msg("%s", tls_cipher(pair.server));
+        assert_true(tls_peer_verified(pair.client, NULL));
+        assert_true(tls_peer_verified(pair.server, NULL));
+        pair_fini(&pair);
+    }
+    tls_context_close(&client);
+    tls_context_close(&choice.one);
+    tls_context_close(&choice.two);
+}
+
+/* Nothing that could be resumed leaves the server: a ticket would be a record of its own. */
+static void test_no_tickets(void **state)
+{
+    (void)state;
+    struct pair pair;
+    struct tls_context *client = open_context(NULL, "root.pem");
+    struct tls_context *server = open_context("one.pem", "root.pem");
+    pair_open(&pair, client, server);
+    pair_handshake(&pair);
+    assert_finished(&pair);
+    assert_int_equal(net_buffer_used(&pair.to_client), 0);
+    assert_int_equal(tls_write(pair.server, "x", 1, &pair.to_client), TLS_DONE);
+    assert_true(net_buffer_used(&pair.to_client) < 64);
+    pair_fini(&pair);
+    tls_context_close(&client);
+    tls_context_close(&server);
+}
+
 static void test_context_errors(void **state)
 {
     (void)state;
@@ -439,6 +514,9 @@ int main(void)
         cmocka_unit_test(test_server_certificates),
         cmocka_unit_test(test_sni),
         cmocka_unit_test(test_alpn),
+        cmocka_unit_test(test_alpn_refused),
+        cmocka_unit_test(test_old_version),
+        cmocka_unit_test(test_no_tickets),
         cmocka_unit_test(test_context_errors),
     };
     return cmocka_run_group_tests(tests, make_all, remove_all);
