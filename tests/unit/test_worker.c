@@ -59,7 +59,7 @@ static void relay_open(const struct world *world, struct relay *relay, const cha
     struct thread *thread = &relay->thread;
     struct ring_options options = {.socket_max = 64};
     assert_int_equal(ring_open(&thread->ring, &options), 0);
-    assert_int_equal(mesh_open(&thread->mesh, 3, 256), 0);
+    assert_int_equal(mesh_open(&thread->mesh, 3, name[0] == 'a' ? 256 : 128), 0);
     mesh_attach(thread->mesh, 1, thread->ring);
     thread->self = 1;
     thread->config = relay->config;
@@ -270,6 +270,57 @@ static void test_refused(void **state)
     world_close(&world);
 }
 
+/* b has fewer parcels than messages come: it stops reading, goes on when some come home, and in
+   the end every message was delivered once, in order. */
+static void test_backpressure(void **state)
+{
+    (void)state;
+    struct world world;
+    enum { MESSAGES = 180, HELD = 64 };
+    struct parcel *held[MESSAGES];
+    unsigned held_count = 0, arrived = 0, confirmed = 0;
+    world_open(&world, "any", "any", false);
+    for (unsigned n = 0; n < MESSAGES; n++) {
+        char id[16];
+        snprintf(id, sizeof(id), "m%u", n);
+        send_message(&world, id, "b.example");
+    }
+    for (unsigned n = 0; n < TURNS && confirmed < MESSAGES; n++) {
+        struct parcel *parcel;
+        turn(&world);
+        while ((parcel = mesh_next(world.b.thread.mesh, EGRESS)) != NULL) {
+            char id[16];
+            snprintf(id, sizeof(id), "m%u", arrived++);
+            assert_true(span_equal(parcel->stanza_id, span_of(id)));
+            held[held_count++] = parcel;
+        }
+        assert_true(held_count <= HELD);
+        /* Slow SIP side: answers only when nothing more comes. */
+        while (n % 50 == 49 && held_count > 0) {
+            parcel = held[--held_count];
+            parcel->outcome.kind = OUTCOME_DELIVERED;
+            mesh_return(world.b.thread.mesh, EGRESS, &parcel);
+        }
+        mesh_flush(world.b.thread.mesh, EGRESS);
+        while ((parcel = mesh_next(world.a.thread.mesh, EGRESS)) != NULL) {
+            assert_int_equal(parcel->outcome.kind, OUTCOME_DELIVERED);
+            mesh_give(world.a.thread.mesh, EGRESS, &parcel);
+            confirmed++;
+        }
+    }
+    while (held_count > 0) {
+        held[--held_count]->outcome.kind = OUTCOME_DELIVERED;
+        mesh_return(world.b.thread.mesh, EGRESS, &held[held_count]);
+    }
+    turn(&world);
+    assert_int_equal(arrived, MESSAGES);
+    assert_int_equal(confirmed, MESSAGES);
+    assert_true(count(&world.b, STAT_BACKPRESSURE_PAUSES) > 0);
+    assert_int_equal(count(&world.b, STAT_XMPP_MESSAGES_DELIVERED), MESSAGES);
+    assert_int_equal(mesh_out(world.b.thread.mesh, 1), 0);
+    world_close(&world);
+}
+
 static int start(void **state)
 {
     (void)state;
@@ -290,7 +341,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_external), cmocka_unit_test(test_direct_tls),
         cmocka_unit_test(test_dialback), cmocka_unit_test(test_error_comes_back),
-        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_refused),  cmocka_unit_test(test_backpressure),
     };
     return cmocka_run_group_tests(tests, start, stop);
 }
