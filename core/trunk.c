@@ -54,9 +54,8 @@ static void ask(struct trunk *trunk)
         question.service_count = 1;
     }
     trunk->resolving = resolver_ask(table->port, &question) == 0;
-    if (!trunk->resolving)
-        timer_arm(&table->thread->timers, &trunk->timer,
-                  table->thread->now_ms + TRUNK_DNS_RETRY_MS);
+    trunk->resolve_at_ms =
+        trunk->resolving ? 0 : table->thread->now_ms + TRUNK_DNS_RETRY_MS;
 }
 
 static bool is_named(const struct trunk *trunk)
@@ -66,12 +65,17 @@ static bool is_named(const struct trunk *trunk)
            net_address_parse_host(&address, trunk->config->host, 5060) < 0;
 }
 
-static void arm_keep_alive(struct trunk *trunk)
+/* For the next keep-alive or the next question to DNS, whichever comes first. */
+static void arm_next(struct trunk *trunk)
 {
     struct thread *thread = trunk->table->thread;
-    if (trunk->config->options_interval_s != 0)
-        timer_arm(&thread->timers, &trunk->timer,
-                  thread->now_ms + 1000ull * trunk->config->options_interval_s);
+    uint64_t next_ms = trunk->resolve_at_ms != 0 ? trunk->resolve_at_ms : UINT64_MAX;
+    if (trunk->config->options_interval_s != 0 && trunk->target_count > 0) {
+        uint64_t keep_alive_ms = thread->now_ms + 1000ull * trunk->config->options_interval_s;
+        next_ms = keep_alive_ms < next_ms ? keep_alive_ms : next_ms;
+    }
+    if (next_ms != UINT64_MAX)
+        timer_arm(&thread->timers, &trunk->timer, next_ms);
 }
 
 static void start(struct trunk *trunk)
@@ -79,6 +83,7 @@ static void start(struct trunk *trunk)
     struct thread *thread = trunk->table->thread;
     if (is_named(trunk)) {
         ask(trunk);
+        arm_next(trunk);
         return;
     }
     int error = net_address_parse_host(&trunk->targets[0], trunk->config->host,
@@ -184,17 +189,19 @@ static void take_answer(struct trunk *trunk, const struct resolver_answer *answe
         log_event(LOG_LEVEL_WARN, "trunk.dns", 0,
                   log_text("trunk", span_of(trunk->config->name)),
                   log_text("reason", span_of(resolver_status_text(answer->status))));
-        timer_arm(&thread->timers, &trunk->timer, thread->now_ms + TRUNK_DNS_RETRY_MS);
+        trunk->resolve_at_ms = thread->now_ms + TRUNK_DNS_RETRY_MS;
+        arm_next(trunk);
         return;
     }
     trunk->target_count = answer->target_count;
     trunk->target_next = 0;
     for (unsigned i = 0; i < answer->target_count; i++)
         trunk->targets[i] = answer->targets[i].address;
-    timer_arm(&thread->timers, &trunk->timer,
-              first && trunk->config->options_interval_s != 0
-                  ? thread->now_ms
-                  : thread->now_ms + 1000ull * answer->ttl_s);
+    trunk->resolve_at_ms = thread->now_ms + 1000ull * answer->ttl_s;
+    if (first && trunk->config->options_interval_s != 0)
+        timer_arm(&thread->timers, &trunk->timer, thread->now_ms);
+    else
+        arm_next(trunk);
 }
 
 void trunk_pump(struct trunk_table *table)
@@ -212,9 +219,9 @@ bool trunk_tick(struct trunk_table *table, struct timer *timer, struct trunk **t
     assert(due->table == table);
     bool wants_options = due->config->options_interval_s != 0 && due->target_count > 0 &&
                          table->thread->now_ms >= due->blocked_until_ms;
-    if (is_named(due) && !due->resolving)
+    if (due->resolve_at_ms != 0 && table->thread->now_ms >= due->resolve_at_ms)
         ask(due);
-    arm_keep_alive(due);
+    arm_next(due);
     *trunk = due;
     return wants_options;
 }

@@ -17,6 +17,7 @@ struct trunk {
     const struct config_trunk *config;
     enum trunk_status status;
     bool resolving;
+    uint64_t resolve_at_ms; /* when to ask DNS again; for named trunks */
     union net_address targets[RESOLVER_TARGET_MAX]; /* in the order to try */
     unsigned target_count, target_next;
     unsigned misses;          /* failures in a row */

@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 #include "core/egress.h"
-#include "net/clock.h"
+#include "net/tls.h"
 
 enum { CONTROL, WORKER, EGRESS, THREADS, TURNS = 1500 };
 
@@ -31,18 +31,33 @@ struct scene {
 };
 
 static struct scene scene;
+static unsigned keep_alive_s; /* of the first trunk, for the next set-up */
 
-static int udp_socket(uint16_t *port)
+static bool bind_at(int fd, uint16_t port)
 {
     union net_address address = {0};
-    socklen_t size = sizeof(address);
-    int fd = socket(AF_INET, SOCK_DGRAM, 0);
     assert_true(fd >= 0);
-    assert_int_equal(net_address_parse_host(&address, "127.0.0.1", 0), 0);
-    assert_int_equal(bind(fd, &address.any, net_address_size(&address)), 0);
-    assert_int_equal(getsockname(fd, &address.any, &size), 0);
-    *port = net_address_port(&address);
-    return fd;
+    assert_int_equal(net_address_parse_host(&address, "127.0.0.1", port), 0);
+    return bind(fd, &address.any, net_address_size(&address)) == 0;
+}
+
+/* A UDP socket on a port that is free for TCP too, below what the kernel gives to others. */
+static int udp_socket(uint16_t *port)
+{
+    static unsigned next;
+    if (next == 0)
+        next = (unsigned)getpid() * 17;
+    for (int i = 0; i < 1000; i++) {
+        *port = (uint16_t)(20000 + next++ % 10000);
+        int fd = socket(AF_INET, SOCK_DGRAM, 0), stream = socket(AF_INET, SOCK_STREAM, 0);
+        bool is_free = bind_at(fd, *port) && bind_at(stream, *port);
+        close(stream);
+        if (is_free)
+            return fd;
+        close(fd);
+    }
+    fail_msg("no port is free");
+    return -1;
 }
 
 static void write_file(const char *name, const char *text)
@@ -53,6 +68,24 @@ static void write_file(const char *name, const char *text)
     assert_non_null(file);
     assert_true(fputs(text, file) >= 0);
     assert_int_equal(fclose(file), 0);
+}
+
+static void write_certificates(bool real)
+{
+    char command[200];
+    (void)snprintf(command, sizeof(command),
+                   "'%s/tools/dev-certificates' '%s' a proxy.example evil.example >/dev/null",
+                   TEST_SOURCE_DIR, scene.folder);
+    if (real) {
+        assert_int_equal(system(command), 0);
+        return;
+    }
+    write_file("a.pem", "certificate");
+    write_file("ca.pem", "ca");
+    write_file("a.key", "key");
+    /* Not chmod(): <sys/stat.h> and core/stats.h both have a `stat`. */
+    (void)snprintf(command, sizeof(command), "chmod 600 '%s/a.key'", scene.folder);
+    assert_int_equal(system(command), 0);
 }
 
 static void read_config(const char *transport)
@@ -67,21 +100,18 @@ static void read_config(const char *transport)
         "  - name: example\n"
         "    domains: [sip.example, other.example]\n"
         "    trunks:\n"
-        "      - {uri: \"sip:127.0.0.1:%u;transport=%s\", priority: 1, options_interval: 0}\n"
+        "      - {uri: \"sip:127.0.0.1:%u;transport=%s\", priority: 1, options_interval: 0%s}\n"
         "      - {uri: \"sip:127.0.0.1:%u;transport=udp\", priority: 2, options_interval: 0}\n",
-        scene.own, scene.own, scene.ports[0], transport, scene.ports[1]);
-    write_file("a.pem", "certificate");
-    write_file("a.key", "key");
-    write_file("ca.pem", "ca");
+        scene.own, scene.own, scene.ports[0], transport,
+        strcmp(transport, "tls") == 0 ? ", identity: proxy.example" : "", scene.ports[1]);
+    write_certificates(strcmp(transport, "tls") == 0);
     write_file("p.yaml", text);
-    /* Not chmod(): <sys/stat.h> and core/stats.h both have a `stat`. */
-    (void)snprintf(path, sizeof(path), "chmod 600 '%s/a.key'", scene.folder);
-    assert_int_equal(system(path), 0);
     (void)snprintf(path, sizeof(path), "%s/p.yaml", scene.folder);
     if (config_open(&scene.config, path, error, sizeof(error)) != 0)
         fail_msg("%s", error);
     scene.config->sip_t1_ms = 10; /* Timer F after 640 ms */
     scene.config->recipient_queue_max = 2;
+    scene.config->tenants[0].trunks[0].options_interval_s = keep_alive_s;
 }
 
 static int open_scene(const char *transport)
@@ -119,6 +149,12 @@ static int set_up_tcp(void **state)
 {
     (void)state;
     return open_scene("tcp");
+}
+
+static int set_up_tls(void **state)
+{
+    (void)state;
+    return open_scene("tls");
 }
 
 static int tear_down(void **state)
@@ -184,18 +220,24 @@ static void header(const char *name, char *line, size_t size)
     (void)snprintf(line, size, "%.*s\r\n", (int)(end - hit - 2), hit + 2);
 }
 
-static void answer(int fd, const char *status)
+static void answer_text(const char *status, char *text, size_t size)
 {
-    char via[300], from[300], to[300], call_id[300], cseq[300], text[2000];
+    char via[300], from[300], to[300], call_id[300], cseq[300];
     header("Via", via, sizeof(via));
     header("From", from, sizeof(from));
     header("To", to, sizeof(to));
     header("Call-ID", call_id, sizeof(call_id));
     header("CSeq", cseq, sizeof(cseq));
     to[strlen(to) - 2] = '\0';
-    (void)snprintf(text, sizeof(text),
+    (void)snprintf(text, size,
                    "SIP/2.0 %s\r\n%s%s%s;tag=abc\r\n%s%sContent-Length: 0\r\n\r\n", status, via,
                    from, to, call_id, cseq);
+}
+
+static void answer(int fd, const char *status)
+{
+    char text[2000];
+    answer_text(status, text, sizeof(text));
     send_text(fd, text);
 }
 
@@ -591,6 +633,176 @@ static void test_tcp_trunk(void **state)
     assert_int_equal(take_outcome().kind, OUTCOME_DELIVERED);
 }
 
+/* A TLS server as a trunk would be one. */
+struct proxy {
+    int listener, fd;
+    struct tls_context *context;
+    struct tls_session *session;
+    struct net_buffer input, output;
+    bool is_ready, is_closed;
+};
+
+static void proxy_open(struct proxy *proxy, const char *name)
+{
+    char certificate[100], key[100], ca[100], error[300];
+    (void)snprintf(certificate, sizeof(certificate), "%s/%s.pem", scene.folder, name);
+    (void)snprintf(key, sizeof(key), "%s/%s.key", scene.folder, name);
+    (void)snprintf(ca, sizeof(ca), "%s/ca.pem", scene.folder);
+    struct tls_context_options options = {certificate, key, ca, NULL};
+    *proxy = (struct proxy){.listener = trunk_listener()};
+    if (tls_context_open(&proxy->context, &options, error, sizeof(error)) != 0)
+        fail_msg("%s", error);
+    assert_int_equal(tls_accept(&proxy->session, proxy->context, NULL, NULL, TLS_ALPN_NONE), 0);
+    net_buffer_init(&proxy->input, 65536);
+    net_buffer_init(&proxy->output, 65536);
+}
+
+static void proxy_accept(struct proxy *proxy)
+{
+    assert_true(hears(proxy->listener, TURNS));
+    proxy->fd = accept(proxy->listener, NULL, NULL);
+    assert_true(proxy->fd >= 0);
+}
+
+static void proxy_close(struct proxy *proxy)
+{
+    tls_close(&proxy->session);
+    tls_context_close(&proxy->context);
+    net_buffer_fini(&proxy->input);
+    net_buffer_fini(&proxy->output);
+    close(proxy->fd);
+    close(proxy->listener);
+}
+
+/* One turn of both sides. True when there is plain text, which goes into scene.text. */
+static bool proxy_turn(struct proxy *proxy)
+{
+    uint8_t bytes[4096];
+    size_t size = 0;
+    egress_turn(scene.egress, 1);
+    ssize_t n = recv(proxy->fd, bytes, sizeof(bytes), MSG_DONTWAIT);
+    proxy->is_closed |= n == 0;
+    if (n > 0)
+        assert_int_equal(net_buffer_add(&proxy->input, bytes, (size_t)n), 0);
+    size_t used = net_buffer_used(&proxy->input);
+    tls_set_input(proxy->session, net_buffer_front(&proxy->input), used);
+    if (!proxy->is_ready)
+        proxy->is_ready = tls_handshake(proxy->session, &proxy->output) == TLS_DONE;
+    if (proxy->is_ready)
+        (void)tls_read(proxy->session, scene.text, sizeof(scene.text) - 1, &size,
+                       &proxy->output);
+    net_buffer_consume(&proxy->input, used - tls_input_left(proxy->session));
+    used = net_buffer_used(&proxy->output);
+    if (used > 0 && !proxy->is_closed)
+        (void)send(proxy->fd, net_buffer_front(&proxy->output), used, MSG_NOSIGNAL);
+    net_buffer_consume(&proxy->output, used);
+    scene.text[size] = '\0';
+    return size > 0;
+}
+
+static void proxy_receive(struct proxy *proxy)
+{
+    bool got = false;
+    for (int i = 0; i < TURNS && !got; i++)
+        got = proxy_turn(proxy);
+    assert_true(got);
+}
+
+static void proxy_send(struct proxy *proxy, const char *text)
+{
+    assert_int_equal(tls_write(proxy->session, text, strlen(text), &proxy->output), TLS_DONE);
+    (void)proxy_turn(proxy);
+}
+
+static void test_tls_trunk(void **state)
+{
+    (void)state;
+    struct proxy proxy;
+    char text[2000];
+    proxy_open(&proxy, "proxy.example");
+    post("romeo", SPAN("secret"));
+    proxy_accept(&proxy);
+    proxy_receive(&proxy);
+    assert_true(says("SIP/2.0/TLS"));
+    assert_true(says("\r\n\r\nsecret"));
+    answer_text("200 OK", text, sizeof(text));
+    proxy_send(&proxy, text);
+    assert_int_equal(take_outcome().kind, OUTCOME_DELIVERED);
+    /* The trunk may send its own requests over the connection that proved who it is. */
+    request_text(&(struct request){0}, text, sizeof(text));
+    proxy_send(&proxy, text);
+    struct parcel *parcel = take_stanza();
+    parcel->outcome.kind = OUTCOME_HANDED_OVER;
+    mesh_return(scene.mesh, WORKER, &parcel);
+    proxy_receive(&proxy);
+    assert_memory_equal(scene.text, "SIP/2.0 202 ", 12);
+    request_text(&(struct request){.from = "sip:mallory@foreign.example"}, text, sizeof(text));
+    proxy_send(&proxy, text);
+    proxy_receive(&proxy);
+    assert_memory_equal(scene.text, "SIP/2.0 403 ", 12);
+    assert_int_equal(count(STAT_TLS_HANDSHAKES), 1);
+    proxy_close(&proxy);
+}
+
+static void test_tls_impostor_gets_nothing(void **state)
+{
+    (void)state;
+    struct proxy proxy;
+    proxy_open(&proxy, "evil.example");
+    post("romeo", SPAN("secret"));
+    proxy_accept(&proxy);
+    for (int i = 0; i < TURNS && !proxy.is_closed; i++)
+        assert_false(proxy_turn(&proxy));
+    assert_true(proxy.is_closed);
+    receive(scene.trunks[1]); /* the next trunk */
+    answer(scene.trunks[1], "200 OK");
+    assert_int_equal(take_outcome().kind, OUTCOME_DELIVERED);
+    assert_int_equal(count(STAT_TLS_FAILURES), 1);
+    proxy_close(&proxy);
+}
+
+static int set_up_keep_alive(void **state)
+{
+    (void)state;
+    keep_alive_s = 1;
+    int result = open_scene("udp");
+    keep_alive_s = 0;
+    return result;
+}
+
+static void test_keep_alive(void **state)
+{
+    (void)state;
+    receive(scene.trunks[0]);
+    assert_memory_equal(scene.text, "OPTIONS sip:127.0.0.1", 21);
+    answer(scene.trunks[0], "200 OK");
+    /* Then silence: three misses are the end of the trunk. */
+    for (int i = 0; i < 4500; i++) {
+        egress_turn(scene.egress, 1);
+        while (recv(scene.trunks[0], scene.text, sizeof(scene.text), MSG_DONTWAIT) > 0)
+            ;
+    }
+    post("romeo", SPAN("hello"));
+    receive(scene.trunks[1]);
+    assert_false(hears(scene.trunks[0], 1));
+    assert_int_equal(count(STAT_SIP_TRUNK_FAILOVERS), 0);
+    answer(scene.trunks[1], "200 OK");
+    assert_int_equal(take_outcome().kind, OUTCOME_DELIVERED);
+}
+
+static int start_tls(void **state)
+{
+    (void)state;
+    return tls_start();
+}
+
+static int stop_tls(void **state)
+{
+    (void)state;
+    tls_stop();
+    return 0;
+}
+
 int main(void)
 {
 #define ROW(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -607,7 +819,10 @@ int main(void)
         ROW(test_refused_requests),
         ROW(test_our_via_is_a_loop),
         ROW(test_tcp_request_byte_by_byte),
-        cmocka_unit_test_setup_teardown(test_tcp_trunk, set_up_tcp, tear_down)};
+        cmocka_unit_test_setup_teardown(test_tcp_trunk, set_up_tcp, tear_down),
+        cmocka_unit_test_setup_teardown(test_tls_trunk, set_up_tls, tear_down),
+        cmocka_unit_test_setup_teardown(test_tls_impostor_gets_nothing, set_up_tls, tear_down),
+        cmocka_unit_test_setup_teardown(test_keep_alive, set_up_keep_alive, tear_down)};
 #undef ROW
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, start_tls, stop_tls);
 }
