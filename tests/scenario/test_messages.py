@@ -2,6 +2,7 @@
 """Messages through the relay, between people behind real servers."""
 import pytest
 
+import users
 from conftest import SIP_DOMAIN, XMPP_DOMAIN
 
 # Markup, characters beyond the BMP, right-to-left text, and a quote for every syntax.
@@ -70,3 +71,30 @@ def test_a_character_xml_forbids_does_not_break_the_link(relay, prosody, xmpp_us
     while "after" not in bodies:
         bodies.append(romeo.next_message()["body"])
     assert all("\x07" not in body for body in bodies)
+
+
+def test_sip_sender_of_a_foreign_domain_is_refused(relay, world, prosody, xmpp_user):
+    """A trunk speaks for its tenant's domains only."""
+    romeo = xmpp_user(prosody, "romeo")
+    with users.SipUser("alice", "evil.example", world.ports.take(), world.relay_udp) as alice:
+        assert alice.send(f"sip:{romeo.jid}", "Trust me").status == 403
+    assert romeo.messages.empty()
+
+
+def test_partner_comes_back_after_a_restart(relay, prosody, xmpp_user, sip_user):
+    alice = sip_user("alice")
+    assert alice.send(f"sip:romeo@{XMPP_DOMAIN}", "before").status in (200, 202)
+    prosody.kill()
+    prosody.start()
+    romeo = xmpp_user(prosody, "romeo")
+    # The link that died with the server may cost one message, which its sender is told.
+    statuses = [alice.send(f"sip:romeo@{XMPP_DOMAIN}", "after").status for _ in range(2)]
+    assert statuses[-1] in (200, 202), (statuses, relay.tail())
+    while romeo.next_message()["body"] != "after":
+        pass
+
+
+def test_sip_to_an_unknown_user_is_an_error(relay, prosody, sip_user):
+    """Prosody answers service-unavailable; with the confirmation the SIP sender learns it."""
+    response = sip_user("alice").send(f"sip:nobody@{XMPP_DOMAIN}", "Hello?")
+    assert response.status >= 400, response.start
