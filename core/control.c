@@ -3,14 +3,12 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
+#include "core/control_socket.h"
 #include "core/inquiry.h"
 #include "core/report.h"
 #include "net/clock.h"
@@ -347,7 +345,8 @@ void control_turn(struct control *control, unsigned wait_ms)
         else if (client->fd >= 0 && client->state == CLIENT_WRITING)
             fds[i + 1].events = POLLOUT;
     }
-    unsigned limit_ms = control->is_asking && wait_ms > INQUIRY_POLL_MS ? INQUIRY_POLL_MS : wait_ms;
+    bool is_busy = control->is_asking && wait_ms > INQUIRY_POLL_MS;
+    unsigned limit_ms = is_busy ? INQUIRY_POLL_MS : wait_ms;
     (void)poll(fds, CONTROL_CLIENT_MAX + 1, (int)limit_ms);
     for (size_t i = 0; i < CONTROL_CLIENT_MAX; i++)
         if (control->clients[i].fd >= 0)
@@ -355,46 +354,6 @@ void control_turn(struct control *control, unsigned wait_ms)
     if ((fds[0].revents & POLLIN) != 0)
         control_accept(control);
     control_ask(control);
-}
-
-/* A socket file that nobody answers is left from a crash. */
-static int control_clear(const struct sockaddr_un *address)
-{
-    struct stat status;
-    if (lstat(address->sun_path, &status) != 0)
-        return errno == ENOENT ? 0 : -errno;
-    if (!S_ISSOCK(status.st_mode))
-        return -EEXIST;
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd < 0)
-        return -errno;
-    bool answers = connect(fd, (const struct sockaddr *)address, sizeof(*address)) == 0 ||
-                   errno == EAGAIN;
-    (void)close(fd);
-    if (answers)
-        return -EADDRINUSE;
-    return unlink(address->sun_path) == 0 ? 0 : -errno;
-}
-
-static int control_listen(struct control *control, const char *path)
-{
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    if (strlen(path) >= sizeof(address.sun_path))
-        return -ENAMETOOLONG;
-    memcpy(address.sun_path, path, strlen(path));
-    int rc = control_clear(&address);
-    if (rc != 0)
-        return rc;
-    control->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (control->fd < 0)
-        return -errno;
-    /* Sessions and errors are nothing for every user of the machine. */
-    mode_t mask = umask(0117);
-    rc = bind(control->fd, (const struct sockaddr *)&address, sizeof(address)) == 0 ? 0 : -errno;
-    (void)umask(mask);
-    if (rc == 0 && listen(control->fd, CONTROL_CLIENT_MAX) != 0)
-        rc = -errno;
-    return rc;
 }
 
 int control_open(struct control **control, const struct control_options *options, char *error,
@@ -410,15 +369,13 @@ int control_open(struct control **control, const struct control_options *options
     made->fd = -1;
     for (size_t i = 0; i < CONTROL_CLIENT_MAX; i++)
         made->clients[i].fd = -1;
-    int rc = control_listen(made, options->config->stats_socket);
+    int rc = control_socket_open(options->config->stats_socket, CONTROL_CLIENT_MAX, &made->fd);
     if (rc == 0) {
         *control = made;
         return 0;
     }
     (void)snprintf(error, error_size, "stats socket %s: %s%s", options->config->stats_socket,
                    strerror(-rc), rc == -EADDRINUSE ? "; is another relay running?" : "");
-    if (made->fd >= 0)
-        (void)close(made->fd);
     free(made);
     return rc;
 }

@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* The stats socket: answers, limits, and questions to another thread. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "core/control.h"
+#include "core/inquiry.h"
+
+#define TENANT_COUNT 2000
+
+struct fixture {
+    struct config config;
+    struct config_tenant tenants[TENANT_COUNT];
+    struct config_domain domain;
+    struct stats *stats[3];
+    struct mesh *mesh;
+    struct control *control;
+    char folder[64], path[100];
+};
+
+static struct control_options options_of(struct fixture *fixture)
+{
+    return (struct control_options){.config = &fixture->config,
+                                    .stats = fixture->stats,
+                                    .stats_count = 3,
+                                    .mesh = fixture->mesh};
+}
+
+static int set_up(void **state)
+{
+    struct fixture *fixture = calloc(1, sizeof(*fixture));
+    assert_non_null(fixture);
+    (void)snprintf(fixture->folder, sizeof(fixture->folder), "/tmp/passerelle-control-XXXXXX");
+    assert_non_null(mkdtemp(fixture->folder));
+    (void)snprintf(fixture->path, sizeof(fixture->path), "%s/sock", fixture->folder);
+    fixture->domain = (struct config_domain){"bücher.example", "xn--bcher-kva.example"};
+    for (uint32_t i = 0; i < TENANT_COUNT; i++)
+        fixture->tenants[i] = (struct config_tenant){
+            .index = i, .name = "a \"quoted\" name", .domains = &fixture->domain,
+            .domain_count = 1};
+    fixture->config = (struct config){.path = "(test)", .worker_count = 1, .egress_count = 1,
+                                      .stats_socket = fixture->path, .tenant_count = 1,
+                                      .tenants = fixture->tenants};
+    for (size_t i = 0; i < 3; i++)
+        assert_non_null(fixture->stats[i] = stats_open(TENANT_COUNT));
+    assert_int_equal(mesh_open(&fixture->mesh, 3, 128), 0);
+    struct control_options options = options_of(fixture);
+    char error[200] = "";
+    assert_int_equal(control_open(&fixture->control, &options, error, sizeof(error)), 0);
+    *state = fixture;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    struct fixture *fixture = *state;
+    control_close(&fixture->control);
+    assert_int_equal(access(fixture->path, F_OK), -1);
+    for (size_t i = 0; i < 3; i++)
+        stats_close(&fixture->stats[i]);
+    mesh_close(&fixture->mesh);
+    rmdir(fixture->folder);
+    free(fixture);
+    return 0;
+}
+
+static int connected(const struct fixture *fixture)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    memcpy(address.sun_path, fixture->path, strlen(fixture->path));
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
+    assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+    return fd;
+}
+
+/* Plays the other two threads: answers inquiries. */
+static void threads_turn(struct fixture *fixture)
+{
+    for (unsigned self = 1; self < 3; self++) {
+        struct parcel *parcel = mesh_next(fixture->mesh, self);
+        if (parcel == NULL)
+            continue;
+        struct inquiry *inquiry = parcel->inquiry;
+        assert_int_equal(inquiry->kind, self == 1 ? INQUIRY_SESSIONS : INQUIRY_TRUNKS);
+        fprintf(inquiry->out, self == 1 ? "0\tin\tpeer\n" : "0\t7\tsip:x\n");
+        mesh_return(fixture->mesh, self, &parcel);
+    }
+}
+
+/* Turns until `size` is full, the relay closed, or nothing came for some turns. */
+static size_t receive(struct fixture *fixture, int fd, char *text, size_t size, bool *is_closed)
+{
+    size_t used = 0;
+    *is_closed = false;
+    for (unsigned idle = 0; idle < 20 && used < size - 1 && !*is_closed; idle++) {
+        control_turn(fixture->control, 1);
+        threads_turn(fixture);
+        ssize_t got = recv(fd, text + used, size - 1 - used, 0);
+        *is_closed = got == 0 || (got < 0 && errno == ECONNRESET);
+        if (got > 0) {
+            used += (size_t)got;
+            idle = 0;
+        }
+    }
+    text[used] = '\0';
+    return used;
+}
+
+/* One connection, the commands, the whole answer, closed in the end. */
+static char *ask(struct fixture *fixture, const char *commands)
+{
+    bool is_closed;
+    char *text = malloc(1 << 20);
+    assert_non_null(text);
+    int fd = connected(fixture);
+    assert_int_equal(send(fd, commands, strlen(commands), 0), strlen(commands));
+    assert_int_equal(shutdown(fd, SHUT_WR), 0);
+    (void)receive(fixture, fd, text, 1 << 20, &is_closed);
+    assert_true(is_closed);
+    close(fd);
+    return text;
+}
+
+static void check_answer(struct fixture *fixture, const char *commands, const char *part)
+{
+    char *text = ask(fixture, commands);
+    if (strstr(text, part) == NULL)
+        fail_msg("'%s' gave '%s', not '%s'", commands, text, part);
+    assert_true(strlen(text) > 1 && strcmp(text + strlen(text) - 2, "\n\n") == 0);
+    free(text);
+}
+
+static void test_answers(void **state)
+{
+    struct fixture *fixture = *state;
+    stats_add(fixture->stats[1], STAT_XMPP_STANZAS_IN, 40);
+    stats_add(fixture->stats[2], STAT_XMPP_STANZAS_IN, 2);
+    fixture->stats[2]->tenants[0].to_sip = 9;
+    stats_error(fixture->stats[1], 0xabc, SPAN("bad\nthing"));
+    check_answer(fixture, "help\n", "show info|stat");
+    check_answer(fixture, "show info", "config\t(test)\n");
+    check_answer(fixture, "show info json\n", "\"config\":\"(test)\",\"uptime_s\":0,");
+    check_answer(fixture, "show stat\n", "xmpp_stanzas_received_total\t42\n");
+    check_answer(fixture, "show stat json\n", "{\"xmpp_stanzas_received_total\":42,");
+    check_answer(fixture, "show tenants\n", "bücher.example\topen\t0\t9\t0\t0\t0\n");
+    check_answer(fixture, "show tenants json\n", "[{\"tenant\":\"a \\\"quoted\\\" name\",");
+    check_answer(fixture, "show errors\n", "Z\tabc\t1\tbad\\x0athing\n");
+    check_answer(fixture, "metrics\n", "# TYPE passerelle_xmpp_stanzas_received_total counter\n"
+                                       "passerelle_xmpp_stanzas_received_total 42\n");
+    check_answer(fixture, "show\n", "error: unknown command");
+    check_answer(fixture, "show stat xml\n", "error: unknown command");
+    check_answer(fixture, "help me\r\n", "error: unknown command");
+    check_answer(fixture, "show stat\nshow info\n", "\n\nname\tvalue\nversion\t");
+}
+
+static void test_inquiries(void **state)
+{
+    struct fixture *fixture = *state;
+    check_answer(fixture, "show sess\n", "queued\n0\tin\tpeer\n\n");
+    check_answer(fixture, "show trunks json\n", "[{\"egress\":0,\"tenant\":7,\"trunk\":\"sip:x\",");
+    assert_int_equal(mesh_out(fixture->mesh, 0), 0);
+}
+
+static void test_long_line(void **state)
+{
+    struct fixture *fixture = *state;
+    char line[CONTROL_LINE_MAX + 10], text[100];
+    bool is_closed;
+    memset(line, 'x', sizeof(line));
+    int fd = connected(fixture);
+    assert_int_equal(send(fd, line, sizeof(line), 0), sizeof(line));
+    assert_int_equal(receive(fixture, fd, text, sizeof(text), &is_closed), 0);
+    assert_true(is_closed);
+    close(fd);
+}
+
+static void test_client_limit(void **state)
+{
+    struct fixture *fixture = *state;
+    int fds[CONTROL_CLIENT_MAX + 1];
+    char text[100];
+    bool is_closed;
+    for (unsigned i = 0; i <= CONTROL_CLIENT_MAX; i++) {
+        fds[i] = connected(fixture);
+        control_turn(fixture->control, 1);
+    }
+    (void)receive(fixture, fds[CONTROL_CLIENT_MAX], text, sizeof(text), &is_closed);
+    assert_true(is_closed);
+    for (unsigned i = 0; i <= CONTROL_CLIENT_MAX; i++)
+        close(fds[i]);
+    check_answer(fixture, "help\n", "show");
+}
+
+/* Who does not read a large answer does not hinder others and is dropped in the end. */
+static void test_slow_reader(void **state)
+{
+    struct fixture *fixture = *state;
+    fixture->config.tenant_count = TENANT_COUNT;
+    int fd = connected(fixture);
+    for (unsigned i = 0; i < 40; i++)
+        assert_int_equal(send(fd, "show tenants\n", 13, 0), 13);
+    for (unsigned i = 0; i < 10; i++)
+        control_turn(fixture->control, 1);
+    check_answer(fixture, "help\n", "show");
+    sleep(CONTROL_DEADLINE_MS / 1000 + 1);
+    control_turn(fixture->control, 1);
+    char *text = malloc(1 << 20);
+    bool is_closed = false;
+    size_t total = 0;
+    for (unsigned i = 0; i < 100 && !is_closed; i++)
+        total += receive(fixture, fd, text, 1 << 20, &is_closed);
+    assert_true(is_closed);
+    assert_true(total < 40u * TENANT_COUNT * 30u);
+    free(text);
+    close(fd);
+}
+
+static void test_second_relay(void **state)
+{
+    struct fixture *fixture = *state;
+    struct control_options options = options_of(fixture);
+    struct control *second = NULL;
+    char error[200] = "";
+    assert_int_equal(control_open(&second, &options, error, sizeof(error)), -EADDRINUSE);
+    assert_non_null(strstr(error, "is another relay running?"));
+    assert_null(second);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_answers, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_inquiries, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_long_line, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_client_limit, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_slow_reader, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_second_relay, set_up, tear_down),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
