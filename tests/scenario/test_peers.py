@@ -56,16 +56,6 @@ def test_registrar_routes_within_the_sip_domain(sip_user):
     assert alice.send(f"sip:nobody@{SIP_DOMAIN}", "Hello?").status == 404
 
 
-def test_proxy_sends_remote_domains_to_the_relay(world, sip_user, sipp):
-    """SIPp stands where the relay will."""
-    relay = sipp("message_uas", port=world.relay_udp)
-    alice = sip_user("alice")
-    assert alice.send(f"sip:romeo@{XMPP_DOMAIN}", "Wherefore").status == 200
-    assert relay.wait(), relay.tail()
-    assert f"MESSAGE sip:romeo@{XMPP_DOMAIN}" in relay.messages()
-    assert "Wherefore" in relay.messages()
-
-
 def test_sipp_reaches_a_registered_user(kamailio, sip_user, sipp):
     """SIPp sends as the relay will: from a remote domain to the tenant's proxy."""
     alice = sip_user("alice")
