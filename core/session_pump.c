@@ -1,0 +1,352 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* The loop of a session: TLS, XML and what the negotiation machine asks for. */
+#include <assert.h>
+#include <stdio.h>
+
+#include "core/dialback.h"
+#include "core/link.h"
+#include "core/log.h"
+#include "core/relay_in.h"
+#include "core/session_priv.h"
+#include "net/digest.h"
+
+#define READ_SIZE 16384
+
+void session_begin_tls(struct session *session)
+{
+    struct worker *worker = session->worker;
+    enum tls_protocol alpn = session->direct ? TLS_ALPN_XMPP_SERVER : TLS_ALPN_NONE;
+    int result;
+    if (!session->outbound) {
+        result = tls_accept(&session->tls, worker->context, worker_choose_context, worker, alpn);
+    } else {
+        const struct config_tenant *tenant = config_find_tenant(
+            worker->thread->config, s2s_domain_span(&session->out.local));
+        result = tls_connect(&session->tls, worker_tls_context(worker, tenant),
+                             link_remote_ascii(session->link), alpn);
+    }
+    if (result != 0) {
+        session_fail(session, SPAN("there is no memory for TLS"));
+        return;
+    }
+    session->state = SESSION_HANDSHAKE;
+}
+
+static void tls_done(struct session *session)
+{
+    struct worker *worker = session->worker;
+    char memory[2048];
+    struct writer writer = writer_make(memory, sizeof(memory));
+    stats_count(worker->thread->stats, STAT_TLS_HANDSHAKES);
+    session->state = SESSION_OPEN;
+    if (!xml_stream_restart(session->xml)) {
+        session_fail(session, SPAN("there is no memory for a stream"));
+        return;
+    }
+    if (!session->outbound) {
+        if (session->direct)
+            session->in.secure = true;
+        else
+            s2s_in_tls_done(&session->in);
+        return;
+    }
+    const char *why = "it speaks for other names";
+    if (session->out.auth == S2S_AUTH_EXTERNAL &&
+        !session_certified(session, s2s_domain_span(&session->out.remote))) {
+        tls_peer_verified(session->tls, &why);
+        snprintf(session->reason, sizeof(session->reason),
+                 "the certificate of the remote server is not acceptable: %s",
+                 why != NULL ? why : "it speaks for other names");
+        session_drop(session);
+        return;
+    }
+    if (session->direct)
+        s2s_out_start(&session->out, true, &writer);
+    else
+        s2s_out_tls_done(&session->out, &writer);
+    if (!session_write(session, writer_span(&writer)))
+        session_fail(session, SPAN("the connection cannot be written"));
+}
+
+static bool pump_handshake(struct session *session)
+{
+    size_t used = net_buffer_used(&session->input);
+    tls_set_input(session->tls, used > 0 ? net_buffer_front(&session->input) : NULL, used);
+    enum tls_result result = tls_handshake(session->tls, &session->output);
+    net_buffer_consume(&session->input, used - tls_input_left(session->tls));
+    switch (result) {
+    case TLS_DONE: tls_done(session); return true;
+    case TLS_MORE: return false;
+    case TLS_CLOSED:
+    case TLS_FAILED: break;
+    }
+    stats_count(session->worker->thread->stats, STAT_TLS_FAILURES);
+    snprintf(session->reason, sizeof(session->reason), "the TLS handshake failed: %s",
+             tls_error(session->tls));
+    /* The alert is in the output: it goes out before the socket is closed. */
+    session_log_end(session, STREAM_ERROR_NONE);
+    session->state = SESSION_CLOSING;
+    session_arm(session, SESSION_CLOSE_MS);
+    session_leave_link(session);
+    return false;
+}
+
+/* Moves plaintext to the parser; false when there is none. */
+static bool feed(struct session *session)
+{
+    size_t used = net_buffer_used(&session->input), size = 0;
+    uint8_t *room = xml_stream_room(session->xml, READ_SIZE);
+    if (room == NULL) {
+        session_close(session, STREAM_ERROR_RESOURCE_CONSTRAINT, SPAN("no memory for input"));
+        return false;
+    }
+    if (session->tls == NULL) {
+        size = used < READ_SIZE ? used : READ_SIZE;
+        if (size > 0)
+            memcpy(room, net_buffer_front(&session->input), size);
+        net_buffer_consume(&session->input, size);
+        if (size > 0)
+            xml_stream_commit(session->xml, size);
+        return size > 0;
+    }
+    tls_set_input(session->tls, used > 0 ? net_buffer_front(&session->input) : NULL, used);
+    enum tls_result result =
+        tls_read(session->tls, room, READ_SIZE, &size, &session->output);
+    net_buffer_consume(&session->input, used - tls_input_left(session->tls));
+    if (result == TLS_DONE && size > 0)
+        xml_stream_commit(session->xml, size);
+    else if (result == TLS_CLOSED)
+        session_close(session, STREAM_ERROR_NONE, SPAN("the peer ended TLS"));
+    else if (result == TLS_FAILED)
+        session_fail(session, SPAN("a TLS record is broken"));
+    return result == TLS_DONE && size > 0;
+}
+
+static void authorised(struct session *session, const struct s2s_action *action)
+{
+    struct thread *thread = session->worker->thread;
+    xml_stream_set_stanza_size_max(session->xml, thread->config->stanza_size_max);
+    session_arm(session, thread->config->idle_timeout_ms);
+    stats_count(thread->stats, STAT_SESSIONS_AUTHENTICATED);
+    log_event(LOG_LEVEL_INFO, "session.authorised", 0, log_text("local", action->local),
+              log_text("remote", action->remote),
+              log_text("direction", session->outbound ? SPAN("out") : SPAN("in")));
+}
+
+/* Asks the worker that owns the link to the authority; the answer comes home by the ticket. */
+static void ask_verify(struct session *session, const struct s2s_action *action)
+{
+    struct thread *thread = session->worker->thread;
+    struct parcel *parcel = mesh_take(thread->mesh, thread->self, MESH_CONTROL);
+    if (parcel == NULL) {
+        struct s2s_action refused = *action, ignored;
+        char memory[2048];
+        struct writer writer = writer_make(memory, sizeof(memory));
+        refused.verdict = S2S_ERROR;
+        refused.fault = STANZA_ERROR_RESOURCE_CONSTRAINT;
+        s2s_in_verified(&session->in, &refused, &writer, &ignored);
+        if (!session_write(session, writer_span(&writer)))
+            session_fail(session, SPAN("the connection cannot be written"));
+        return;
+    }
+    parcel->kind = PARCEL_VERIFY;
+    parcel->ticket = session->ticket;
+    parcel->born_ms = thread->now_ms;
+    parcel->wants_outcome = true;
+    parcel->from.domain = parcel_copy(parcel, action->local);
+    parcel->to.domain = parcel_copy(parcel, action->remote);
+    parcel->stream_id = parcel_copy(parcel, action->id);
+    parcel->bytes = parcel_copy(parcel, action->key);
+    if (parcel->bytes.data == NULL) {
+        mesh_give(thread->mesh, thread->self, &parcel);
+        session_close(session, STREAM_ERROR_POLICY_VIOLATION, SPAN("the key is too long"));
+        return;
+    }
+    mesh_post(thread->mesh, thread->self,
+              route_link(thread->config, action->local, action->remote), &parcel);
+}
+
+void session_verified(struct session *session, const struct parcel *parcel)
+{
+    if (session->state != SESSION_OPEN || session->outbound)
+        return;
+    struct s2s_action answer = {.local = parcel->from.domain,
+                                .remote = parcel->to.domain,
+                                .id = parcel->stream_id,
+                                .fault = parcel->outcome.fault.error};
+    if (parcel->outcome.kind == OUTCOME_DELIVERED)
+        answer.verdict = S2S_VALID;
+    else
+        answer.verdict =
+            answer.fault == STANZA_ERROR_FORBIDDEN ? S2S_INVALID : S2S_ERROR;
+    char memory[2048];
+    struct writer writer = writer_make(memory, sizeof(memory));
+    struct s2s_action action;
+    s2s_in_verified(&session->in, &answer, &writer, &action);
+    if (!session_write(session, writer_span(&writer))) {
+        session_fail(session, SPAN("the connection cannot be written"));
+        return;
+    }
+    if (action.kind == S2S_PAIR_AUTHORISED)
+        authorised(session, &action);
+    else if (action.kind == S2S_CLOSE)
+        session_close(session, action.error, action.text);
+    session_flush(session);
+}
+
+static void restart(struct session *session, const struct s2s_action *action)
+{
+    if (!xml_stream_restart(session->xml))
+        session_fail(session, SPAN("there is no memory for a stream"));
+    else if (!session->outbound)
+        authorised(session, action);
+}
+
+static void start_tls(struct session *session)
+{
+    /* Nothing may stand behind <starttls/> or <proceed/> in clear (RFC 6120 §5.4.3.3). */
+    struct xml_event behind;
+    if (net_buffer_used(&session->input) > 0 ||
+        xml_stream_next(session->xml, &behind) != XML_EVENT_NONE)
+        session_fail(session, SPAN("plaintext behind STARTTLS"));
+    else
+        session_begin_tls(session);
+}
+
+static void on_close(struct session *session, const struct s2s_action *action)
+{
+    session->fault = action->fault;
+    if (!action->received) {
+        session_close(session, action->error, action->text);
+        return;
+    }
+    stats_count(session->worker->thread->stats, STAT_STREAM_ERRORS_RECEIVED);
+    if (action->error == STREAM_ERROR_HOST_UNKNOWN || action->error == STREAM_ERROR_HOST_GONE)
+        session->fault = STANZA_ERROR_REMOTE_SERVER_NOT_FOUND;
+    struct span name = stream_error_name(action->error);
+    snprintf(session->reason, sizeof(session->reason),
+             "the remote server closed the stream: %.*s", (int)name.size, name.data);
+    session_close(session, STREAM_ERROR_NONE, SPAN_NONE);
+}
+
+static void answer_verify(struct session *session, struct s2s_action *action)
+{
+    char memory[2048];
+    struct writer writer = writer_make(memory, sizeof(memory));
+    bool valid = dialback_check(session->worker->thread->config->dialback_secret, action->remote,
+                                action->local, action->id, action->key);
+    action->verdict = valid ? S2S_VALID : S2S_INVALID;
+    s2s_write_verified(&writer, action);
+    if (writer.overflow)
+        session_close(session, STREAM_ERROR_POLICY_VIOLATION, SPAN("the id is too long"));
+    else if (!session_write(session, writer_span(&writer)))
+        session_fail(session, SPAN("the connection cannot be written"));
+}
+
+static void send_key(struct session *session, const struct s2s_action *action)
+{
+    char memory[2048], key[DIALBACK_KEY_SIZE];
+    struct writer writer = writer_make(memory, sizeof(memory));
+    dialback_key(session->worker->thread->config->dialback_secret, action->remote,
+                 action->local, action->id, key);
+    s2s_out_send_key(&session->out, span_of(key), &writer);
+    if (!session_write(session, writer_span(&writer)))
+        session_fail(session, SPAN("the connection cannot be written"));
+}
+
+/* False when the relay is full: the same event is to be handled again. */
+static bool act(struct session *session, struct s2s_action *action)
+{
+    switch (action->kind) {
+    case S2S_NOTHING: break;
+    case S2S_START_TLS: start_tls(session); break;
+    case S2S_RESTART: restart(session, action); break;
+    case S2S_PAIR_AUTHORISED: authorised(session, action); break;
+    case S2S_VERIFY: ask_verify(session, action); break;
+    case S2S_ANSWER_VERIFY: answer_verify(session, action); break;
+    case S2S_NEED_KEY: send_key(session, action); break;
+    case S2S_VERIFIED:
+        if (session->link != NULL)
+            link_verified(session->link, action);
+        break;
+    case S2S_READY:
+        action->local = s2s_domain_span(&session->out.local);
+        action->remote = s2s_domain_span(&session->out.remote);
+        authorised(session, action);
+        break;
+    case S2S_STANZA: return relay_in_stanza(session, session->event.node);
+    case S2S_UNSOLICITED:
+        stats_count(session->worker->thread->stats, STAT_DIALBACK_REFUSED);
+        break;
+    case S2S_CLOSE: on_close(session, action); break;
+    }
+    return true;
+}
+
+static bool on_event(struct session *session)
+{
+    struct worker *worker = session->worker;
+    struct writer writer = writer_make(worker->scratch, sizeof(worker->scratch));
+    struct s2s_action action;
+    if (session->event.kind == XML_EVENT_OPEN && !session->outbound) {
+        uint8_t random[16];
+        char id[33];
+        struct writer hex = writer_make(id, sizeof(id));
+        digest_random(random, sizeof(random));
+        writer_put_hex(&hex, random, sizeof(random));
+        s2s_in_set_id(&session->in, writer_span(&hex));
+    }
+    if (session->outbound)
+        s2s_out_event(&session->out, &session->event, &writer, &action);
+    else
+        s2s_in_event(&session->in, &session->event, &writer, &action);
+    if (writer.overflow || !session_write(session, writer_span(&writer))) {
+        session_fail(session, SPAN("the peer does not read"));
+        return true;
+    }
+    if (!act(session, &action))
+        return false;
+    if (session->link != NULL && session->state == SESSION_OPEN)
+        link_pump(session->link);
+    return true;
+}
+
+static bool pump_stream(struct session *session)
+{
+    struct worker *worker = session->worker;
+    if (session->held) {
+        session->held = false;
+        worker->paused_count--;
+    } else if (xml_stream_next(session->xml, &session->event) == XML_EVENT_NONE) {
+        return feed(session);
+    }
+    if (on_event(session))
+        return true;
+    session->held = true;
+    worker->paused_count++;
+    return false;
+}
+
+void session_pump(struct session *session)
+{
+    bool more = true;
+    while (more) {
+        switch (session->state) {
+        case SESSION_HANDSHAKE: more = pump_handshake(session); break;
+        case SESSION_OPEN: more = pump_stream(session); break;
+        case SESSION_CONNECTING:
+        case SESSION_CLOSING:
+        case SESSION_DROPPED: more = false; break;
+        }
+    }
+    session_flush(session);
+}
+
+void session_resume(struct session *session)
+{
+    assert(session->held);
+    if (session->state == SESSION_OPEN)
+        session_pump(session);
+    if (!session->held && session->state == SESSION_OPEN)
+        ring_resume(session->worker->thread->ring, session->handle);
+}
