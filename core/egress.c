@@ -95,15 +95,14 @@ static void pump_input(struct egress *egress)
 
 static void take_bytes(struct egress *egress, const struct parcel *parcel)
 {
-    struct sip_input input = {
-        .kind = SIP_INPUT_MESSAGE,
-        .flow = {.transport = (enum sip_transport)parcel->transport,
-                 .peer = parcel->peer,
-                 .holder = parcel->home,
-                 .connection = parcel->connection,
-                 .trunk = parcel->trunk},
-        .bytes = parcel->bytes,
-        .is_request = !span_starts(parcel->bytes, SPAN("SIP/"))};
+    struct sip_input input = {.kind = SIP_INPUT_MESSAGE,
+                              .flow = {.transport = (enum sip_transport)parcel->transport,
+                                       .peer = parcel->peer,
+                                       .holder = parcel->home,
+                                       .connection = parcel->connection,
+                                       .trunk = parcel->trunk},
+                              .bytes = parcel->bytes,
+                              .is_request = !span_starts(parcel->bytes, SPAN("SIP/"))};
     take_message(egress, &input, true);
 }
 
@@ -118,12 +117,8 @@ static void take_parcel(struct egress *egress, struct parcel *parcel)
         return;
     }
     switch (parcel->kind) {
-    case PARCEL_MESSAGE_TO_SIP:
-        sip_uac_message(egress->uac, &parcel);
-        return;
-    case PARCEL_SIP_BYTES:
-        take_bytes(egress, parcel);
-        break;
+    case PARCEL_MESSAGE_TO_SIP: sip_uac_message(egress->uac, &parcel); return;
+    case PARCEL_SIP_BYTES: take_bytes(egress, parcel); break;
     case PARCEL_SIP_REPLY: {
         struct sip_flow flow = {.transport = (enum sip_transport)parcel->transport,
                                 .peer = parcel->peer,
@@ -141,8 +136,7 @@ static void take_parcel(struct egress *egress, struct parcel *parcel)
     case PARCEL_FREE:
     case PARCEL_STANZA_TO_XMPP:
     case PARCEL_CONFIRM:
-    case PARCEL_VERIFY:
-        assert(false); /* not for an egress thread */
+    case PARCEL_VERIFY: assert(false); /* not for an egress thread */
     }
     mesh_return(thread->mesh, thread->self, &parcel);
 }
@@ -194,8 +188,7 @@ void egress_turn(struct egress *egress, uint64_t wait_ms)
 bool egress_drain(struct egress *egress, bool force)
 {
     sip_uas_drain(egress->uas);
-    return force ||
-           (sip_uas_pending(egress->uas) == 0 && sip_uac_pending(egress->uac) == 0);
+    return force || (sip_uas_pending(egress->uas) == 0 && sip_uac_pending(egress->uac) == 0);
 }
 
 void egress_close(struct egress **egress)

@@ -21,8 +21,13 @@
 _Static_assert(INPUT_SIZE_MAX > SIP_MESSAGE_SIZE_MAX + READ_SIZE,
                "one partial message and one read fit");
 
-enum connection_state { CONNECTION_CONNECTING, CONNECTION_HANDSHAKE, CONNECTION_READY,
-                        CONNECTION_CLOSING, CONNECTION_LOST };
+enum connection_state {
+    CONNECTION_CONNECTING,
+    CONNECTION_HANDSHAKE,
+    CONNECTION_READY,
+    CONNECTION_CLOSING,
+    CONNECTION_LOST
+};
 
 struct connection {
     struct sip_socket socket; /* first: what ring events name */
@@ -35,10 +40,10 @@ struct connection {
     union net_address peer;
     const struct config_trunk *trunk; /* outbound; NULL for accepted ones */
     struct tls_session *tls;
-    const char *proved; /* the identity checked last, of the configuration */
-    struct net_buffer cipher, input;    /* received: not decrypted, not framed */
-    struct net_buffer pending;          /* plain text that waits for CONNECTION_READY */
-    struct net_buffer output, sending;  /* for the wire; `sending` belongs to the kernel */
+    const char *proved;                /* the identity checked last, of the configuration */
+    struct net_buffer cipher, input;   /* received: not decrypted, not framed */
+    struct net_buffer pending;         /* plain text that waits for CONNECTION_READY */
+    struct net_buffer output, sending; /* for the wire; `sending` belongs to the kernel */
     bool in_flight, has_deadline;
     bool ends; /* closes once the answer to what could not be framed is out */
     size_t scanned;
@@ -79,9 +84,8 @@ static struct tls_context *tenant_context(struct sip_streams *streams,
     if (tenant->certificate == NULL)
         return streams->context;
     struct tls_context **context = &streams->contexts[tenant->index];
-    if (*context == NULL &&
-        open_context(streams->thread->config, tenant->certificate, tenant->key, context, error,
-                     sizeof(error)) < 0) {
+    if (*context == NULL && open_context(streams->thread->config, tenant->certificate,
+                                         tenant->key, context, error, sizeof(error)) < 0) {
         log_event(LOG_LEVEL_ERROR, "sip.tls_context", 0, log_text("reason", span_of(error)));
         return streams->context;
     }
@@ -122,9 +126,9 @@ int sip_connection_open(struct sip_streams **streams, struct thread *thread, cha
     const char *certificate =
         config->sip_certificate != NULL ? config->sip_certificate : config->certificate;
     const char *key = config->sip_certificate != NULL ? config->sip_key : config->key;
-    result = !wants_tls(config) ? 0
-                                : open_context(config, certificate, key, &made->context, error,
-                                               error_size);
+    result = !wants_tls(config)
+                 ? 0
+                 : open_context(config, certificate, key, &made->context, error, error_size);
     if (result < 0)
         goto fail;
     *streams = made;
@@ -171,7 +175,8 @@ void sip_connection_close(struct sip_streams **streams)
                 connection_free(closed, event.owner);
         }
     }
-    for (size_t i = 0; closed->contexts != NULL && i < closed->thread->config->tenant_count; i++)
+    for (size_t i = 0; closed->contexts != NULL && i < closed->thread->config->tenant_count;
+         i++)
         if (closed->contexts[i] != NULL)
             tls_context_close(&closed->contexts[i]);
     if (closed->context != NULL)
@@ -223,8 +228,7 @@ static void forget(struct sip_streams *streams, struct connection *connection)
 {
     table_remove(&streams->connections, &connection->node);
     timer_disarm(&streams->thread->timers, &connection->timer);
-    if (connection->trunk != NULL &&
-        streams->by_trunk[connection->trunk->index] == connection)
+    if (connection->trunk != NULL && streams->by_trunk[connection->trunk->index] == connection)
         streams->by_trunk[connection->trunk->index] = NULL;
     if (streams->reading == connection) {
         streams->reading = NULL;
@@ -286,7 +290,8 @@ static void put(struct sip_streams *streams, struct connection *connection, stru
         error = net_buffer_add(&connection->pending, bytes.data, bytes.size);
     else if (connection->tls == NULL)
         error = net_buffer_add(&connection->output, bytes.data, bytes.size);
-    else if (tls_write(connection->tls, bytes.data, bytes.size, &connection->output) != TLS_DONE)
+    else if (tls_write(connection->tls, bytes.data, bytes.size, &connection->output) !=
+             TLS_DONE)
         error = -EPIPE;
     if (error < 0)
         fail(streams, connection, "the peer does not read");
@@ -330,7 +335,8 @@ static void become_ready(struct sip_streams *streams, struct connection *connect
     set_state(connection, CONNECTION_READY);
     struct net_buffer *pending = &connection->pending;
     if (net_buffer_used(pending) > 0)
-        put(streams, connection, span_make(net_buffer_front(pending), net_buffer_used(pending)));
+        put(streams, connection,
+            span_make(net_buffer_front(pending), net_buffer_used(pending)));
     net_buffer_consume(pending, net_buffer_used(pending));
     net_buffer_trim(pending, 0);
 }
@@ -447,12 +453,8 @@ void sip_connection_feed(struct sip_streams *streams, const struct ring_event *e
     struct connection *connection = event->owner;
     assert(connection->magic == CONNECTION_MAGIC);
     switch (event->kind) {
-    case RING_CONNECTED:
-        connected(streams, connection, event->result);
-        break;
-    case RING_RECEIVED:
-        receive(streams, connection, event);
-        break;
+    case RING_CONNECTED: connected(streams, connection, event->result); break;
+    case RING_RECEIVED: receive(streams, connection, event); break;
     case RING_END:
         fail(streams, connection, event->result == 0 ? "closed" : strerror(-event->result));
         break;
@@ -472,8 +474,7 @@ void sip_connection_feed(struct sip_streams *streams, const struct ring_event *e
     case RING_ACCEPTED:
     case RING_DATAGRAM:
     case RING_SEND_FAILED:
-    case RING_WOKEN:
-        break;
+    case RING_WOKEN: break;
     }
 }
 
@@ -493,18 +494,17 @@ static void watch_partial(struct sip_streams *streams, struct connection *connec
 static void fill_input(const struct sip_streams *streams, const struct connection *connection,
                        const struct sip_guard *guard, struct sip_input *input)
 {
-    struct span all = span_make(net_buffer_front(&connection->input),
-                                net_buffer_used(&connection->input));
-    *input = (struct sip_input){
-        .kind = SIP_INPUT_MESSAGE,
-        .flow = {.transport = connection->transport,
-                 .peer = connection->peer,
-                 .holder = streams->thread->self,
-                 .connection = connection->ticket},
-        .bytes = span_to(span_from(all, guard->skipped), guard->size),
-        .is_request = guard->is_request,
-        .status = guard->status,
-        .reason = guard->reason};
+    struct span all =
+        span_make(net_buffer_front(&connection->input), net_buffer_used(&connection->input));
+    *input = (struct sip_input){.kind = SIP_INPUT_MESSAGE,
+                                .flow = {.transport = connection->transport,
+                                         .peer = connection->peer,
+                                         .holder = streams->thread->self,
+                                         .connection = connection->ticket},
+                                .bytes = span_to(span_from(all, guard->skipped), guard->size),
+                                .is_request = guard->is_request,
+                                .status = guard->status,
+                                .reason = guard->reason};
 }
 
 static void end_after_output(struct sip_streams *streams, struct connection *connection)
@@ -520,8 +520,8 @@ static void end_after_output(struct sip_streams *streams, struct connection *con
 static bool frame(struct sip_streams *streams, struct connection *connection,
                   struct sip_input *input)
 {
-    struct span all = span_make(net_buffer_front(&connection->input),
-                                net_buffer_used(&connection->input));
+    struct span all =
+        span_make(net_buffer_front(&connection->input), net_buffer_used(&connection->input));
     struct sip_guard guard = {0};
     enum sip_guard_result result =
         all.size == 0 ? SIP_GUARD_MORE : sip_guard_stream(all, connection->scanned, &guard);
@@ -561,8 +561,8 @@ bool sip_connection_next(struct sip_streams *streams, struct sip_input *input)
     if (streams->lost != NULL) {
         struct connection *connection = streams->lost;
         streams->lost = connection->next_lost;
-        *input = (struct sip_input){.kind = SIP_INPUT_LOST,
-                                    .flow.connection = connection->ticket};
+        *input =
+            (struct sip_input){.kind = SIP_INPUT_LOST, .flow.connection = connection->ticket};
         return true;
     }
     /* Every pass consumes input or ends reading. */
@@ -583,9 +583,9 @@ void sip_connection_tick(struct sip_streams *streams, struct timer *timer)
 {
     struct connection *connection = timer->owner;
     assert(connection->magic == CONNECTION_MAGIC);
-    fail(streams, connection, connection->state == CONNECTION_READY
-                                  ? "a message did not end in time"
-                                  : "no connection in time");
+    fail(streams, connection,
+         connection->state == CONNECTION_READY ? "a message did not end in time"
+                                               : "no connection in time");
 }
 
 /* ---- requests and responses ---- */

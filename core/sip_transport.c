@@ -142,16 +142,16 @@ static bool next_datagram(struct sip_wire *wire, struct sip_input *input)
     struct span datagram = span_make(event->data, event->size);
     enum sip_guard_result result = sip_guard_datagram(datagram, &guard);
     wire->has_datagram = false;
-    *input = (struct sip_input){
-        .kind = result == SIP_GUARD_OK ? SIP_INPUT_MESSAGE : SIP_INPUT_REJECT,
-        .flow = {.transport = SIP_TRANSPORT_UDP,
-                 .peer = event->peer,
-                 .holder = wire->thread->self,
-                 .connection = (uint64_t)(listener - wire->listeners)},
-        .bytes = span_from(datagram, guard.skipped),
-        .is_request = guard.is_request,
-        .status = guard.status,
-        .reason = guard.reason};
+    *input = (struct sip_input){.kind = result == SIP_GUARD_OK ? SIP_INPUT_MESSAGE
+                                                               : SIP_INPUT_REJECT,
+                                .flow = {.transport = SIP_TRANSPORT_UDP,
+                                         .peer = event->peer,
+                                         .holder = wire->thread->self,
+                                         .connection = (uint64_t)(listener - wire->listeners)},
+                                .bytes = span_from(datagram, guard.skipped),
+                                .is_request = guard.is_request,
+                                .status = guard.status,
+                                .reason = guard.reason};
     if (result == SIP_GUARD_OK) {
         input->bytes = span_to(input->bytes, guard.size);
         return true;
@@ -250,7 +250,8 @@ static void respond_elsewhere(struct sip_wire *wire, const struct sip_flow *flow
         mesh_post(thread->mesh, thread->self, flow->holder, &parcel);
 }
 
-void sip_transport_respond(struct sip_wire *wire, const struct sip_flow *flow, struct span bytes)
+void sip_transport_respond(struct sip_wire *wire, const struct sip_flow *flow,
+                           struct span bytes)
 {
     struct thread *thread = wire->thread;
     if (flow->transport == SIP_TRANSPORT_UDP) {

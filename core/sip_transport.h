@@ -12,16 +12,21 @@
 #include "proto/sip_guard.h"
 #include "proto/sip_message.h"
 
-enum egress_timer { EGRESS_TIMER_CLIENT, EGRESS_TIMER_SERVER, EGRESS_TIMER_CONNECTION,
-                    EGRESS_TIMER_TRUNK };
+enum egress_timer {
+    EGRESS_TIMER_CLIENT,
+    EGRESS_TIMER_SERVER,
+    EGRESS_TIMER_CONNECTION,
+    EGRESS_TIMER_TRUNK
+};
 
 /* The way a message came and its answer goes. */
 struct sip_flow {
     enum sip_transport transport;
     union net_address peer;
-    unsigned holder;     /* mesh index of the thread that holds the connection */
-    uint64_t connection; /* UDP: index of the listener, the same on all threads; else a ticket */
-    uint32_t trunk;      /* set by who checked the source: trunk index + 1 */
+    unsigned holder; /* mesh index of the thread that holds the connection */
+    uint64_t
+        connection; /* UDP: index of the listener, the same on all threads; else a ticket */
+    uint32_t trunk; /* set by who checked the source: trunk index + 1 */
 };
 
 enum sip_input_kind {

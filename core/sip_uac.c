@@ -132,8 +132,8 @@ static struct span redirect_uri(struct span contact, struct writer *memory)
     return memory->overflow ? SPAN("") : writer_since(memory, start);
 }
 
-static void finish(struct sip_uac *uac, struct request *request, int status,
-                   struct span reason, struct span contact)
+static void finish(struct sip_uac *uac, struct request *request, int status, struct span reason,
+                   struct span contact)
 {
     struct parcel *parcel = request->parcel;
     struct recipient *recipient = request->recipient;
@@ -365,8 +365,7 @@ static void try_next(struct sip_uac *uac, struct request *request, int status,
     request_free(uac, request);
 }
 
-static struct request *request_make(struct sip_uac *uac, struct parcel *parcel,
-                                    uint32_t tenant)
+static struct request *request_make(struct sip_uac *uac, struct parcel *parcel, uint32_t tenant)
 {
     struct request *request = calloc(1, sizeof(*request));
     if (request == NULL)
@@ -526,8 +525,8 @@ static struct request *find_request(struct sip_uac *uac, const struct sip_messag
         return NULL;
     struct request *request = node->owner;
     /* RFC 3261 §17.1.3, and the Call-ID, which the RFC leaves to the branch. */
-    bool matches = span_equal(response->call_id, span_of(request->call_id)) &&
-                   response->cseq == 1;
+    bool matches =
+        span_equal(response->call_id, span_of(request->call_id)) && response->cseq == 1;
     return matches ? request : NULL;
 }
 
@@ -542,8 +541,8 @@ void sip_uac_response(struct sip_uac *uac, struct span bytes, unsigned *owner)
         return;
     }
     struct request *request = find_request(uac, &response, owner);
-    bool is_egress = *owner > config->worker_count &&
-                     *owner <= config->worker_count + config->egress_count;
+    bool is_egress =
+        *owner > config->worker_count && *owner <= config->worker_count + config->egress_count;
     if (*owner != uac->thread->self && is_egress)
         return;
     *owner = uac->thread->self;
@@ -552,8 +551,8 @@ void sip_uac_response(struct sip_uac *uac, struct span bytes, unsigned *owner)
         stats_count(stats, STAT_SIP_RESPONSES_STRAY);
         return;
     }
-    unsigned action = sip_client_response(&request->client, response.status,
-                                          uac->thread->now_ms);
+    unsigned action =
+        sip_client_response(&request->client, response.status, uac->thread->now_ms);
     bool is_over = (action & SIP_CLIENT_FREE) != 0;
     if (action & SIP_CLIENT_FINAL) {
         /* Whoever says 408 is there: only our own Timer F counts against the trunk. */
@@ -581,9 +580,8 @@ void sip_uac_lost(struct sip_uac *uac, uint64_t connection)
             if (node == NULL)
                 continue;
             struct request *request = node->owner;
-            struct sip_message lost = {.status = 503,
-                                       .reason = SPAN("The connection was lost"),
-                                       .retry_after = -1};
+            struct sip_message lost = {
+                .status = 503, .reason = SPAN("The connection was lost"), .retry_after = -1};
             found = true;
             request->connection = 0;
             if (!request->in_flight)

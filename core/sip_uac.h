@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
  * The client side of SIP of one egress thread: parcels become MESSAGE requests, one pending for
- * each recipient (RFC 3428 §8), sent over the first usable trunk of the tenant; the final answer
- * becomes the parcel's outcome and the parcel goes home. Also sends keep-alive OPTIONS.
+ * each recipient (RFC 3428 §8), sent over the first usable trunk of the tenant; the final
+ * answer becomes the parcel's outcome and the parcel goes home. Also sends keep-alive OPTIONS.
  */
 #ifndef PASSERELLE_CORE_SIP_UAC_H
 #define PASSERELLE_CORE_SIP_UAC_H

@@ -6,7 +6,8 @@
 
 #define TABLE_FIRST_SIZE 64u
 
-_Static_assert((TABLE_FIRST_SIZE & (TABLE_FIRST_SIZE - 1)) == 0, "the mask needs a power of two");
+_Static_assert((TABLE_FIRST_SIZE & (TABLE_FIRST_SIZE - 1)) == 0,
+               "the mask needs a power of two");
 
 void table_init(struct table *table)
 {

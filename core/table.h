@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* A hash table of intrusive nodes with chains, growing by doubling. The owner of a node compares
-   keys; the table knows hashes only. One owner thread. */
+/* A hash table of intrusive nodes with chains, growing by doubling. The owner of a node
+   compares keys; the table knows hashes only. One owner thread. */
 #ifndef PASSERELLE_CORE_TABLE_H
 #define PASSERELLE_CORE_TABLE_H
 

@@ -54,8 +54,7 @@ static void ask(struct trunk *trunk)
         question.service_count = 1;
     }
     trunk->resolving = resolver_ask(table->port, &question) == 0;
-    trunk->resolve_at_ms =
-        trunk->resolving ? 0 : table->thread->now_ms + TRUNK_DNS_RETRY_MS;
+    trunk->resolve_at_ms = trunk->resolving ? 0 : table->thread->now_ms + TRUNK_DNS_RETRY_MS;
 }
 
 static bool is_named(const struct trunk *trunk)
@@ -236,11 +235,10 @@ void trunk_report(const struct trunk_table *table, FILE *out)
         char target[NET_ADDRESS_TEXT_SIZE] = "-";
         if (trunk->target_count > 0)
             net_address_format(trunk_target(trunk), target);
-        fprintf(out, "%u\t%s\t%s\t%s\t%s\t%s\t%llu\t0\t%llu\t%llu\t%d\n",
-                table->thread->self, config->tenants[trunk->config->tenant].name,
-                trunk->config->name, transports[trunk->config->transport], target,
-                names[trunk->status], (unsigned long long)trunk->in_flight,
-                (unsigned long long)trunk->sent, (unsigned long long)trunk->failed,
-                trunk->last_status);
+        fprintf(out, "%u\t%s\t%s\t%s\t%s\t%s\t%llu\t0\t%llu\t%llu\t%d\n", table->thread->self,
+                config->tenants[trunk->config->tenant].name, trunk->config->name,
+                transports[trunk->config->transport], target, names[trunk->status],
+                (unsigned long long)trunk->in_flight, (unsigned long long)trunk->sent,
+                (unsigned long long)trunk->failed, trunk->last_status);
     }
 }

@@ -20,7 +20,7 @@ struct trunk {
     uint64_t resolve_at_ms; /* when to ask DNS again; for named trunks */
     union net_address targets[RESOLVER_TARGET_MAX]; /* in the order to try */
     unsigned target_count, target_next;
-    unsigned misses;          /* failures in a row */
+    unsigned misses;           /* failures in a row */
     uint64_t blocked_until_ms; /* Retry-After or open circuit breaker */
     uint64_t in_flight, sent, failed;
     int last_status;

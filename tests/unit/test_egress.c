@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* One egress thread, turn by turn, between a fake worker on the mesh and fake trunks on loopback. */
+/* One egress thread, turn by turn, between a fake worker on the mesh and fake trunks on
+ * loopback. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -24,7 +25,7 @@ struct scene {
     struct thread thread;
     struct ring *worker_ring;
     struct egress *egress;
-    int trunks[2];   /* UDP sockets; [0] is tried first */
+    int trunks[2]; /* UDP sockets; [0] is tried first */
     uint16_t ports[2], own;
     char text[9000]; /* what was received last */
     union net_address from;
@@ -94,7 +95,8 @@ static void read_config(const char *transport)
     (void)snprintf(
         text, sizeof(text),
         "global: {workers: 1, egress: 1, log_level: error}\n"
-        "xmpp: {listen: [\"127.0.0.1:5269\"], certificate: a.pem, key: a.key, ca_file: ca.pem}\n"
+        "xmpp: {listen: [\"127.0.0.1:5269\"], certificate: a.pem, key: a.key, ca_file: "
+        "ca.pem}\n"
         "sip: {listen_udp: [\"127.0.0.1:%u\"], listen_tcp: [\"127.0.0.1:%u\"]}\n"
         "tenants:\n"
         "  - name: example\n"
@@ -205,7 +207,8 @@ static void send_text(int fd, const char *text)
 {
     union net_address address;
     assert_int_equal(net_address_parse_host(&address, "127.0.0.1", scene.own), 0);
-    assert_true(sendto(fd, text, strlen(text), 0, &address.any, net_address_size(&address)) > 0);
+    assert_true(sendto(fd, text, strlen(text), 0, &address.any, net_address_size(&address)) >
+                0);
 }
 
 /* One header line of the text received last, with its name and line end. */
@@ -229,9 +232,8 @@ static void answer_text(const char *status, char *text, size_t size)
     header("Call-ID", call_id, sizeof(call_id));
     header("CSeq", cseq, sizeof(cseq));
     to[strlen(to) - 2] = '\0';
-    (void)snprintf(text, size,
-                   "SIP/2.0 %s\r\n%s%s%s;tag=abc\r\n%s%sContent-Length: 0\r\n\r\n", status, via,
-                   from, to, call_id, cseq);
+    (void)snprintf(text, size, "SIP/2.0 %s\r\n%s%s%s;tag=abc\r\n%s%sContent-Length: 0\r\n\r\n",
+                   status, via, from, to, call_id, cseq);
 }
 
 static void answer(int fd, const char *status)
@@ -504,18 +506,17 @@ static void test_refused_requests(void **state)
     static const struct {
         struct request request;
         const char *line, *also;
-    } rows[] = {
-        {{.from = "sip:mallory@foreign.example"}, "SIP/2.0 403 ", NULL},
-        {{.uri = "sip:romeo@sip.example"}, "SIP/2.0 404 ", NULL},
-        {{.uri = "sip:xmpp.example"}, "SIP/2.0 404 ", NULL},
-        {{.uri = "sips:juliet@xmpp.example"}, "SIP/2.0 480 ", "Warning: 380"},
-        {{.uri = "http://juliet.example"}, "SIP/2.0 416 ", NULL},
-        {{.extra = "Max-Forwards: 0\r\n"}, "SIP/2.0 483 ", NULL},
-        {{.extra = "Require: magic\r\n"}, "SIP/2.0 420 ", "Unsupported: magic"},
-        {{.method = "OPTIONS"}, "SIP/2.0 200 ", "Allow: MESSAGE, OPTIONS"},
-        {{.method = "INVITE"}, "SIP/2.0 405 ", "Allow: "},
-        {{.method = "CANCEL"}, "SIP/2.0 481 ", NULL},
-        {{.method = "DANCE"}, "SIP/2.0 501 ", "Allow: "}};
+    } rows[] = {{{.from = "sip:mallory@foreign.example"}, "SIP/2.0 403 ", NULL},
+                {{.uri = "sip:romeo@sip.example"}, "SIP/2.0 404 ", NULL},
+                {{.uri = "sip:xmpp.example"}, "SIP/2.0 404 ", NULL},
+                {{.uri = "sips:juliet@xmpp.example"}, "SIP/2.0 480 ", "Warning: 380"},
+                {{.uri = "http://juliet.example"}, "SIP/2.0 416 ", NULL},
+                {{.extra = "Max-Forwards: 0\r\n"}, "SIP/2.0 483 ", NULL},
+                {{.extra = "Require: magic\r\n"}, "SIP/2.0 420 ", "Unsupported: magic"},
+                {{.method = "OPTIONS"}, "SIP/2.0 200 ", "Allow: MESSAGE, OPTIONS"},
+                {{.method = "INVITE"}, "SIP/2.0 405 ", "Allow: "},
+                {{.method = "CANCEL"}, "SIP/2.0 481 ", NULL},
+                {{.method = "DANCE"}, "SIP/2.0 501 ", "Allow: "}};
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         send_request(&rows[i].request);
         receive(scene.trunks[0]);
@@ -620,7 +621,8 @@ static void test_tcp_trunk(void **state)
         used += (size_t)n;
     }
     assert_true(says("SIP/2.0/TCP"));
-    /* The connection ends without an answer: the next trunk is UDP and too short, so it fails. */
+    /* The connection ends without an answer: the next trunk is UDP and too short, so it fails.
+     */
     close(fd);
     struct outcome outcome = take_outcome();
     assert_int_equal(outcome.kind, OUTCOME_FAILED);

@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* What a request must pass before it is served. */
+#include "core/sip_uas_priv.h"
+
+static bool may_send(struct sip_uas *uas, const struct sip_flow *flow,
+                     const struct config_trunk *trunk)
+{
+    if (trunk->transport == SIP_TRANSPORT_TLS && flow->transport == SIP_TRANSPORT_TLS)
+        return sip_transport_proved(uas->wire, flow,
+                                    trunk->identity != NULL ? trunk->identity : trunk->host);
+    if (flow->transport == SIP_TRANSPORT_TLS)
+        return false;
+    size_t next = 0;
+    const struct config_trunk *allowed;
+    while ((allowed = config_next_trunk_from(uas->thread->config, &flow->peer, &next)) != NULL)
+        if (allowed == trunk)
+            return true;
+    return false;
+}
+
+/* The trunk the request may have come by: one of `tenant`, or of any tenant when that is NULL.
+   Index + 1; 0 for a stranger. */
+uint32_t sip_check_source(struct sip_uas *uas, const struct sip_flow *flow,
+                          const struct config_tenant *tenant)
+{
+    const struct config *config = uas->thread->config;
+    for (size_t i = 0; i < config->tenant_count; i++) {
+        if (tenant != NULL && tenant != &config->tenants[i])
+            continue;
+        for (size_t j = 0; j < config->tenants[i].trunk_count; j++)
+            if (may_send(uas, flow, &config->tenants[i].trunks[j]))
+                return config->tenants[i].trunks[j].index + 1;
+    }
+    return 0;
+}
+
+void sip_check_parties_of(struct sip_uas *uas, const struct sip_message *request,
+                          struct parties *parties)
+{
+    struct writer memory = writer_make(uas->address_memory, sizeof(uas->address_memory));
+    *parties = (struct parties){0};
+    parties->from_result = address_to_jid(&request->from, SPAN_NONE, &memory, &parties->from);
+    if (parties->from_result != ADDRESS_OK)
+        return;
+    parties->tenant = config_find_tenant(uas->thread->config, parties->from.domain);
+    parties->to_result =
+        address_to_jid(&request->request_uri, SPAN_NONE, &memory, &parties->to);
+}
+
+/* A Via of ours below the top: it has come through here before (RFC 3261 §16.3 item 4). */
+static bool is_loop(const struct sip_uas *uas, struct span raw)
+{
+    while (raw.size > 0) {
+        size_t end = span_find(raw, '\n');
+        struct span line = span_trim(span_to(raw, end));
+        raw = span_from(raw, end + 1);
+        if (line.size == 0)
+            return false;
+        struct span name = span_trim(span_to(line, span_find(line, ':')));
+        if ((span_equal_nocase(name, SPAN("Via")) || span_equal_nocase(name, SPAN("v"))) &&
+            sip_transport_is_ours(uas->wire, line))
+            return true;
+    }
+    return false;
+}
+
+static int address_status(enum address_result result)
+{
+    switch (result) {
+    case ADDRESS_OK: return 0;
+    case ADDRESS_MALFORMED: return 400;
+    case ADDRESS_UNREPRESENTABLE: return 404;
+    case ADDRESS_UNSUPPORTED_SCHEME: return 416;
+    }
+    return 500;
+}
+
+/* What every request must pass, in the order of RFC 3261 §8.2. Status 0: it passed. `extra` may
+   use uas->address_memory no more than as static text. */
+struct sip_response_parts
+sip_check_request(struct sip_uas *uas, const struct sip_message *request, struct writer *extra)
+{
+    struct sip_response_parts parts = {0};
+    bool is_options = request->method == SIP_METHOD_OPTIONS;
+    if (request->method == SIP_METHOD_CANCEL || request->to_tag.size > 0) {
+        parts.status = 481; /* there are no dialogs and nothing to cancel yet */
+    } else if (request->request_uri.scheme == SIP_SCHEME_SIPS) {
+        parts.status = 480; /* RFC 5630 §5.3: TLS end to end cannot be promised */
+        parts.extra = SPAN("Warning: 380 passerelle \"SIPS Not Allowed\"\r\n");
+    } else if (request->max_forwards == 0 && !is_options) {
+        parts.status = 483;
+    } else if (is_loop(uas, request->raw)) {
+        stats_count(uas->thread->stats, STAT_LOOPS_REFUSED);
+        parts.status = 482;
+    } else if (request->require.size > 0) {
+        parts.status = 420;
+        writer_put_literal(extra, "Unsupported: ");
+        writer_put(extra, request->require);
+        writer_put_literal(extra, "\r\n");
+        parts.extra = extra->overflow ? SPAN("") : writer_span(extra);
+    }
+    return parts;
+}
+
+/* Who may write to whom. Status 0: it may be. */
+struct sip_response_parts sip_check_parties(struct sip_uas *uas, const struct parties *parties)
+{
+    const struct config *config = uas->thread->config;
+    struct sip_response_parts parts = {0};
+    if (parties->from_result != ADDRESS_OK)
+        parts.status = address_status(parties->from_result);
+    else if (parties->to_result != ADDRESS_OK)
+        parts.status = address_status(parties->to_result);
+    else if (parties->to.local.size == 0 ||
+             config_find_tenant(config, parties->to.domain) != NULL)
+        parts.status = 404; /* the XMPP side has no such address */
+    else if (!config_partner_allowed(config, parties->tenant, parties->to.domain))
+        parts.status = 403;
+    return parts;
+}
