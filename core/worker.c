@@ -198,7 +198,7 @@ static void report(const struct worker *worker, FILE *out)
                 one->outbound ? one->out.local.text : one->in.local.text,
                 one->outbound ? one->out.remote.text : one->in.remote.text, states[one->state],
                 !ready ? "none" : external ? "external" : "dialback",
-                one->tls != NULL && one->state == SESSION_OPEN ? tls_version(one->tls) : "-",
+                one->tls != NULL && one->state == SESSION_OPEN ? tls_protocol_name(one->tls) : "-",
                 (now - one->opened_ms) / 1000, (now - one->active_ms) / 1000, one->stanzas_in,
                 one->stanzas_out, net_buffer_used(&one->output));
     }

@@ -338,12 +338,12 @@ const uint8_t *tls_peer_certificate(const struct tls_session *session, size_t *s
     return session->peer;
 }
 
-const char *tls_version(const struct tls_session *session)
+const char *tls_protocol_name(const struct tls_session *session)
 {
     return wolfSSL_get_version(session->ssl);
 }
 
-const char *tls_cipher(const struct tls_session *session)
+const char *tls_cipher_name(const struct tls_session *session)
 {
     return wolfSSL_get_cipher_name(session->ssl);
 }

@@ -82,8 +82,8 @@ bool tls_peer_verified(const struct tls_session *session, const char **reason);
 /* DER of the peer's leaf; NULL when it showed none. Valid while the session lives. */
 const uint8_t *tls_peer_certificate(const struct tls_session *session, size_t *size);
 /* "TLSv1.3", "TLS_AES_128_GCM_SHA256", and what went wrong last (for the log). */
-const char *tls_version(const struct tls_session *session);
-const char *tls_cipher(const struct tls_session *session);
+const char *tls_protocol_name(const struct tls_session *session);
+const char *tls_cipher_name(const struct tls_session *session);
 const char *tls_error(const struct tls_session *session);
 
 #endif
