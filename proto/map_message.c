@@ -205,9 +205,24 @@ static enum map_result put_addresses(const struct jid *from, const struct jid *t
     return MAP_OK;
 }
 
+/* A thread is compared and hashed only: this much tells two apart, and it must fit a parcel
+   beside the text. Longer than any that can be a Call-ID itself. */
+#define THREAD_SIZE_MAX 512
+_Static_assert(THREAD_SIZE_MAX > SIP_CALL_ID_SIZE_MAX, "a cut thread is no Call-ID");
+
 #define QUOTE(x)     #x
 #define TO_TEXT(x)   QUOTE(x)
 #define TOO_LONG_TEXT "The text is longer than " TO_TEXT(TEXT_SIZE_MAX) " bytes."
+
+/* The stanza's memory is gone before another thread reads the draft: what it keeps is copied. */
+static struct span keep(struct writer *memory, struct span text)
+{
+    size_t start = memory->used;
+    if (text.size == 0)
+        return SPAN_NONE;
+    writer_put(memory, text);
+    return writer_since(memory, start);
+}
 
 /* RFC 7572 §4. */
 static enum map_result put_content(const struct xml_node *stanza, struct span language,
@@ -226,7 +241,7 @@ static enum map_result put_content(const struct xml_node *stanza, struct span la
     draft->date = put_date(stanza, memory);
     const struct xml_node *thread = xml_node_child(stanza, stanza->space, SPAN("thread"));
     if (thread != NULL)
-        draft->thread = xml_node_text(thread);
+        draft->thread = keep(memory, span_to(xml_node_text(thread), THREAD_SIZE_MAX));
     if (is_call_id(draft->thread))
         draft->call_id = draft->thread;
     return memory->overflow || draft->body.size > TEXT_SIZE_MAX ? MAP_FAULT : MAP_OK;
@@ -260,7 +275,10 @@ enum map_result map_message_to_sip(const struct xml_node *stanza, const struct j
         return refuse(fault, STANZA_ERROR_POLICY_VIOLATION, SPAN("modify"),
                       SPAN(TOO_LONG_TEXT), to);
     struct span own = xml_node_lang(body);
-    draft->language = clean_language(own.data != NULL ? own : language);
+    draft->language = keep(memory, clean_language(own.data != NULL ? own : language));
+    if (memory->overflow)
+        return refuse(fault, STANZA_ERROR_POLICY_VIOLATION, SPAN("modify"),
+                      SPAN(TOO_LONG_TEXT), to);
     return MAP_OK;
 }
 

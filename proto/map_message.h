@@ -10,13 +10,14 @@
 #include "proto/error_map.h"
 #include "proto/xml_node.h"
 
-/* A SIP MESSAGE before the egress thread gives it transport, tags and a branch. */
+/* A SIP MESSAGE before the egress thread gives it transport, tags and a branch. Every span lies
+   in the memory given or is static: the draft outlives the stanza. */
 struct sip_draft {
     struct span request_uri; /* also the To URI; bare, without gr */
     struct span from_uri;    /* with ;gr= when the sender has a resource */
     struct span call_id;     /* the thread when it is usable as one, else empty: the egress
                                 derives or makes one from `thread` */
-    struct span thread;      /* raw thread text; empty for none */
+    struct span thread;      /* the thread's first 512 bytes; empty for none */
     struct span subject;     /* one line */
     struct span language;    /* Content-Language; empty for none */
     struct span content_type;

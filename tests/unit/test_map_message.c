@@ -476,9 +476,37 @@ static void random_bodies(void **state)
     }
 }
 
+static void assert_kept(struct span text, const char *wanted)
+{
+    assert_span(text, wanted);
+    assert_true(text.data >= space && text.data + text.size <= space + sizeof(space));
+}
+
+/* Another thread reads the draft when the stanza's memory is gone. */
+static void test_draft_outlives_stanza(void **state)
+{
+    (void)state;
+    struct tree tree;
+    struct stanza_fault fault;
+    tree_init(&tree, "chat", "de");
+    add_child(&tree, "subject", NULL, SPAN("topic"));
+    add_child(&tree, "body", NULL, SPAN("text"));
+    add_child(&tree, "thread", NULL, SPAN("0e3141cd80894871"));
+    struct writer memory = writer_make(space, sizeof(space));
+    assert_int_equal(map_message_to_sip(&tree.nodes[0], &romeo, &juliet, SPAN("en"), &memory,
+                                        &sip, &fault),
+                     MAP_OK);
+    assert_kept(sip.language, "de");
+    assert_kept(sip.thread, "0e3141cd80894871");
+    assert_kept(sip.call_id, "0e3141cd80894871");
+    assert_kept(sip.subject, "topic");
+    assert_kept(sip.body, "text");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_draft_outlives_stanza),
         cmocka_unit_test(whole_message_to_sip),
         cmocka_unit_test(body_is_chosen_by_language),
         cmocka_unit_test(types_decide),
