@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "core/config.h"
+#include "core/control.h"
 #include "core/egress.h"
 #include "core/log.h"
 #include "core/worker.h"
@@ -40,6 +41,7 @@ struct main_process {
     struct config *config;
     struct mesh *mesh;
     struct resolver *resolver;
+    struct control *control;
     struct stats **stats; /* by mesh index */
     struct main_thread *threads;
     unsigned thread_count; /* without control */
@@ -193,6 +195,7 @@ static void main_stop_threads(struct main_process *process)
 
 static void main_close(struct main_process *process)
 {
+    control_close(&process->control);
     resolver_close(&process->resolver);
     for (unsigned i = 0; process->stats != NULL && i <= process->thread_count; i++)
         stats_close(&process->stats[i]);
@@ -227,7 +230,12 @@ static int main_open(struct main_process *process)
         snprintf(process->error, sizeof(process->error), "resolver: %s", strerror(-status));
         return status;
     }
-    return 0;
+    struct control_options control = {.config = config,
+                                      .stats = process->stats,
+                                      .stats_count = process->thread_count + 1,
+                                      .mesh = process->mesh,
+                                      .self = THREAD_CONTROL};
+    return control_open(&process->control, &control, process->error, sizeof(process->error));
 }
 
 /* A session costs one descriptor; asking for what the hard limit allows is all we can do. */
@@ -284,7 +292,7 @@ static int main_serve(struct config *config)
     if (status == 0) {
         main_announce(config);
         while (main_signal == 0)
-            usleep(200000);
+            control_turn(process.control, 200);
         log_event(LOG_LEVEL_INFO, "stop.signal", 0, log_number("signal", main_signal));
     } else {
         fprintf(stderr, "passerelle: cannot start: %s\n",
