@@ -6,9 +6,9 @@
 #include <stdlib.h>
 
 #include "core/log.h"
+#include "core/sip_tls.h"
 #include "core/table.h"
 #include "net/certificate.h"
-#include "net/tls.h"
 
 #define CONNECTION_MAGIC   0x53434f4eu
 #define CONNECTION_MAX     4096u
@@ -53,10 +53,9 @@ struct connection {
 
 struct sip_streams {
     struct thread *thread;
-    struct tls_context *context;   /* of the relay; NULL when SIP does without TLS */
-    struct tls_context **contexts; /* of tenants with a certificate of their own; lazily */
-    struct table connections;      /* by ticket */
-    struct connection **by_trunk;  /* the current outbound connection of each trunk */
+    struct sip_tls tls;
+    struct table connections;     /* by ticket */
+    struct connection **by_trunk; /* the current outbound connection of each trunk */
     struct connection *lost, *reading;
     size_t consume; /* of reading->input, once the caller is done with it */
     size_t open_count;
@@ -64,50 +63,6 @@ struct sip_streams {
 };
 
 static void fail(struct sip_streams *streams, struct connection *connection, const char *why);
-
-/* ---- contexts ---- */
-
-static int open_context(const struct config *config, const char *certificate, const char *key,
-                        struct tls_context **context, char *error, size_t error_size)
-{
-    struct tls_context_options options = {
-        .certificate_file = certificate,
-        .key_file = key,
-        .ca_file = config->sip_ca_file != NULL ? config->sip_ca_file : config->ca_file};
-    return tls_context_open(context, &options, error, error_size);
-}
-
-static struct tls_context *tenant_context(struct sip_streams *streams,
-                                          const struct config_tenant *tenant)
-{
-    char error[256];
-    if (tenant->certificate == NULL)
-        return streams->context;
-    struct tls_context **context = &streams->contexts[tenant->index];
-    if (*context == NULL && open_context(streams->thread->config, tenant->certificate,
-                                         tenant->key, context, error, sizeof(error)) < 0) {
-        log_event(LOG_LEVEL_ERROR, "sip.tls_context", 0, log_text("reason", span_of(error)));
-        return streams->context;
-    }
-    return *context;
-}
-
-static struct tls_context *choose_context(void *choose, const char *server_name)
-{
-    struct sip_streams *streams = choose;
-    const struct config_tenant *tenant =
-        config_find_tenant_ascii(streams->thread->config, span_of(server_name));
-    return tenant != NULL ? tenant_context(streams, tenant) : streams->context;
-}
-
-static bool wants_tls(const struct config *config)
-{
-    bool wants = config->tls_listen_count > 0;
-    for (size_t i = 0; i < config->tenant_count; i++)
-        for (size_t j = 0; j < config->tenants[i].trunk_count; j++)
-            wants |= config->tenants[i].trunks[j].transport == SIP_TRANSPORT_TLS;
-    return wants;
-}
 
 int sip_connection_open(struct sip_streams **streams, struct thread *thread, char *error,
                         size_t error_size)
@@ -118,17 +73,10 @@ int sip_connection_open(struct sip_streams **streams, struct thread *thread, cha
         return -ENOMEM;
     int result = -ENOMEM;
     made->thread = thread;
-    made->contexts = calloc(config->tenant_count + 1, sizeof(struct tls_context *));
     made->by_trunk = calloc(config->trunk_count + 1, sizeof(struct connection *));
     table_init(&made->connections);
-    if (made->contexts == NULL || made->by_trunk == NULL)
-        goto fail;
-    const char *certificate =
-        config->sip_certificate != NULL ? config->sip_certificate : config->certificate;
-    const char *key = config->sip_certificate != NULL ? config->sip_key : config->key;
-    result = !wants_tls(config)
-                 ? 0
-                 : open_context(config, certificate, key, &made->context, error, error_size);
+    if (made->by_trunk != NULL)
+        result = sip_tls_open(&made->tls, config, error, error_size);
     if (result < 0)
         goto fail;
     *streams = made;
@@ -175,14 +123,8 @@ void sip_connection_close(struct sip_streams **streams)
                 connection_free(closed, event.owner);
         }
     }
-    for (size_t i = 0; closed->contexts != NULL && i < closed->thread->config->tenant_count;
-         i++)
-        if (closed->contexts[i] != NULL)
-            tls_context_close(&closed->contexts[i]);
-    if (closed->context != NULL)
-        tls_context_close(&closed->context);
+    sip_tls_close(&closed->tls);
     table_fini(&closed->connections);
-    free(closed->contexts);
     free(closed->by_trunk);
     free(closed);
     *streams = NULL;
@@ -421,7 +363,7 @@ static void connected(struct sip_streams *streams, struct connection *connection
     set_state(connection, CONNECTION_HANDSHAKE);
     const struct config *config = streams->thread->config;
     struct tls_context *context =
-        tenant_context(streams, &config->tenants[connection->trunk->tenant]);
+        sip_tls_context(&streams->tls, &config->tenants[connection->trunk->tenant]);
     if (tls_connect(&connection->tls, context, identity_of(connection->trunk), TLS_ALPN_NONE) <
         0)
         fail(streams, connection, "no memory for TLS");
@@ -444,7 +386,8 @@ void sip_connection_accept(struct sip_streams *streams, enum sip_transport trans
         return;
     }
     set_state(made, CONNECTION_HANDSHAKE);
-    if (tls_accept(&made->tls, streams->context, choose_context, streams, TLS_ALPN_NONE) < 0)
+    if (tls_accept(&made->tls, streams->tls.context, sip_tls_choose, &streams->tls,
+                   TLS_ALPN_NONE) < 0)
         fail(streams, made, "no memory for TLS");
 }
 

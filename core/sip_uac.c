@@ -1,66 +1,13 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-#include "core/sip_uac.h"
+#include "core/sip_uac_priv.h"
 
 #include <assert.h>
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "core/log.h"
-#include "core/table.h"
-#include "net/digest.h"
 
-#define REQUEST_MAGIC   0x55414352u
-#define BRANCH_PREFIX   "z9hG4bK" /* RFC 3261 §8.1.1.7 */
-#define BRANCH_SIZE     (sizeof(BRANCH_PREFIX) - 1 + 2 + 16)
-#define SCRATCH_SIZE    32768u
 #define RESOLVE_WAIT_MS 100u
-
-_Static_assert(BRANCH_SIZE <= SIP_BRANCH_SIZE_MAX, "our branch is one we would take");
-_Static_assert(SCRATCH_SIZE >= PARCEL_SIZE + 4096, "a parcel's text and its headers fit");
-
-/* One at a time to each recipient; the others wait in order. */
-struct recipient {
-    struct table_node node;
-    struct parcel *first, **last;
-    unsigned waiting;
-    bool busy;
-    size_t uri_size;
-    char uri[];
-};
-
-/* A request: over its life it may be several client transactions, one for each trunk tried. */
-struct request {
-    uint32_t magic;
-    struct table_node node; /* by the random part of the branch */
-    struct recipient *recipient;
-    struct parcel *parcel; /* NULL for OPTIONS, and once the outcome is known */
-    const struct config_tenant *tenant;
-    struct trunk *trunk;
-    size_t trunk_next; /* index into tenant->trunks of the next to try */
-    bool waits;        /* for a trunk's addresses; no transaction yet */
-    bool in_flight;    /* counted at the trunk */
-    struct sip_client client;
-    struct timer timer;
-    union net_address target;
-    uint64_t connection;
-    uint64_t wait_until_ms;
-    char branch[BRANCH_SIZE + 1];
-    char tag[19];
-    char call_id[SIP_CALL_ID_SIZE_MAX + 1];
-    size_t size;
-    char bytes[SIP_UDP_REQUEST_SIZE_MAX]; /* UDP only: what Timer E sends again */
-};
-
-struct sip_uac {
-    struct thread *thread;
-    struct sip_wire *wire;
-    struct trunk_table *trunks;
-    struct sip_timers timers;
-    struct table requests, recipients;
-    size_t pending;
-    char scratch[SCRATCH_SIZE];
-};
 
 static void next_for(struct sip_uac *uac, struct recipient *recipient);
 static void try_next(struct sip_uac *uac, struct request *request, int status,
@@ -115,23 +62,6 @@ static void fail_with(struct sip_uac *uac, struct parcel **parcel, struct stanza
     send_home(uac, parcel);
 }
 
-/* An xmpp: URI for 301 and 302; empty unless the address needs no escaping (RFC 5122 §2.2). */
-static struct span redirect_uri(struct span contact, struct writer *memory)
-{
-    struct sip_uri uri;
-    struct jid jid;
-    if (contact.size == 0 || !sip_uri_parse(contact, &uri) ||
-        address_to_jid(&uri, SPAN_NONE, memory, &jid) != ADDRESS_OK)
-        return SPAN("");
-    for (size_t i = 0; i < jid.local.size; i++)
-        if (memchr("%\"#/<>?[\\]^`{|}", jid.local.data[i], 15) != NULL)
-            return SPAN("");
-    size_t start = memory->used;
-    writer_put_literal(memory, "xmpp:");
-    jid_write_bare(memory, &jid);
-    return memory->overflow ? SPAN("") : writer_since(memory, start);
-}
-
 static void finish(struct sip_uac *uac, struct request *request, int status, struct span reason,
                    struct span contact)
 {
@@ -146,7 +76,7 @@ static void finish(struct sip_uac *uac, struct request *request, int status, str
         parcel->outcome.kind = OUTCOME_DELIVERED;
     } else {
         struct writer memory = parcel_writer(parcel);
-        struct span uri = redirect_uri(contact, &memory);
+        struct span uri = sip_compose_redirect(contact, &memory);
         parcel->outcome.fault = error_map_to_xmpp(status, reason, uri, &memory);
         parcel->outcome.kind = OUTCOME_FAILED;
         parcel_keep(parcel, &memory);
@@ -177,93 +107,6 @@ static void request_free(struct sip_uac *uac, struct request *request)
 
 /* ---- sending ---- */
 
-static void make_branch(struct sip_uac *uac, struct request *request)
-{
-    uint64_t random = 0;
-    digest_random(&random, sizeof(random));
-    int size = snprintf(request->branch, sizeof(request->branch), BRANCH_PREFIX "%02x%016llx",
-                        uac->thread->self & 0xffu, (unsigned long long)random);
-    assert((size_t)size == BRANCH_SIZE);
-    table_remove(&uac->requests, &request->node);
-    table_add(&uac->requests, &request->node, random, request);
-}
-
-static void name_call(struct sip_uac *uac, struct request *request)
-{
-    uint8_t random[16 + 8];
-    digest_random(random, sizeof(random));
-    struct span given = SPAN_NONE;
-    struct writer writer = writer_make(request->call_id, SIP_CALL_ID_SIZE_MAX);
-    if (request->parcel != NULL) {
-        given = request->parcel->draft.call_id;
-        struct span thread = request->parcel->draft.thread;
-        uint8_t digest[DIGEST_SIZE];
-        /* The same thread of talk gives the same Call-ID (RFC 7572 §4). */
-        if (thread.size > 0) {
-            digest_sha256(thread.data, thread.size, digest);
-            memcpy(random, digest, 16);
-        }
-    }
-    if (given.size > 0 && given.size <= SIP_CALL_ID_SIZE_MAX)
-        writer_put(&writer, given);
-    else
-        writer_put_hex(&writer, random, 16);
-    request->call_id[writer.used] = '\0';
-    /* The first two digits are the thread that owns the conversation. */
-    snprintf(request->tag, sizeof(request->tag), "%02x", uac->thread->self & 0xffu);
-    writer = writer_make(request->tag + 2, 16);
-    writer_put_hex(&writer, random + 16, 8);
-    assert(!writer.overflow);
-}
-
-/* The OPTIONS to a trunk is about the trunk itself (RFC 3261 §11). */
-static void trunk_uri(struct writer *writer, const struct request *request)
-{
-    char address[NET_ADDRESS_TEXT_SIZE];
-    net_address_format(&request->target, address);
-    writer_put_literal(writer, "sip:");
-    writer_put(writer, span_of(address));
-}
-
-static struct span write_request(struct sip_uac *uac, struct request *request)
-{
-    char uri_text[128], from_text[RESOLVER_NAME_SIZE + 32];
-    struct writer uri = writer_make(uri_text, sizeof(uri_text));
-    struct writer from = writer_make(from_text, sizeof(from_text));
-    enum sip_transport transport = request->trunk->config->transport;
-    struct sip_request_parts parts = {
-        .method = request->parcel != NULL ? SIP_METHOD_MESSAGE : SIP_METHOD_OPTIONS,
-        .transport = transport,
-        .sent_by = sip_transport_sent_by(uac->wire, transport, &request->target),
-        .branch = span_make(request->branch, BRANCH_SIZE),
-        .alias = transport == SIP_TRANSPORT_TLS,
-        .from_tag = span_make(request->tag, 18),
-        .call_id = span_of(request->call_id),
-        .cseq = 1,
-        .max_forwards = 70,
-        .user_agent = SPAN("Passerelle/" PASSERELLE_VERSION)};
-    if (request->parcel != NULL) {
-        const struct sip_draft *draft = &request->parcel->draft;
-        parts.request_uri = parts.to_uri = draft->request_uri;
-        parts.from_uri = draft->from_uri;
-        parts.subject = draft->subject;
-        parts.content_language = draft->language;
-        parts.content_type = draft->content_type;
-        parts.date = draft->date;
-        parts.body = draft->body;
-    } else {
-        trunk_uri(&uri, request);
-        parts.request_uri = parts.to_uri = writer_span(&uri);
-        writer_put_literal(&from, "sip:");
-        writer_put(&from, span_of(request->tenant->domains[0].ascii));
-        parts.from_uri = writer_span(&from);
-    }
-    struct writer writer = writer_make(uac->scratch, sizeof(uac->scratch));
-    sip_write_request(&writer, &parts);
-    assert(!writer.overflow);
-    return writer_span(&writer);
-}
-
 static int transmit(struct sip_uac *uac, struct request *request, struct span bytes)
 {
     request->trunk->sent++;
@@ -285,8 +128,8 @@ static bool start_on_trunk(struct sip_uac *uac, struct request *request)
 {
     bool reliable = request->trunk->config->transport != SIP_TRANSPORT_UDP;
     request->target = *trunk_target(request->trunk);
-    make_branch(uac, request);
-    struct span bytes = write_request(uac, request);
+    sip_compose_branch(uac, request);
+    struct span bytes = sip_compose_request(uac, request);
     /* RFC 3261 §18.1.1 and RFC 3428 §8. */
     if (!reliable && bytes.size > SIP_UDP_REQUEST_SIZE_MAX)
         return false;
@@ -376,8 +219,8 @@ static struct request *request_make(struct sip_uac *uac, struct parcel *parcel, 
     request->timer.kind = EGRESS_TIMER_CLIENT;
     request->timer.owner = request;
     request->wait_until_ms = uac->thread->now_ms + 10000;
-    name_call(uac, request);
-    make_branch(uac, request);
+    sip_compose_call(uac, request);
+    sip_compose_branch(uac, request);
     return request;
 }
 
@@ -496,29 +339,12 @@ static void conclude(struct sip_uac *uac, struct request *request,
         arm(uac, request);
 }
 
-static bool read_branch(struct span branch, unsigned *shard, uint64_t *random)
-{
-    char text[17];
-    if (branch.size != BRANCH_SIZE || !span_starts(branch, SPAN(BRANCH_PREFIX)))
-        return false;
-    branch = span_from(branch, sizeof(BRANCH_PREFIX) - 1);
-    for (size_t i = 0; i < branch.size; i++)
-        if (memchr("0123456789abcdef", branch.data[i], 16) == NULL)
-            return false;
-    memcpy(text, branch.data, 2);
-    text[2] = '\0';
-    *shard = (unsigned)strtoul(text, NULL, 16);
-    memcpy(text, branch.data + 2, 16);
-    text[16] = '\0';
-    *random = strtoull(text, NULL, 16);
-    return true;
-}
-
 static struct request *find_request(struct sip_uac *uac, const struct sip_message *response,
                                     unsigned *owner)
 {
     uint64_t random = 0;
-    if (!read_branch(response->via.branch, owner, &random) || *owner != uac->thread->self)
+    if (!sip_compose_read_branch(response->via.branch, owner, &random) ||
+        *owner != uac->thread->self)
         return NULL;
     struct table_node *node = table_find(&uac->requests, random);
     if (node == NULL)

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* What sip_uac.c, which runs the requests, and sip_compose.c, which writes them, share. */
+#ifndef PASSERELLE_CORE_SIP_UAC_PRIV_H
+#define PASSERELLE_CORE_SIP_UAC_PRIV_H
+
+#include "core/sip_uac.h"
+#include "core/table.h"
+
+#define REQUEST_MAGIC 0x55414352u
+#define BRANCH_PREFIX "z9hG4bK" /* RFC 3261 §8.1.1.7 */
+#define BRANCH_SIZE   (sizeof(BRANCH_PREFIX) - 1 + 2 + 16)
+#define SCRATCH_SIZE  32768u
+
+_Static_assert(BRANCH_SIZE <= SIP_BRANCH_SIZE_MAX, "our branch is one we would take");
+_Static_assert(SCRATCH_SIZE >= PARCEL_SIZE + 4096, "a parcel's text and its headers fit");
+
+/* One at a time to each recipient; the others wait in order. */
+struct recipient {
+    struct table_node node;
+    struct parcel *first, **last;
+    unsigned waiting;
+    bool busy;
+    size_t uri_size;
+    char uri[];
+};
+
+/* A request: over its life it may be several client transactions, one for each trunk tried. */
+struct request {
+    uint32_t magic;
+    struct table_node node; /* by the random part of the branch */
+    struct recipient *recipient;
+    struct parcel *parcel; /* NULL for OPTIONS, and once the outcome is known */
+    const struct config_tenant *tenant;
+    struct trunk *trunk;
+    size_t trunk_next; /* index into tenant->trunks of the next to try */
+    bool waits;        /* for a trunk's addresses; no transaction yet */
+    bool in_flight;    /* counted at the trunk */
+    struct sip_client client;
+    struct timer timer;
+    union net_address target;
+    uint64_t connection;
+    uint64_t wait_until_ms;
+    char branch[BRANCH_SIZE + 1];
+    char tag[19];
+    char call_id[SIP_CALL_ID_SIZE_MAX + 1];
+    size_t size;
+    char bytes[SIP_UDP_REQUEST_SIZE_MAX]; /* UDP only: what Timer E sends again */
+};
+
+struct sip_uac {
+    struct thread *thread;
+    struct sip_wire *wire;
+    struct trunk_table *trunks;
+    struct sip_timers timers;
+    struct table requests, recipients;
+    size_t pending;
+    char scratch[SCRATCH_SIZE];
+};
+
+/* A new branch that names this thread, and its place in uac->requests. */
+void sip_compose_branch(struct sip_uac *uac, struct request *request);
+/* Call-ID and From tag; they stay over all trunks that are tried. */
+void sip_compose_call(struct sip_uac *uac, struct request *request);
+/* The request for request->trunk and request->target, in uac->scratch. */
+struct span sip_compose_request(struct sip_uac *uac, struct request *request);
+/* True when the branch is of our making: the thread and the random part in it. */
+bool sip_compose_read_branch(struct span branch, unsigned *shard, uint64_t *random);
+/* An xmpp: URI for 301 and 302; empty unless the address needs no escaping (RFC 5122 §2.2). */
+struct span sip_compose_redirect(struct span contact, struct writer *memory);
+
+#endif
