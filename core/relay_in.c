@@ -135,6 +135,25 @@ static void confirm(struct session *session, const struct xml_node *stanza,
               &parcel);
 }
 
+/* What the mapping took from the stanza's tree as it was (language, thread) dies with the tree:
+   the parcel needs it as its own. */
+static void own(struct parcel *parcel, struct span *text)
+{
+    bool inside = text->data >= parcel->text && text->data < parcel->text + PARCEL_TEXT_SIZE;
+    if (text->size > 0 && !inside)
+        *text = parcel_copy(parcel, *text);
+}
+
+static void own_draft(struct parcel *parcel)
+{
+    struct sip_draft *draft = &parcel->draft;
+    struct span *const all[] = {&draft->request_uri, &draft->from_uri, &draft->call_id,
+                                &draft->thread,      &draft->subject,  &draft->language,
+                                &draft->content_type, &draft->body,    &draft->date};
+    for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
+        own(parcel, all[i]);
+}
+
 static bool on_message(struct session *session, const struct xml_node *stanza,
                        const struct jid *from, const struct jid *to)
 {
@@ -185,6 +204,7 @@ static bool on_message(struct session *session, const struct xml_node *stanza,
         message_failed(worker, parcel);
         return true;
     }
+    own_draft(parcel);
     mesh_post(thread->mesh, thread->self,
               route_egress(thread->config, &parcel->to, &parcel->from), &parcel);
     return true;
