@@ -16,7 +16,7 @@
 #include "core/egress.h"
 #include "net/tls.h"
 
-enum { CONTROL, WORKER, EGRESS, THREADS, TURNS = 1500 };
+enum { CONTROL, WORKER, EGRESS, OTHER_EGRESS, THREADS, TURNS = 1500 };
 
 struct scene {
     char folder[40];
@@ -32,6 +32,7 @@ struct scene {
 };
 
 static struct scene scene;
+static unsigned egress_count = 1;
 static unsigned keep_alive_s; /* of the first trunk, for the next set-up */
 
 static bool bind_at(int fd, uint16_t port)
@@ -94,7 +95,7 @@ static void read_config(const char *transport)
     char text[2000], path[100], error[600];
     (void)snprintf(
         text, sizeof(text),
-        "global: {workers: 1, egress: 1, log_level: error}\n"
+        "global: {workers: 1, egress: %u, log_level: error}\n"
         "xmpp: {listen: [\"127.0.0.1:5269\"], certificate: a.pem, key: a.key, ca_file: "
         "ca.pem}\n"
         "sip: {listen_udp: [\"127.0.0.1:%u\"], listen_tcp: [\"127.0.0.1:%u\"]}\n"
@@ -104,7 +105,7 @@ static void read_config(const char *transport)
         "    trunks:\n"
         "      - {uri: \"sip:127.0.0.1:%u;transport=%s\", priority: 1, options_interval: 0%s}\n"
         "      - {uri: \"sip:127.0.0.1:%u;transport=udp\", priority: 2, options_interval: 0}\n",
-        scene.own, scene.own, scene.ports[0], transport,
+        egress_count, scene.own, scene.own, scene.ports[0], transport,
         strcmp(transport, "tls") == 0 ? ", identity: proxy.example" : "", scene.ports[1]);
     write_certificates(strcmp(transport, "tls") == 0);
     write_file("p.yaml", text);
@@ -792,6 +793,112 @@ static void test_keep_alive(void **state)
     assert_int_equal(take_outcome().kind, OUTCOME_DELIVERED);
 }
 
+static int set_up_two(void **state)
+{
+    (void)state;
+    egress_count = 2;
+    int result = open_scene("udp");
+    egress_count = 1;
+    return result;
+}
+
+/* What the relay posted to the other egress thread, whose part the test plays. */
+static struct parcel *at_other(void)
+{
+    struct parcel *parcel = NULL;
+    for (int i = 0; i < 50 && parcel == NULL; i++) {
+        egress_turn(scene.egress, 1);
+        parcel = mesh_next(scene.mesh, OTHER_EGRESS);
+    }
+    return parcel;
+}
+
+static void test_hands_over_to_the_owner(void **state)
+{
+    (void)state;
+    unsigned kept = 0, given = 0;
+    for (unsigned i = 0; i < 16; i++) {
+        char from[60], branch[10];
+        (void)snprintf(from, sizeof(from), "sip:user%u@sip.example", i);
+        (void)snprintf(branch, sizeof(branch), "h%u", i);
+        struct jid user = {.local = span_make(from + 4, span_find(span_of(from), '@') - 4),
+                           .domain = SPAN("sip.example")};
+        struct jid peer = {.local = SPAN("juliet"), .domain = SPAN("xmpp.example")};
+        unsigned owner = route_egress(scene.config, &user, &peer);
+        char extra[40];
+        (void)snprintf(extra, sizeof(extra), "Subject: %u\r\nMax-Forwards: 9\r\n", i);
+        send_request(&(struct request){.from = from, .branch = branch, .extra = extra});
+        struct parcel *parcel = at_other();
+        assert_int_equal(parcel != NULL, owner == OTHER_EGRESS);
+        if (parcel == NULL) {
+            kept++;
+            /* The same tags from another user are a merged request here. */
+            (void)hears(scene.trunks[0], 1);
+            parcel = mesh_next(scene.mesh, WORKER);
+            if (parcel != NULL) {
+                parcel->outcome.kind = OUTCOME_DELIVERED;
+                mesh_return(scene.mesh, WORKER, &parcel);
+            }
+            continue;
+        }
+        given++;
+        assert_int_equal(parcel->kind, PARCEL_SIP_BYTES);
+        assert_true(parcel->trunk > 0);
+        assert_true(span_starts(parcel->bytes, SPAN("MESSAGE ")));
+        mesh_return(scene.mesh, OTHER_EGRESS, &parcel);
+    }
+    assert_true(kept > 0);
+    assert_true(given > 0);
+}
+
+static void test_response_of_the_other_thread(void **state)
+{
+    (void)state;
+    send_text(scene.trunks[0],
+              "SIP/2.0 200 OK\r\n"
+              "Via: SIP/2.0/UDP 127.0.0.1;branch=z9hG4bK030123456789abcdef\r\n"
+              "From: <sip:a@b.example>;tag=1\r\nTo: <sip:c@d.example>;tag=2\r\n"
+              "Call-ID: x\r\nCSeq: 1 MESSAGE\r\nContent-Length: 0\r\n\r\n");
+    struct parcel *parcel = at_other();
+    assert_non_null(parcel);
+    assert_int_equal(parcel->kind, PARCEL_SIP_BYTES);
+    assert_true(span_starts(parcel->bytes, SPAN("SIP/2.0 200 OK")));
+    mesh_return(scene.mesh, OTHER_EGRESS, &parcel);
+    egress_turn(scene.egress, 1);
+    assert_int_equal(mesh_out(scene.mesh, EGRESS), 0);
+    assert_int_equal(count(STAT_SIP_RESPONSES_STRAY), 0);
+}
+
+static void test_request_of_the_other_thread(void **state)
+{
+    (void)state;
+    char text[2000];
+    struct parcel *parcel = mesh_take(scene.mesh, OTHER_EGRESS, MESH_TRAFFIC);
+    assert_non_null(parcel);
+    request_text(&(struct request){0}, text, sizeof(text));
+    parcel->kind = PARCEL_SIP_BYTES;
+    parcel->transport = SIP_TRANSPORT_TCP;
+    parcel->connection = 77;
+    parcel->trunk = 1;
+    assert_int_equal(net_address_parse(&parcel->peer, "127.0.0.1:9", 0), 0);
+    parcel->bytes = parcel_copy(parcel, span_of(text));
+    mesh_post(scene.mesh, OTHER_EGRESS, EGRESS, &parcel);
+    parcel = take_stanza();
+    parcel->outcome.kind = OUTCOME_DELIVERED;
+    mesh_return(scene.mesh, WORKER, &parcel);
+    parcel = at_other(); /* its own, home again */
+    assert_true(parcel != NULL && parcel->is_return);
+    mesh_give(scene.mesh, OTHER_EGRESS, &parcel);
+    parcel = at_other();
+    assert_non_null(parcel);
+    assert_int_equal(parcel->kind, PARCEL_SIP_REPLY);
+    assert_int_equal(parcel->connection, 77);
+    assert_true(span_starts(parcel->bytes, SPAN("SIP/2.0 200 ")));
+    mesh_return(scene.mesh, OTHER_EGRESS, &parcel);
+    egress_turn(scene.egress, 1);
+    assert_int_equal(mesh_out(scene.mesh, EGRESS), 0);
+}
+
 static int start_tls(void **state)
 {
     (void)state;
@@ -822,6 +929,11 @@ int main(void)
         ROW(test_our_via_is_a_loop),
         ROW(test_tcp_request_byte_by_byte),
         cmocka_unit_test_setup_teardown(test_tcp_trunk, set_up_tcp, tear_down),
+        cmocka_unit_test_setup_teardown(test_hands_over_to_the_owner, set_up_two, tear_down),
+        cmocka_unit_test_setup_teardown(test_response_of_the_other_thread, set_up_two,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(test_request_of_the_other_thread, set_up_two,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(test_tls_trunk, set_up_tls, tear_down),
         cmocka_unit_test_setup_teardown(test_tls_impostor_gets_nothing, set_up_tls, tear_down),
         cmocka_unit_test_setup_teardown(test_keep_alive, set_up_keep_alive, tear_down)};
