@@ -11,6 +11,7 @@
 #include "proto/sip_guard.h"
 
 #define LOAD_OPEN_TIMEOUT_NS 15000000000ull
+#define LOAD_LINGER_NS       200000000ull
 #define LOAD_BATCH           64 /* sends of one turn, so that receiving keeps pace */
 #define LOAD_TEXT_MAX        8000
 
@@ -282,6 +283,10 @@ int load_run(struct load *load)
         if (clock_now_ns() - load->progress_ns > load->options.timeout_s * 1000000000ull)
             return -ETIMEDOUT;
     }
+    /* The last answers must leave, and what comes twice must be seen. */
+    uint64_t end_ns = clock_now_ns() + LOAD_LINGER_NS;
+    while (clock_now_ns() < end_ns)
+        load_turn(load, LOAD_LINGER_NS / 10);
     return 0;
 }
 

@@ -100,3 +100,14 @@ def test_no_message_is_lost_doubled_or_out_of_order(relay, drive):
         one = report[direction]
         assert one["arrived"] == 5000
         assert one["failed"] == one["lost"] == one["duplicated"] == one["reordered"] == 0
+
+
+def test_the_ledger_balances(relay):
+    relay.run_load("duplex", 2000)
+    metrics = dict(line.rsplit(" ", 1) for line in relay.ask("metrics").splitlines()
+                   if line and not line.startswith("#") and "{" not in line)
+    value = {k.removeprefix("passerelle_"): float(v) for k, v in metrics.items()}
+    assert value["xmpp_messages_accepted_total"] == 2000
+    assert value["xmpp_messages_delivered_total"] == 2000
+    assert value["sip_messages_accepted_total"] == 2000
+    assert value["sip_messages_delivered_total"] + value["sip_messages_handed_over_total"] == 2000
