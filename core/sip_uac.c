@@ -43,16 +43,9 @@ size_t sip_uac_pending(const struct sip_uac *uac)
 static void send_home(struct sip_uac *uac, struct parcel **parcel)
 {
     struct thread *thread = uac->thread;
-    bool failed = (*parcel)->outcome.kind == OUTCOME_FAILED;
     assert((*parcel)->outcome.kind != OUTCOME_PENDING);
     assert(uac->pending > 0);
     uac->pending--;
-    if (thread->stats->tenants != NULL) {
-        struct tenant_stats *stats = &thread->stats->tenants[(*parcel)->tenant];
-        _Atomic uint64_t *count = failed ? &stats->to_sip_failed : &stats->to_sip;
-        atomic_store_explicit(count, atomic_load_explicit(count, memory_order_relaxed) + 1,
-                              memory_order_relaxed);
-    }
     mesh_return(thread->mesh, thread->self, parcel);
 }
 
