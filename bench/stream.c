@@ -4,38 +4,19 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "core/heap.h"
 #include "proto/limits.h"
 #include "proto/writer.h"
 
 #define BENCH_OUTPUT_MAX (256 * 1024)
 #define BENCH_READ_SIZE  16384
 
-static void *bench_alloc(void *context, size_t size)
-{
-    (void)context;
-    return malloc(size);
-}
-
-static void *bench_resize(void *context, void *block, size_t size)
-{
-    (void)context;
-    return realloc(block, size);
-}
-
-static void bench_release(void *context, void *block)
-{
-    (void)context;
-    free(block);
-}
-
-static const struct memory bench_memory = {bench_alloc, bench_resize, bench_release, NULL};
-
 static void bench_stream_init(struct bench_stream *stream, struct ring *ring)
 {
     *stream = (struct bench_stream){.ring = ring};
     net_buffer_init(&stream->output[0], BENCH_OUTPUT_MAX);
     net_buffer_init(&stream->output[1], BENCH_OUTPUT_MAX);
-    stream->xml = xml_stream_open(&bench_memory);
+    stream->xml = xml_stream_open(&heap_memory);
     if (stream->xml == NULL)
         abort();
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* The story of a load: read the file, its included files, check, index; or say what is wrong. */
+/* The story of a load: read the file, its included files, check, index; or say what is wrong.
+ */
 #include "core/config.h"
 
 #include <assert.h>
@@ -13,7 +14,7 @@
 
 #include "core/config_schema.h"
 
-#define FILE_SIZE_MAX    ((size_t)256 << 20)
+#define FILE_SIZE_MAX     ((size_t)256 << 20)
 #define INCLUDED_FILE_MAX 65536
 
 /* Reads everything of an open file; NULL with errno set. */
@@ -42,8 +43,8 @@ static int file_open(struct config_load *load, struct config_file *file, const c
 {
     const char *slash = strrchr(path, '/');
     file->path = strdup(path);
-    file->folder = slash != NULL ? strndup(path, slash == path ? 1 : (size_t)(slash - path))
-                                 : strdup("");
+    file->folder =
+        slash != NULL ? strndup(path, slash == path ? 1 : (size_t)(slash - path)) : strdup("");
     if (file->path == NULL || file->folder == NULL)
         return -ENOMEM;
     int fd = open(path, O_RDONLY | O_CLOEXEC);

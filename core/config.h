@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
  * The configuration: read from YAML by libcyaml, checked, then an immutable snapshot that every
- * thread reads without a lock. Strings are NUL-terminated and owned by the snapshot. Domains are
- * held twice: as prepared U-labels (XMPP's spelling) and as A-labels (DNS, TLS, SIP).
+ * thread reads without a lock. Strings are NUL-terminated and owned by the snapshot. Domains
+ * are held twice: as prepared U-labels (XMPP's spelling) and as A-labels (DNS, TLS, SIP).
  */
 #ifndef PASSERELLE_CORE_CONFIG_H
 #define PASSERELLE_CORE_CONFIG_H
@@ -22,15 +22,15 @@ struct config_network {
 };
 
 struct config_trunk {
-    uint32_t index;  /* over all tenants */
+    uint32_t index; /* over all tenants */
     uint32_t tenant;
-    char *name;      /* the URI as written, for people */
-    char *host;      /* literal or name */
-    uint16_t port;   /* 0: by RFC 3263 */
-    bool locate;     /* find targets by RFC 3263 instead of a fixed address */
+    char *name;    /* the URI as written, for people */
+    char *host;    /* literal or name */
+    uint16_t port; /* 0: by RFC 3263 */
+    bool locate;   /* find targets by RFC 3263 instead of a fixed address */
     enum sip_transport transport;
-    unsigned priority;      /* lower first */
-    char *identity;         /* A-label the TLS peer must prove; default: host */
+    unsigned priority;              /* lower first */
+    char *identity;                 /* A-label the TLS peer must prove; default: host */
     struct config_network *sources; /* who may send requests by UDP or TCP */
     size_t source_count;
     unsigned options_interval_s; /* keep-alive; 0: off */
@@ -43,7 +43,7 @@ struct config_tenant {
     char *name;
     struct config_domain *domains;
     size_t domain_count;
-    char *certificate, *key; /* PEM files; NULL: xmpp.certificate */
+    char *certificate, *key;     /* PEM files; NULL: xmpp.certificate */
     struct config_trunk *trunks; /* sorted by priority */
     size_t trunk_count;
     enum partner_policy policy;
@@ -79,9 +79,9 @@ struct config {
     /* sip */
     union net_address *udp_listen, *tcp_listen, *tls_listen;
     size_t udp_listen_count, tcp_listen_count, tls_listen_count;
-    char *sip_host;               /* sent-by name or address; NULL: the listener's address */
+    char *sip_host; /* sent-by name or address; NULL: the listener's address */
     char *sip_certificate, *sip_key, *sip_ca_file; /* NULL: the xmpp ones */
-    unsigned recipient_queue_max; /* messages waiting for one recipient */
+    unsigned recipient_queue_max;                  /* messages waiting for one recipient */
     unsigned sip_t1_ms;
     /* dns */
     char *dns_server, *dns_trust_anchor, *dns_hosts_file;
@@ -96,8 +96,10 @@ struct config {
 };
 
 /* Reads and checks `path` (NULL: the embedded defaults). On failure returns -errno (-EINVAL for
-   a mistake in it) and fills `error` with "file:line: key: what is wrong and how to mend it". */
-int config_open(struct config **config, const char *path, char *error, size_t error_size) MUST_USE;
+   a mistake in it) and fills `error` with "file:line: key: what is wrong and how to mend it".
+ */
+int config_open(struct config **config, const char *path, char *error,
+                size_t error_size) MUST_USE;
 void config_close(struct config **config);
 /* The commented text of the embedded defaults (`passerelle --defaults`). */
 const char *config_defaults(void);
@@ -114,6 +116,7 @@ bool config_partner_allowed(const struct config *config, const struct config_ten
 /* The tenants' trunks that allow requests from this address over UDP or TCP: calls back are
    avoided by iteration: *next starts at 0; NULL ends. */
 const struct config_trunk *config_next_trunk_from(const struct config *config,
-                                                  const union net_address *source, size_t *next);
+                                                  const union net_address *source,
+                                                  size_t *next);
 
 #endif

@@ -36,8 +36,8 @@ bool config_check_number(struct config_load *load, const struct config_file *fil
                          const char *key, unsigned value, unsigned min, unsigned max)
 {
     if (value < min || value > max)
-        return config_mark_fail(load, file, key, "%u is out of range; give %u to %u", value, min,
-                                max);
+        return config_mark_fail(load, file, key, "%u is out of range; give %u to %u", value,
+                                min, max);
     return true;
 }
 
@@ -73,8 +73,8 @@ static char *check_join(struct config_load *load, const struct config_file *file
     return path;
 }
 
-bool config_check_path(struct config_load *load, const struct config_file *file, const char *key,
-                       const char *text, bool is_private, char **out)
+bool config_check_path(struct config_load *load, const struct config_file *file,
+                       const char *key, const char *text, bool is_private, char **out)
 {
     *out = NULL;
     if (text == NULL)
@@ -91,9 +91,9 @@ bool config_check_path(struct config_load *load, const struct config_file *file,
     if (!S_ISREG(status.st_mode))
         return config_mark_fail(load, file, key, "'%s' is not a file", path);
     if (is_private && (status.st_mode & (S_IRWXG | S_IRWXO)) != 0)
-        return config_mark_fail(load, file, key,
-                                "the private key '%s' is open to others (mode %o); chmod 600 it",
-                                path, (unsigned)status.st_mode & 0777u);
+        return config_mark_fail(
+            load, file, key, "the private key '%s' is open to others (mode %o); chmod 600 it",
+            path, (unsigned)status.st_mode & 0777u);
     *out = path;
     return true;
 }
@@ -103,8 +103,8 @@ struct config_listen {
     size_t *count;
 };
 
-static bool check_listen(struct config_load *load, const char *name, const struct raw_list *list,
-                         uint16_t port, struct config_listen out)
+static bool check_listen(struct config_load *load, const char *name,
+                         const struct raw_list *list, uint16_t port, struct config_listen out)
 {
     const struct config_file *file = &load->files[0];
     *out.address = config_check_alloc(load, list->count, sizeof(**out.address));
@@ -138,7 +138,8 @@ static bool check_rows(struct config_load *load, const struct check_row *rows, s
     for (size_t i = 0; i < count; i++) {
         const struct check_row *row = &rows[i];
         *row->out = row->given != NULL ? *row->given : row->fallback;
-        if (!config_check_number(load, &load->files[0], row->key, *row->out, row->min, row->max))
+        if (!config_check_number(load, &load->files[0], row->key, *row->out, row->min,
+                                 row->max))
             return false;
     }
     return true;
@@ -164,7 +165,8 @@ static bool check_global(struct config_load *load, const struct raw_global *raw)
                                 config->parcel_count);
     unsigned level = LOG_LEVEL_INFO, format = LOG_FORMAT_LOGFMT;
     if (!config_check_choice(load, file, "global.log_level", raw->log_level, levels, &level) ||
-        !config_check_choice(load, file, "global.log_format", raw->log_format, formats, &format))
+        !config_check_choice(load, file, "global.log_format", raw->log_format, formats,
+                             &format))
         return false;
     config->log_level = (int)level;
     config->log_format = (int)format;
@@ -188,11 +190,14 @@ static bool check_identity(struct config_load *load, const struct raw_identity *
         const char *text;
         struct span *out;
     } rows[] = {{raw->name != NULL ? raw->name : "Passerelle", &identity->name},
-                {raw->version, &identity->version}, {raw->abuse, &identity->abuse},
-                {raw->admin, &identity->admin},     {raw->support, &identity->support},
+                {raw->version, &identity->version},
+                {raw->abuse, &identity->abuse},
+                {raw->admin, &identity->admin},
+                {raw->support, &identity->support},
                 {raw->security, &identity->security}};
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
-        *rows[i].out = span_of(config_check_copy(load, rows[i].text != NULL ? rows[i].text : ""));
+        *rows[i].out =
+            span_of(config_check_copy(load, rows[i].text != NULL ? rows[i].text : ""));
     return true;
 }
 
@@ -246,13 +251,14 @@ static bool check_xmpp(struct config_load *load, const struct raw_xmpp *raw)
     return check_listen(load, "xmpp.listen", &raw->listen, 5269,
                         (struct config_listen){&config->starttls_listen,
                                                &config->starttls_listen_count}) &&
-           check_listen(load, "xmpp.listen_direct_tls", &raw->listen_direct_tls, 5270,
-                        (struct config_listen){&config->direct_listen,
-                                               &config->direct_listen_count}) &&
+           check_listen(
+               load, "xmpp.listen_direct_tls", &raw->listen_direct_tls, 5270,
+               (struct config_listen){&config->direct_listen, &config->direct_listen_count}) &&
            config_check_path(load, file, "xmpp.certificate", raw->certificate, false,
                              &config->certificate) &&
            config_check_path(load, file, "xmpp.key", raw->key, true, &config->key) &&
-           config_check_path(load, file, "xmpp.ca_file", raw->ca_file, false, &config->ca_file) &&
+           config_check_path(load, file, "xmpp.ca_file", raw->ca_file, false,
+                             &config->ca_file) &&
            check_secret(load, raw->dialback_secret) && check_identity(load, raw->identity);
 }
 
@@ -261,8 +267,8 @@ static bool check_sip(struct config_load *load, const struct raw_sip *raw)
     const struct config_file *file = &load->files[0];
     struct config *config = load->config;
     const struct check_row rows[] = {
-        {"sip.recipient_queue_max", raw->recipient_queue_max, &config->recipient_queue_max, 64, 1,
-         10000},
+        {"sip.recipient_queue_max", raw->recipient_queue_max, &config->recipient_queue_max, 64,
+         1, 10000},
         {"sip.t1_ms", raw->t1_ms, &config->sip_t1_ms, 500, 10, 10000},
     };
     if (!CHECK_ROWS(load, rows))
@@ -271,12 +277,15 @@ static bool check_sip(struct config_load *load, const struct raw_sip *raw)
         return config_mark_fail(load, file, raw->key == NULL ? "sip.key" : "sip.certificate",
                                 "is missing; certificate and key belong together");
     config->sip_host = config_check_copy(load, raw->host);
-    return check_listen(load, "sip.listen_udp", &raw->listen_udp, 5060,
-                        (struct config_listen){&config->udp_listen, &config->udp_listen_count}) &&
-           check_listen(load, "sip.listen_tcp", &raw->listen_tcp, 5060,
-                        (struct config_listen){&config->tcp_listen, &config->tcp_listen_count}) &&
-           check_listen(load, "sip.listen_tls", &raw->listen_tls, 5061,
-                        (struct config_listen){&config->tls_listen, &config->tls_listen_count}) &&
+    return check_listen(
+               load, "sip.listen_udp", &raw->listen_udp, 5060,
+               (struct config_listen){&config->udp_listen, &config->udp_listen_count}) &&
+           check_listen(
+               load, "sip.listen_tcp", &raw->listen_tcp, 5060,
+               (struct config_listen){&config->tcp_listen, &config->tcp_listen_count}) &&
+           check_listen(
+               load, "sip.listen_tls", &raw->listen_tls, 5061,
+               (struct config_listen){&config->tls_listen, &config->tls_listen_count}) &&
            config_check_path(load, file, "sip.certificate", raw->certificate, false,
                              &config->sip_certificate) &&
            config_check_path(load, file, "sip.key", raw->key, true, &config->sip_key) &&

@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
  * The lookups: one open-addressing table for every domain in every role, and the trunk sources
- * sorted by (prefix size, network) so that a lookup is one binary search for each prefix size in
- * use. The index also owns the snapshot's arena.
+ * sorted by (prefix size, network) so that a lookup is one binary search for each prefix size
+ * in use. The index also owns the snapshot's arena.
  */
 #include "core/config_schema.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
+
+#include "core/heap.h"
 
 #define INDEX_PREFIX_SIZES 129
 
@@ -26,7 +28,6 @@ struct index_source {
 };
 
 struct config_index {
-    struct memory memory;
     struct arena arena;
     struct index_slot *slots;
     size_t slot_count; /* power of two */
@@ -38,32 +39,13 @@ struct config_index {
     size_t prefix_size_count;
 };
 
-static void *index_alloc(void *context, size_t size)
-{
-    (void)context;
-    return malloc(size);
-}
-
-static void *index_resize(void *context, void *block, size_t size)
-{
-    (void)context;
-    return realloc(block, size);
-}
-
-static void index_release(void *context, void *block)
-{
-    (void)context;
-    free(block);
-}
-
 int config_index_open(struct config *config, struct arena **arena)
 {
     assert(config->index == NULL);
     struct config_index *index = calloc(1, sizeof(*index));
     if (index == NULL)
         return -ENOMEM;
-    index->memory = (struct memory){index_alloc, index_resize, index_release, NULL};
-    arena_init(&index->arena, &index->memory, (size_t)1 << 32);
+    arena_init(&index->arena, &heap_memory, (size_t)1 << 32);
     *arena = &index->arena;
     config->index = index;
     return 0;
@@ -159,7 +141,8 @@ const struct config_tenant *config_find_tenant_ascii(const struct config *config
     return found ? &config->tenants[value] : NULL;
 }
 
-const struct config_partner *config_find_partner(const struct config *config, struct span domain)
+const struct config_partner *config_find_partner(const struct config *config,
+                                                 struct span domain)
 {
     uint32_t value;
     bool found = index_find(config, CONFIG_SCOPE_PARTNER, domain, &value);
@@ -171,12 +154,10 @@ bool config_partner_allowed(const struct config *config, const struct config_ten
 {
     uint32_t value;
     switch (tenant->policy) {
-    case PARTNER_OPEN:
-        return true;
+    case PARTNER_OPEN: return true;
     case PARTNER_LIST:
         return index_find(config, CONFIG_SCOPE_ALLOWED + tenant->index, domain, &value);
-    case PARTNER_CLOSED:
-        return false;
+    case PARTNER_CLOSED: return false;
     }
     return false;
 }
@@ -262,8 +243,8 @@ static size_t index_lower_bound(const struct config_index *index,
     return low;
 }
 
-/* *next holds the prefix size's number in its upper half and in the lower half the source to look
-   at, plus one; 0 there means that the search for this prefix size has not begun. */
+/* *next holds the prefix size's number in its upper half and in the lower half the source to
+   look at, plus one; 0 there means that the search for this prefix size has not begun. */
 const struct config_trunk *config_next_trunk_from(const struct config *config,
                                                   const union net_address *source, size_t *next)
 {

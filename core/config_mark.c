@@ -30,7 +30,8 @@ struct mark_walk {
     unsigned best_line;
 };
 
-static void walk_append(struct mark_walk *walk, const char *format, const char *text, unsigned n)
+static void walk_append(struct mark_walk *walk, const char *format, const char *text,
+                        unsigned n)
 {
     size_t room = sizeof(walk->path) - walk->path_size;
     int size = text != NULL ? snprintf(walk->path + walk->path_size, room, "%s%s", format, text)

@@ -8,19 +8,19 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define TEXT(key, type, member)                                                                  \
-    CYAML_FIELD_STRING_PTR(key, CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct type, member,   \
+#define TEXT(key, type, member)                                                                \
+    CYAML_FIELD_STRING_PTR(key, CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct type, member, \
                            0, CYAML_UNLIMITED)
-#define NUMBER(key, type, member)                                                                \
+#define NUMBER(key, type, member)                                                              \
     CYAML_FIELD_UINT_PTR(key, CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct type, member)
-#define LIST(key, type, member)                                                                  \
-    CYAML_FIELD_SEQUENCE_COUNT(key, CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct type,       \
+#define LIST(key, type, member)                                                                \
+    CYAML_FIELD_SEQUENCE_COUNT(key, CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct type,     \
                                member.item, member.count, &text_entry, 0, CYAML_UNLIMITED)
-#define SECTION(key, type, member, fields)                                                       \
-    CYAML_FIELD_MAPPING_PTR(key, CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct type, member,  \
-                            fields)
-#define ITEMS(key, type, member, number, entry)                                                  \
-    CYAML_FIELD_SEQUENCE_COUNT(key, CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct type,       \
+#define SECTION(key, type, member, fields)                                                     \
+    CYAML_FIELD_MAPPING_PTR(key, CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct type,        \
+                            member, fields)
+#define ITEMS(key, type, member, number, entry)                                                \
+    CYAML_FIELD_SEQUENCE_COUNT(key, CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct type,     \
                                member, number, &entry, 0, CYAML_UNLIMITED)
 
 static const cyaml_schema_value_t text_entry = {
@@ -35,11 +35,13 @@ static const cyaml_schema_field_t global_fields[] = {
     TEXT("log_format", raw_global, log_format),
     CYAML_FIELD_END};
 
-static const cyaml_schema_field_t identity_fields[] = {
-    TEXT("name", raw_identity, name),         TEXT("version", raw_identity, version),
-    TEXT("abuse", raw_identity, abuse),       TEXT("admin", raw_identity, admin),
-    TEXT("support", raw_identity, support),   TEXT("security", raw_identity, security),
-    CYAML_FIELD_END};
+static const cyaml_schema_field_t identity_fields[] = {TEXT("name", raw_identity, name),
+                                                       TEXT("version", raw_identity, version),
+                                                       TEXT("abuse", raw_identity, abuse),
+                                                       TEXT("admin", raw_identity, admin),
+                                                       TEXT("support", raw_identity, support),
+                                                       TEXT("security", raw_identity, security),
+                                                       CYAML_FIELD_END};
 
 static const cyaml_schema_field_t xmpp_fields[] = {
     LIST("listen", raw_xmpp, listen),
@@ -195,8 +197,8 @@ static bool schema_fail(struct config_load *load, const struct config_file *file
     unsigned line =
         config_mark_syntax(span_make(file->text, file->size), problem, sizeof(problem));
     if (line != 0) {
-        (void)snprintf(load->error, load->error_size, "%s:%u: %s: syntax error", file->path, line,
-                       problem);
+        (void)snprintf(load->error, load->error_size, "%s:%u: %s: syntax error", file->path,
+                       line, problem);
         return false;
     }
     const char *what = complaint->sentence[0] != '\0' ? complaint->sentence : "is not usable";
@@ -214,8 +216,8 @@ bool config_schema_load(struct config_load *load, struct config_file *file)
     struct complaint complaint = {0};
     cyaml_config_t config = schema_config(&complaint);
     cyaml_data_t *data = NULL;
-    cyaml_err_t rc = cyaml_load_data((const uint8_t *)file->text, file->size, &config, &file_value,
-                                     &data, NULL);
+    cyaml_err_t rc = cyaml_load_data((const uint8_t *)file->text, file->size, &config,
+                                     &file_value, &data, NULL);
     if (rc != CYAML_OK)
         return schema_fail(load, file, &complaint);
     file->raw = data;

@@ -113,8 +113,8 @@ bool config_mark_fail(struct config_load *load, const struct config_file *file, 
 bool config_check_settings(struct config_load *load) MUST_USE;
 /* Copies a file name, made relative to the file's folder, and checks that it can be read; a
    private key must be closed to group and others. `text` NULL gives NULL. */
-bool config_check_path(struct config_load *load, const struct config_file *file, const char *key,
-                       const char *text, bool is_private, char **out) MUST_USE;
+bool config_check_path(struct config_load *load, const struct config_file *file,
+                       const char *key, const char *text, bool is_private, char **out) MUST_USE;
 bool config_check_number(struct config_load *load, const struct config_file *file,
                          const char *key, unsigned value, unsigned min, unsigned max) MUST_USE;
 /* The position of `text` in the NULL-ended `choices`; NULL text gives `fallback`. */

@@ -91,8 +91,8 @@ static bool tenant_policy(struct config_load *load, const struct config_file *fi
     return true;
 }
 
-static bool tenant_read(struct config_load *load, const struct config_file *file, unsigned number,
-                        struct config_tenant *tenant)
+static bool tenant_read(struct config_load *load, const struct config_file *file,
+                        unsigned number, struct config_tenant *tenant)
 {
     const struct raw_tenant *raw = &file->raw->tenants[number];
     char key[32], part[CONFIG_KEY_SIZE];
@@ -167,7 +167,8 @@ static bool tenant_reserve(struct config_load *load)
     }
     names += config->partner_count;
     config->tenants = config_check_alloc(load, config->tenant_count, sizeof(*config->tenants));
-    config->partners = config_check_alloc(load, config->partner_count, sizeof(*config->partners));
+    config->partners =
+        config_check_alloc(load, config->partner_count, sizeof(*config->partners));
     if (config->tenants == NULL || config->partners == NULL ||
         config_index_reserve(config, names) != 0)
         return config_mark_fail(load, &load->files[0], "tenants", "out of memory");

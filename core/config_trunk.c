@@ -16,8 +16,8 @@ struct trunk_context {
     char key[CONFIG_KEY_SIZE]; /* tenants[3].trunks[0] */
 };
 
-static bool trunk_fail(const struct trunk_context *context, const char *part, const char *sentence,
-                       const char *text)
+static bool trunk_fail(const struct trunk_context *context, const char *part,
+                       const char *sentence, const char *text)
 {
     char key[CONFIG_KEY_SIZE + 32];
     (void)snprintf(key, sizeof(key), "%s.%s", context->key, part);
@@ -60,12 +60,13 @@ static bool trunk_transport(const struct trunk_context *context, const char *uri
         trunk->transport = known[i].transport;
         return true;
     }
-    return trunk_fail(context, "uri", "'%s': unknown transport; give one of udp, tcp, tls", uri);
+    return trunk_fail(context, "uri", "'%s': unknown transport; give one of udp, tcp, tls",
+                      uri);
 }
 
 /* host[:port], where an IPv6 literal stands in brackets. */
-static bool trunk_target(const struct trunk_context *context, const char *uri, struct span target,
-                         struct config_trunk *trunk)
+static bool trunk_target(const struct trunk_context *context, const char *uri,
+                         struct span target, struct config_trunk *trunk)
 {
     bool is_v6 = target.size > 0 && target.data[0] == '[';
     size_t host_size = is_v6 ? span_find(target, ']') + 1 : span_find(target, ':');
@@ -75,7 +76,8 @@ static bool trunk_target(const struct trunk_context *context, const char *uri, s
     if (rest.size > 0 &&
         (rest.data[0] != ':' || !trunk_number(span_from(rest, 1), 65535, &port) || port == 0))
         return trunk_fail(context, "uri", "'%s': bad port; give 1 to 65535", uri);
-    struct span literal = is_v6 && host.size > 2 ? span_make(host.data + 1, host.size - 2) : host;
+    struct span literal =
+        is_v6 && host.size > 2 ? span_make(host.data + 1, host.size - 2) : host;
     bool printable = literal.size > 0 && literal.size <= 253;
     for (size_t i = 0; printable && i < literal.size; i++)
         printable = isalnum((unsigned char)literal.data[i]) != 0 ||
@@ -108,8 +110,8 @@ static bool trunk_uri(const struct trunk_context *context, const char *uri,
     bool is_sips = text.size > 5 && span_equal_nocase(span_to(text, 5), SPAN("sips:"));
     bool is_sip = text.size > 4 && span_equal_nocase(span_to(text, 4), SPAN("sip:"));
     if (!is_sip && !is_sips)
-        return trunk_fail(context, "uri", "'%s' is no trunk; write sip:HOST[:PORT];transport=udp",
-                          uri);
+        return trunk_fail(context, "uri",
+                          "'%s' is no trunk; write sip:HOST[:PORT];transport=udp", uri);
     text = span_from(text, is_sips ? 5 : 4);
     struct span target = span_to(text, span_find(text, ';'));
     trunk->transport = is_sips ? SIP_TRANSPORT_TLS : SIP_TRANSPORT_UDP;
@@ -194,9 +196,9 @@ bool config_trunk_all(struct config_load *load, const struct config_file *file, 
     struct trunk_context context = {.load = load, .file = file};
     (void)snprintf(context.key, sizeof(context.key), "%s.trunks", key);
     if (raw->trunk_count == 0 || raw->trunk_count > TRUNK_MAX)
-        return config_mark_fail(load, file, context.key, raw->trunk_count == 0
-                                    ? "a tenant needs at least one trunk"
-                                    : "a tenant has at most 64 trunks");
+        return config_mark_fail(load, file, context.key,
+                                raw->trunk_count == 0 ? "a tenant needs at least one trunk"
+                                                      : "a tenant has at most 64 trunks");
     tenant->trunks = config_check_alloc(load, raw->trunk_count, sizeof(*tenant->trunks));
     if (tenant->trunks == NULL)
         return config_mark_fail(load, file, context.key, "out of memory");

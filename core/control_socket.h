@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* The listening UNIX socket of the control thread. A file of its own because struct stat and the
-   counters' enum stat cannot meet. */
+/* The listening UNIX socket of the control thread: its file, and who may open it. */
 #ifndef PASSERELLE_CORE_CONTROL_SOCKET_H
 #define PASSERELLE_CORE_CONTROL_SOCKET_H
 

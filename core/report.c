@@ -72,8 +72,8 @@ static void rows_stat(const struct report_source *source, FILE *out)
 {
     const struct control_options *options = source->options;
     for (int i = 0; i < STAT_COUNT; i++)
-        fprintf(out, "%s\t%" PRIu64 "\n", stats_metric((enum stat)i),
-                stats_sum(options->stats, options->stats_count, (enum stat)i));
+        fprintf(out, "%s\t%" PRIu64 "\n", stats_metric((enum stats_counter)i),
+                stats_sum(options->stats, options->stats_count, (enum stats_counter)i));
 }
 
 static void rows_tenants(const struct report_source *source, FILE *out)
@@ -231,9 +231,9 @@ void report_metrics(const struct report_source *source, FILE *out)
             "# TYPE passerelle_uptime_seconds gauge\npasserelle_uptime_seconds %" PRIu64 "\n",
             PASSERELLE_VERSION, uptime_s);
     for (int i = 0; i < STAT_COUNT; i++) {
-        const char *name = stats_metric((enum stat)i);
+        const char *name = stats_metric((enum stats_counter)i);
         fprintf(out, "# HELP passerelle_%s %s\n# TYPE passerelle_%s %s\npasserelle_%s %" PRIu64 "\n",
-                name, stats_sentence((enum stat)i), name, report_types[i], name,
-                stats_sum(options->stats, options->stats_count, (enum stat)i));
+                name, stats_sentence((enum stats_counter)i), name, report_types[i], name,
+                stats_sum(options->stats, options->stats_count, (enum stats_counter)i));
     }
 }

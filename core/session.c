@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "core/heap.h"
 #include "core/link.h"
 #include "core/log.h"
 #include "net/certificate.h"
@@ -70,7 +71,7 @@ static struct session *make(struct worker *worker, bool outbound, bool direct)
     net_buffer_init(&session->input, INPUT_MAX);
     net_buffer_init(&session->output, OUTPUT_MAX);
     net_buffer_init(&session->sending, OUTPUT_MAX);
-    session->xml = xml_stream_open(&worker->memory);
+    session->xml = xml_stream_open(&heap_memory);
     if (session->xml == NULL) {
         free(session);
         return NULL;
@@ -361,7 +362,7 @@ void session_accept(struct worker *worker, ring_handle handle, const union net_a
     session->handle = handle;
     session->peer = *peer;
     session->state = SESSION_OPEN;
-    s2s_in_init(&session->in, &worker->memory, &session->policy, false);
+    s2s_in_init(&session->in, &heap_memory, &session->policy, false);
     ring_set_owner(worker->thread->ring, handle, session);
     session_arm(session, worker->thread->config->negotiation_timeout_ms);
     if (direct)

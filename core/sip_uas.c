@@ -6,27 +6,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "core/heap.h"
 #include "core/log.h"
 
 #define ALLOW_LINE  "Allow: MESSAGE, OPTIONS\r\n"
 #define ACCEPT_LINE "Accept: text/plain\r\n"
-
-static void *memory_alloc(void *context, size_t size)
-{
-    (void)context;
-    return malloc(size);
-}
-static void *memory_resize(void *context, void *block, size_t size)
-{
-    (void)context;
-    return realloc(block, size);
-}
-static void memory_release(void *context, void *block)
-{
-    (void)context;
-    free(block);
-}
-static const struct memory heap = {memory_alloc, memory_resize, memory_release, NULL};
 
 int sip_uas_open(struct sip_uas **uas, struct thread *thread, struct sip_wire *wire)
 {
@@ -39,7 +23,7 @@ int sip_uas_open(struct sip_uas **uas, struct thread *thread, struct sip_wire *w
     made->timers = sip_timers_default;
     if (thread->config->sip_t1_ms != 0)
         made->timers.t1_ms = thread->config->sip_t1_ms;
-    made->parser = sip_parser_open(&heap);
+    made->parser = sip_parser_open(&heap_memory);
     if (made->parser == NULL) {
         free(made);
         return -ENOMEM;

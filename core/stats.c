@@ -72,7 +72,7 @@ void stats_error(struct stats *stats, uint64_t trace, struct span text)
     atomic_store_explicit(&stats->error_lock, 0, memory_order_release);
 }
 
-uint64_t stats_sum(struct stats *const *all, size_t count, enum stat stat)
+uint64_t stats_sum(struct stats *const *all, size_t count, enum stats_counter stat)
 {
     uint64_t sum = 0;
     assert(stat < STAT_COUNT);
@@ -83,13 +83,13 @@ uint64_t stats_sum(struct stats *const *all, size_t count, enum stat stat)
     return sum;
 }
 
-const char *stats_metric(enum stat stat)
+const char *stats_metric(enum stats_counter stat)
 {
     assert(stat < STAT_COUNT);
     return stats_rows[stat].metric;
 }
 
-const char *stats_sentence(enum stat stat)
+const char *stats_sentence(enum stats_counter stat)
 {
     assert(stat < STAT_COUNT);
     return stats_rows[stat].sentence;

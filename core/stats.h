@@ -11,7 +11,7 @@
 
 #include "proto/span.h"
 
-enum stat {
+enum stats_counter {
 #define STAT(name, metric, kind, sentence) STAT_##name,
 #include "core/stats.def"
 #undef STAT
@@ -41,12 +41,12 @@ struct stats {
 };
 
 /* Calling thread owns `stats`. */
-static inline void stats_add(struct stats *stats, enum stat stat, uint64_t n)
+static inline void stats_add(struct stats *stats, enum stats_counter stat, uint64_t n)
 {
     uint64_t value = atomic_load_explicit(&stats->value[stat], memory_order_relaxed);
     atomic_store_explicit(&stats->value[stat], value + n, memory_order_relaxed);
 }
-static inline void stats_count(struct stats *stats, enum stat stat)
+static inline void stats_count(struct stats *stats, enum stats_counter stat)
 {
     stats_add(stats, stat, 1);
 }
@@ -54,8 +54,8 @@ struct stats *stats_open(size_t tenant_count) MUST_USE;
 void stats_close(struct stats **stats);
 /* Remembers an error for `show errors`; peer-chosen text in it is escaped. */
 void stats_error(struct stats *stats, uint64_t trace, struct span text);
-uint64_t stats_sum(struct stats *const *all, size_t count, enum stat stat);
-const char *stats_metric(enum stat stat);
-const char *stats_sentence(enum stat stat);
+uint64_t stats_sum(struct stats *const *all, size_t count, enum stats_counter stat);
+const char *stats_metric(enum stats_counter stat);
+const char *stats_sentence(enum stats_counter stat);
 
 #endif

@@ -14,24 +14,6 @@
 #include "core/session.h"
 #include "net/clock.h"
 
-static void *memory_alloc(void *context, size_t size)
-{
-    (void)context;
-    return malloc(size);
-}
-
-static void *memory_resize(void *context, void *block, size_t size)
-{
-    (void)context;
-    return realloc(block, size);
-}
-
-static void memory_release(void *context, void *block)
-{
-    (void)context;
-    free(block);
-}
-
 bool worker_has_certificate(const struct worker *worker, const struct config_tenant *tenant)
 {
     return (tenant != NULL && tenant->certificate != NULL) ||
@@ -127,7 +109,6 @@ int worker_open(struct worker **opened, struct thread *thread, char *error, size
     if (worker == NULL)
         return result;
     worker->thread = thread;
-    worker->memory = (struct memory){memory_alloc, memory_resize, memory_release, NULL};
     worker->tenant_contexts = calloc(config->tenant_count + 1, sizeof(struct tls_context *));
     if (worker->tenant_contexts == NULL)
         goto fail;

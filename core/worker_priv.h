@@ -5,7 +5,6 @@
 
 #include "core/worker.h"
 #include "net/tls.h"
-#include "proto/memory.h"
 #include "proto/s2s.h"
 
 #define WORKER_LISTENER_MAGIC 0x4c495354u
@@ -22,7 +21,6 @@ struct worker_listener {
 
 struct worker {
     struct thread *thread;
-    struct memory memory;
     struct resolver_port *resolver;
     struct tls_context *context;          /* xmpp.certificate */
     struct tls_context **tenant_contexts; /* opened when first needed; NULL: not yet */

@@ -177,7 +177,7 @@ static int tear_down(void **state)
     return system(command);
 }
 
-static uint64_t count(enum stat stat)
+static uint64_t count(enum stats_counter stat)
 {
     struct stats *const all[] = {scene.thread.stats};
     return stats_sum(all, 1, stat);

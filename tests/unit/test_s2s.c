@@ -9,25 +9,9 @@
 #include <string.h>
 
 #include "core/dialback.h"
+#include "core/heap.h"
 #include "proto/s2s_in.h"
 #include "proto/s2s_out.h"
-
-static void *take(void *context, size_t size)
-{
-    (void)context;
-    return malloc(size);
-}
-static void *resize(void *context, void *block, size_t size)
-{
-    (void)context;
-    return realloc(block, size);
-}
-static void release(void *context, void *block)
-{
-    (void)context;
-    free(block);
-}
-static const struct memory memory = {take, resize, release, NULL};
 
 struct facts {
     enum s2s_auth auth;
@@ -66,9 +50,9 @@ static void bench_init(struct bench *bench, enum s2s_auth auth, bool certificate
     memset(bench, 0, sizeof(*bench));
     bench->facts = (struct facts){auth, certificate};
     bench->policy = (struct s2s_policy){&bench->facts, hosts, pair, certified};
-    bench->xml = xml_stream_open(&memory);
+    bench->xml = xml_stream_open(&heap_memory);
     assert_non_null(bench->xml);
-    s2s_in_init(&bench->in, &memory, &bench->policy, secure);
+    s2s_in_init(&bench->in, &heap_memory, &bench->policy, secure);
     struct s2s_domain local, remote;
     assert_true(s2s_domain_read(&local, SPAN("sip.example")));
     assert_true(s2s_domain_read(&remote, SPAN("xmpp.example")));

@@ -8,32 +8,13 @@
 
 #include <cmocka.h>
 
+#include "core/heap.h"
 #include "proto/sip_guard.h"
 #include "proto/sip_message.h"
 
-static void *test_alloc(void *context, size_t size)
-{
-    (void)context;
-    return malloc(size);
-}
-
-static void *test_resize(void *context, void *block, size_t size)
-{
-    (void)context;
-    return realloc(block, size);
-}
-
-static void test_release(void *context, void *block)
-{
-    (void)context;
-    free(block);
-}
-
-static const struct memory memory = {test_alloc, test_resize, test_release, NULL};
-
 static int open_parser(void **state)
 {
-    *state = sip_parser_open(&memory);
+    *state = sip_parser_open(&heap_memory);
     return *state == NULL;
 }
 
@@ -406,7 +387,7 @@ static void *refuse_alloc(void *context, size_t size)
 static void no_memory(void **state)
 {
     (void)state;
-    const struct memory none = {refuse_alloc, test_resize, test_release, NULL};
+    const struct memory none = {refuse_alloc, heap_resize, heap_release, NULL};
     assert_null(sip_parser_open(&none));
     struct sip_parser *parser = NULL;
     sip_parser_close(&parser);

@@ -16,43 +16,7 @@
 #include "proto/utf8.h"
 #include "proto/writer.h"
 #include "proto/xml_stream.h"
-
-struct account {
-    int blocks;
-    int left; /* allocations until one fails; negative: never */
-};
-
-static void *account_alloc(void *context, size_t size)
-{
-    struct account *account = context;
-    if (account->left == 0)
-        return NULL;
-    account->left--;
-    account->blocks++;
-    return malloc(size);
-}
-
-static void *account_resize(void *context, void *block, size_t size)
-{
-    struct account *account = context;
-    if (account->left == 0)
-        return NULL;
-    account->left--;
-    account->blocks += block == NULL;
-    return realloc(block, size);
-}
-
-static void account_release(void *context, void *block)
-{
-    struct account *account = context;
-    account->blocks -= block != NULL;
-    free(block);
-}
-
-static struct memory account_memory(struct account *account)
-{
-    return (struct memory){account_alloc, account_resize, account_release, account};
-}
+#include "tests/unit/account.h"
 
 static void assert_text(struct span actual, const char *expected)
 {

@@ -167,7 +167,7 @@ static void send_message(struct world *world, const char *id, const char *remote
     mesh_flush(mesh, EGRESS);
 }
 
-static uint64_t count(const struct relay *relay, enum stat stat)
+static uint64_t count(const struct relay *relay, enum stats_counter stat)
 {
     struct stats *stats = relay->thread.stats;
     return stats_sum(&stats, 1, stat);

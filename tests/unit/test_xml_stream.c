@@ -12,43 +12,13 @@
 #include "proto/limits.h"
 #include "proto/writer.h"
 #include "proto/xml_stream.h"
+#include "tests/unit/account.h"
 
 #define HEADER                                                                                 \
     "<?xml version='1.0'?><stream:stream xmlns='jabber:server' "                               \
     "xmlns:stream='http://etherx.jabber.org/streams' xmlns:db='jabber:server:dialback' "       \
     "to='a.example' version='1.0' xml:lang='en'>"
 #define OPENED "OPEN server dialback {S}stream to=a.example version=1.0 {X}lang=en\n"
-
-struct account {
-    int blocks;
-    int left; /* allocations until one fails; negative: never */
-};
-
-static void *account_alloc(void *context, size_t size)
-{
-    struct account *account = context;
-    if (account->left == 0)
-        return NULL;
-    account->left--;
-    account->blocks++;
-    return malloc(size);
-}
-
-static void *account_resize(void *context, void *block, size_t size)
-{
-    struct account *account = context;
-    if (account->left == 0)
-        return NULL;
-    account->left--;
-    return realloc(block, size);
-}
-
-static void account_release(void *context, void *block)
-{
-    struct account *account = context;
-    account->blocks--;
-    free(block);
-}
 
 static void put_space(struct writer *writer, struct span space)
 {
@@ -144,7 +114,7 @@ static bool feed(struct xml_stream *stream, struct span piece, struct writer *wr
 
 static struct xml_stream *open_stream(struct account *account, struct memory *memory)
 {
-    *memory = (struct memory){account_alloc, account_resize, account_release, account};
+    *memory = account_memory(account);
     struct xml_stream *stream = xml_stream_open(memory);
     assert_non_null(stream);
     return stream;
@@ -527,7 +497,7 @@ static void test_no_memory(void **state)
     for (int n = 0; !done; n++) {
         assert_true(n < 1000);
         struct account account = {0, n};
-        struct memory memory = {account_alloc, account_resize, account_release, &account};
+        struct memory memory = account_memory(&account);
         struct xml_stream *stream = xml_stream_open(&memory);
         struct xml_event event = {0};
         void *room = stream != NULL ? xml_stream_room(stream, input.size) : NULL;
