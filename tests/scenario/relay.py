@@ -7,8 +7,9 @@ import pathlib
 import peers
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
-# Another build may be tried: PASSERELLE=build-asan/passerelle tests/run
-PROGRAM = ROOT / os.environ.get("PASSERELLE", "build/passerelle")
+# Another build may be tried: PASSERELLE_BUILD=build-asan pytest tests/scenario
+BUILD = ROOT / os.environ.get("PASSERELLE_BUILD", "build")
+PROGRAM = BUILD / "passerelle"
 
 
 class Relay(peers.Peer):

@@ -6,12 +6,13 @@ import os
 import pathlib
 import socket
 import subprocess
+import threading
 import time
 
 import pytest
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
-BUILD = TOP / "build"
+BUILD = TOP / os.environ.get("PASSERELLE_BUILD", "build")
 
 
 def free_port(kind):
@@ -111,3 +112,30 @@ def test_the_ledger_balances(relay):
     assert value["xmpp_messages_delivered_total"] == 2000
     assert value["sip_messages_accepted_total"] == 2000
     assert value["sip_messages_delivered_total"] + value["sip_messages_handed_over_total"] == 2000
+
+
+QUESTIONS = ["show info", "show stat", "show sess", "show tenants json", "show trunks",
+             "show errors", "metrics"]
+
+
+def test_reports_while_traffic_flows_both_ways(tmp_path):
+    """Every thread is asked all the time; the thread sanitizer's build has much to look at."""
+    relay = Relay(tmp_path, 2, 2)
+    done = threading.Event()
+    asked = []
+
+    def ask():
+        while not done.is_set():
+            for question in QUESTIONS:
+                asked.append(relay.ask(question))
+    asker = threading.Thread(target=ask)
+    asker.start()
+    try:
+        report = relay.run_load("duplex", 5000)
+    finally:
+        done.set()
+        asker.join()
+        code = relay.stop()
+    assert code == 0, (tmp_path / "relay.log").read_text()[-4000:]
+    assert len(asked) >= len(QUESTIONS) and all(asked)
+    assert report["xmpp-sip"]["arrived"] == report["sip-xmpp"]["arrived"] == 5000
