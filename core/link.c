@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-#include "core/link.h"
+/* How a link finds the remote server and gets a stream to it. */
+#include "core/link_priv.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -13,127 +14,21 @@
 #define BACKOFF_MS     2000
 #define BACKOFF_MAX_MS 60000
 
-enum link_state { LINK_IDLE, LINK_RESOLVING, LINK_CONNECTING };
-
-struct parcel_list {
-    struct parcel *head, *tail;
-    unsigned count;
-};
-
-struct link {
-    uint32_t magic;
-    enum link_state state;
-    struct worker *worker;
-    struct link *next;
-    struct s2s_domain local, remote;
-    char remote_ascii[RESOLVER_NAME_SIZE];
-    const struct config_partner *partner;
-    struct session *session;
-    struct resolver_answer *answer;
-    unsigned target_next;
-    struct parcel_list queue;       /* stanzas not yet written */
-    struct parcel_list verify;      /* db:verify not yet written */
-    struct parcel_list asked;       /* db:verify without an answer */
-    struct parcel_list unconfirmed; /* written stanzas whose outcome is open */
-    unsigned covered;               /* of them, before the ping in flight */
-    bool pinging, ready; /* ready: this session was good for stanzas */
-    uint64_t ping_next, ping_deadline_ms;
-    struct timer timer;
-    unsigned failures;
-    uint64_t backoff_until_ms;
-    enum stanza_error last_fault;
-    char reason[480];
-};
-
-static void push(struct parcel_list *list, struct parcel *parcel)
+static uint64_t pair_hash(struct span local, struct span remote)
 {
-    parcel->next = NULL;
-    if (list->tail != NULL)
-        list->tail->next = parcel;
-    else
-        list->head = parcel;
-    list->tail = parcel;
-    list->count++;
+    return thread_hash(thread_hash(0, local), remote);
 }
 
-static struct parcel *pop(struct parcel_list *list)
+struct link *link_find(struct worker *worker, struct span local, struct span remote)
 {
-    struct parcel *parcel = list->head;
-    if (parcel == NULL)
-        return NULL;
-    list->head = parcel->next;
-    if (list->head == NULL)
-        list->tail = NULL;
-    list->count--;
-    parcel->next = NULL;
-    return parcel;
-}
-
-/* Takes `parcel`, which stands behind `previous` (NULL: first). */
-static void unhook(struct parcel_list *list, struct parcel *previous, struct parcel *parcel)
-{
-    if (previous == NULL) {
-        pop(list);
-        return;
+    struct table_node *node = table_find(&worker->links, pair_hash(local, remote));
+    for (; node != NULL; node = table_next(node)) {
+        struct link *link = node->owner;
+        if (span_equal(s2s_domain_span(&link->local), local) &&
+            span_equal(s2s_domain_span(&link->remote), remote))
+            return link;
     }
-    previous->next = parcel->next;
-    if (list->tail == parcel)
-        list->tail = previous;
-    list->count--;
-    parcel->next = NULL;
-}
-
-static void finish(struct link *link, struct parcel *parcel, enum outcome_kind kind)
-{
-    struct thread *thread = link->worker->thread;
-    assert(parcel->magic == PARCEL_MAGIC);
-    parcel->outcome.kind = kind;
-    mesh_return(thread->mesh, thread->self, &parcel);
-}
-
-static void finish_failed(struct link *link, struct parcel *parcel, enum stanza_error error,
-                          struct span text)
-{
-    parcel->outcome.fault = (struct stanza_fault){.error = error};
-    parcel->outcome.fault.text = parcel_copy(parcel, text);
-    finish(link, parcel, OUTCOME_FAILED);
-}
-
-static void fail_list(struct link *link, struct parcel_list *list, enum stanza_error error)
-{
-    for (struct parcel *parcel = pop(list); parcel != NULL; parcel = pop(list))
-        finish_failed(link, parcel, error, span_of(link->reason));
-}
-
-static void arm(struct link *link)
-{
-    struct thread *thread = link->worker->thread;
-    const struct parcel *waiting[] = {link->queue.head, link->verify.head, link->asked.head};
-    uint64_t deadline = link->pinging ? link->ping_deadline_ms : UINT64_MAX;
-    for (size_t i = 0; i < 3; i++) {
-        if (waiting[i] == NULL)
-            continue;
-        uint64_t end = waiting[i]->born_ms + thread->config->deliver_timeout_ms;
-        deadline = end < deadline ? end : deadline;
-    }
-    if (deadline == UINT64_MAX)
-        timer_disarm(&thread->timers, &link->timer);
-    else
-        timer_arm(&thread->timers, &link->timer, deadline);
-}
-
-static struct link **bucket(struct worker *worker, struct span local, struct span remote)
-{
-    return &worker->links[thread_hash(thread_hash(0, local), remote) % LINK_BUCKET_COUNT];
-}
-
-static struct link *find(struct worker *worker, struct span local, struct span remote)
-{
-    struct link *link = *bucket(worker, local, remote);
-    while (link != NULL && !(span_equal(s2s_domain_span(&link->local), local) &&
-                             span_equal(s2s_domain_span(&link->remote), remote)))
-        link = link->next;
-    return link;
+    return NULL;
 }
 
 static struct link *make(struct worker *worker, struct span local, struct span remote)
@@ -156,8 +51,7 @@ static struct link *make(struct worker *worker, struct span local, struct span r
     link->partner = config_find_partner(worker->thread->config, remote);
     link->timer.kind = WORKER_TIMER_LINK;
     link->timer.owner = link;
-    link->next = *bucket(worker, local, remote);
-    *bucket(worker, local, remote) = link;
+    table_add(&worker->links, &link->node, pair_hash(local, remote), link);
     return link;
 }
 
@@ -178,14 +72,14 @@ static void give_up(struct link *link, enum stanza_error error)
               log_text("remote", s2s_domain_span(&link->remote)),
               log_text("error", stanza_error_name(error)),
               log_text("reason", span_of(link->reason)));
-    fail_list(link, &link->queue, error);
+    link_fail_list(link, &link->queue, error);
     /* XEP-0220 §2.5: the originating server is told that its authority cannot be asked. */
     enum stanza_error verdict = error == STANZA_ERROR_REMOTE_SERVER_NOT_FOUND
                                     ? STANZA_ERROR_REMOTE_SERVER_NOT_FOUND
                                     : STANZA_ERROR_REMOTE_CONNECTION_FAILED;
-    fail_list(link, &link->verify, verdict);
-    fail_list(link, &link->asked, verdict);
-    arm(link);
+    link_fail_list(link, &link->verify, verdict);
+    link_fail_list(link, &link->asked, verdict);
+    link_arm(link);
 }
 
 static bool is_direct(const struct link *link, const struct resolver_target *target)
@@ -283,7 +177,7 @@ void link_take(struct worker *worker, struct parcel **taken)
     struct parcel *parcel = *taken;
     *taken = NULL;
     struct span local = parcel->from.domain, remote = parcel->to.domain;
-    struct link *link = find(worker, local, remote);
+    struct link *link = link_find(worker, local, remote);
     if (link == NULL)
         link = make(worker, local, remote);
     if (link == NULL) {
@@ -296,10 +190,9 @@ void link_take(struct worker *worker, struct parcel **taken)
         enum stanza_error error = parcel->kind == PARCEL_VERIFY
                                       ? STANZA_ERROR_REMOTE_CONNECTION_FAILED
                                       : link->last_fault;
-        refuse_parcel(worker, parcel,
-                      worker->draining ? STANZA_ERROR_REMOTE_SERVER_TIMEOUT : error,
-                      worker->draining ? SPAN("The relay is shutting down")
-                                       : span_of(link->reason));
+        refuse_parcel(
+            worker, parcel, worker->draining ? STANZA_ERROR_REMOTE_SERVER_TIMEOUT : error,
+            worker->draining ? SPAN("The relay is shutting down") : span_of(link->reason));
         return;
     }
     if (link->queue.count + link->verify.count >= LINK_QUEUE_MAX) {
@@ -307,15 +200,12 @@ void link_take(struct worker *worker, struct parcel **taken)
                       SPAN("Too much waits for the remote server"));
         return;
     }
-    push(parcel->kind == PARCEL_VERIFY ? &link->verify : &link->queue, parcel);
-    if (link->session != NULL) {
-        struct session *session = link->session;
-        link_pump(link);
-        session_flush(session);
-    } else if (link->state == LINK_IDLE) {
+    link_push(parcel->kind == PARCEL_VERIFY ? &link->verify : &link->queue, parcel);
+    if (link->session != NULL)
+        session_flush(link->session);
+    else if (link->state == LINK_IDLE)
         start(link);
-    }
-    arm(link);
+    link_arm(link);
 }
 
 void link_prepare(const struct link *link, struct s2s_out *out)
@@ -334,184 +224,6 @@ const char *link_remote_ascii(const struct link *link)
     return link->remote_ascii;
 }
 
-struct link *link_next(const struct link *link)
-{
-    return link->next;
-}
-
-static void write_ping_id(const struct link *link, struct writer *writer)
-{
-    writer_put_literal(writer, "ping-");
-    writer_put_uint(writer, link->ping_next);
-}
-
-/* One ping at a time stands for all that was written before it (XEP-0199 §4.4). */
-static void ping(struct link *link)
-{
-    char memory[2048];
-    struct writer writer = writer_make(memory, sizeof(memory));
-    struct thread *thread = link->worker->thread;
-    if (link->pinging || link->unconfirmed.count == 0)
-        return;
-    link->ping_next++;
-    writer_put_literal(&writer, "<iq type='get'");
-    writer_put_attribute(&writer, SPAN("from"), s2s_domain_span(&link->local));
-    writer_put_attribute(&writer, SPAN("to"), s2s_domain_span(&link->remote));
-    writer_put_literal(&writer, " id='");
-    write_ping_id(link, &writer);
-    writer_put_literal(&writer, "'><ping xmlns='urn:xmpp:ping'/></iq>");
-    assert(!writer.overflow);
-    if (!session_write(link->session, writer_span(&writer)))
-        return;
-    link->pinging = true;
-    link->covered = link->unconfirmed.count;
-    link->ping_deadline_ms = thread->now_ms + thread->config->confirm_timeout_ms;
-}
-
-static void write_verify(struct link *link)
-{
-    while (link->verify.head != NULL && session_has_room(link->session)) {
-        struct parcel *parcel = pop(&link->verify);
-        struct s2s_action pair = {.local = parcel->from.domain,
-                                  .remote = parcel->to.domain,
-                                  .id = parcel->stream_id,
-                                  .key = parcel->bytes};
-        struct writer writer =
-            writer_make(link->worker->scratch, sizeof(link->worker->scratch));
-        s2s_write_verify(&writer, &pair);
-        if (writer.overflow || !session_write(link->session, writer_span(&writer)))
-            finish_failed(link, parcel, STANZA_ERROR_REMOTE_SERVER_TIMEOUT,
-                          SPAN("The link is full"));
-        else
-            push(&link->asked, parcel);
-    }
-}
-
-void link_pump(struct link *link)
-{
-    struct session *session = link->session;
-    assert(link->magic == LINK_MAGIC);
-    if (session == NULL || session->state != SESSION_OPEN)
-        return;
-    enum s2s_out_state state = session->out.state;
-    /* The peer may hold its db:result until we have verified its own: never wait for ours. */
-    if (state == S2S_OUT_RESULT || state == S2S_OUT_READY)
-        write_verify(link);
-    if (state != S2S_OUT_READY) {
-        arm(link);
-        return;
-    }
-    link->failures = 0;
-    link->ready = true;
-    while (link->queue.head != NULL && session_has_room(session)) {
-        struct parcel *parcel = link->queue.head;
-        if (!session_write(session, parcel->bytes))
-            break;
-        pop(&link->queue);
-        session->stanzas_out++;
-        session->active_ms = link->worker->thread->now_ms;
-        stats_count(link->worker->thread->stats, STAT_XMPP_STANZAS_SENT);
-        parcel->connection = session->output_total;
-        if (parcel->wants_outcome)
-            push(&link->unconfirmed, parcel);
-        else
-            finish(link, parcel, OUTCOME_HANDED_OVER);
-    }
-    ping(link);
-    arm(link);
-}
-
-void link_verified(struct link *link, const struct s2s_action *action)
-{
-    struct parcel *previous = NULL;
-    for (struct parcel *parcel = link->asked.head; parcel != NULL; parcel = parcel->next) {
-        if (span_equal(parcel->from.domain, action->local) &&
-            span_equal(parcel->to.domain, action->remote) &&
-            span_equal(parcel->stream_id, action->id)) {
-            unhook(&link->asked, previous, parcel);
-            if (action->verdict == S2S_VALID)
-                finish(link, parcel, OUTCOME_DELIVERED);
-            else
-                /* XEP-0220 §2.2.2: an error of the authority is remote-server-not-found. */
-                finish_failed(link, parcel,
-                              action->verdict == S2S_INVALID
-                                  ? STANZA_ERROR_FORBIDDEN
-                                  : STANZA_ERROR_REMOTE_SERVER_NOT_FOUND,
-                              SPAN("The authoritative server did not confirm the key"));
-            return;
-        }
-        previous = parcel;
-    }
-    stats_count(link->worker->thread->stats, STAT_DIALBACK_REFUSED);
-}
-
-static void finish_covered(struct link *link, enum outcome_kind kind)
-{
-    for (; link->covered > 0; link->covered--)
-        finish(link, pop(&link->unconfirmed), kind);
-    link->pinging = false;
-    if (link->session != NULL) {
-        struct session *session = link->session;
-        ping(link);
-        session_flush(session);
-    }
-    if (link->session != NULL || link->queue.count > 0)
-        arm(link);
-}
-
-static struct span stanza_id(const struct parcel *parcel)
-{
-    if (parcel->stanza_id.size > 0)
-        return parcel->stanza_id;
-    /* Written by ourselves, so the start tag is known: id='…' before the first '>'. */
-    struct span tag = span_to(parcel->bytes, span_find(parcel->bytes, '>'));
-    for (; tag.size > 5; tag = span_from(tag, 1)) {
-        if (span_starts(tag, SPAN(" id='"))) {
-            struct span rest = span_from(tag, 5);
-            return span_to(rest, span_find(rest, '\''));
-        }
-    }
-    return SPAN_NONE;
-}
-
-static void confirm_error(struct link *link, const struct parcel *word)
-{
-    struct parcel *previous = NULL;
-    unsigned position = 0;
-    for (struct parcel *parcel = link->unconfirmed.head; parcel != NULL; parcel = parcel->next) {
-        if (span_equal(stanza_id(parcel), word->stanza_id) &&
-            span_equal(parcel->to.local, word->to.local)) {
-            unhook(&link->unconfirmed, previous, parcel);
-            link->covered -= position < link->covered;
-            parcel->outcome.fault = word->outcome.fault;
-            parcel->outcome.fault.type = parcel_copy(parcel, word->outcome.fault.type);
-            parcel->outcome.fault.text = parcel_copy(parcel, word->outcome.fault.text);
-            parcel->outcome.fault.address = parcel_copy(parcel, word->outcome.fault.address);
-            parcel->outcome.fault.by = parcel_copy(parcel, word->outcome.fault.by);
-            finish(link, parcel, OUTCOME_FAILED);
-            return;
-        }
-        previous = parcel;
-        position++;
-    }
-}
-
-void link_confirm(struct worker *worker, const struct parcel *word)
-{
-    struct link *link = find(worker, word->from.domain, word->to.domain);
-    if (link == NULL || word->stanza_id.size == 0)
-        return;
-    if (word->outcome.kind == OUTCOME_FAILED) {
-        confirm_error(link, word);
-        return;
-    }
-    char memory[32];
-    struct writer writer = writer_make(memory, sizeof(memory));
-    write_ping_id(link, &writer);
-    if (link->pinging && span_equal(writer_span(&writer), word->stanza_id))
-        finish_covered(link, OUTCOME_DELIVERED);
-}
-
 void link_lost(struct link *link, struct session *session)
 {
     bool was_ready = link->ready;
@@ -522,17 +234,8 @@ void link_lost(struct link *link, struct session *session)
     link->session = NULL;
     link->ready = false;
     snprintf(link->reason, sizeof(link->reason), "%s: %s", link->remote_ascii, session->reason);
-    link->pinging = false;
-    link->covered = 0;
-    for (struct parcel *parcel = pop(&link->unconfirmed); parcel != NULL;
-         parcel = pop(&link->unconfirmed)) {
-        if (parcel->connection <= session->sent_total)
-            finish(link, parcel, OUTCOME_HANDED_OVER);
-        else
-            finish_failed(link, parcel, STANZA_ERROR_REMOTE_SERVER_TIMEOUT,
-                          span_of(link->reason));
-    }
-    fail_list(link, &link->asked, STANZA_ERROR_REMOTE_SERVER_TIMEOUT);
+    link_unconfirmed_lost(link, session);
+    link_fail_list(link, &link->asked, STANZA_ERROR_REMOTE_SERVER_TIMEOUT);
     if (link->worker->draining) {
         give_up(link, STANZA_ERROR_REMOTE_SERVER_TIMEOUT);
     } else if (was_ready) {
@@ -546,37 +249,18 @@ void link_lost(struct link *link, struct session *session)
     } else {
         connect_next(link, fault);
     }
-    arm(link);
-}
-
-static void expire(struct link *link, struct parcel_list *list)
-{
-    struct thread *thread = link->worker->thread;
-    while (list->head != NULL &&
-           list->head->born_ms + thread->config->deliver_timeout_ms <= thread->now_ms)
-        finish_failed(link, pop(list), STANZA_ERROR_REMOTE_SERVER_TIMEOUT,
-                      SPAN("The remote server did not become reachable in time"));
-}
-
-void link_timer(struct link *link)
-{
-    assert(link->magic == LINK_MAGIC);
-    expire(link, &link->queue);
-    expire(link, &link->verify);
-    expire(link, &link->asked);
-    if (link->pinging && link->worker->thread->now_ms >= link->ping_deadline_ms)
-        finish_covered(link, OUTCOME_HANDED_OVER);
-    arm(link);
+    link_arm(link);
 }
 
 void link_close(struct link *link)
 {
     timer_disarm(&link->worker->thread->timers, &link->timer);
+    table_remove(&link->worker->links, &link->node);
     snprintf(link->reason, sizeof(link->reason), "The relay is shutting down");
-    fail_list(link, &link->queue, STANZA_ERROR_REMOTE_SERVER_TIMEOUT);
-    fail_list(link, &link->verify, STANZA_ERROR_REMOTE_SERVER_TIMEOUT);
-    fail_list(link, &link->asked, STANZA_ERROR_REMOTE_SERVER_TIMEOUT);
-    fail_list(link, &link->unconfirmed, STANZA_ERROR_REMOTE_SERVER_TIMEOUT);
+    link_fail_list(link, &link->queue, STANZA_ERROR_REMOTE_SERVER_TIMEOUT);
+    link_fail_list(link, &link->verify, STANZA_ERROR_REMOTE_SERVER_TIMEOUT);
+    link_fail_list(link, &link->asked, STANZA_ERROR_REMOTE_SERVER_TIMEOUT);
+    link_fail_list(link, &link->unconfirmed, STANZA_ERROR_REMOTE_SERVER_TIMEOUT);
     free(link->answer);
     link->magic = 0;
     free(link);

@@ -24,12 +24,11 @@ void link_timer(struct link *link);
 /* Called by the link's session: */
 void link_prepare(const struct link *link, struct s2s_out *out);
 const char *link_remote_ascii(const struct link *link);
+/* Writes what waits, and one ping behind it: once a turn, before the session's bytes are sent. */
 void link_pump(struct link *link);
 void link_verified(struct link *link, const struct s2s_action *action);
 void link_lost(struct link *link, struct session *session);
 /* At the end of the worker: everything that waits goes home as failed. */
 void link_close(struct link *link);
-/* Next in its bucket. */
-struct link *link_next(const struct link *link);
 
 #endif

@@ -12,8 +12,12 @@
 #include "net/certificate.h"
 #include "proto/jid.h"
 
-#define INPUT_MAX   (256 * 1024)
+/* What a session that waits for the relay may still be handed: every buffer of the ring, once
+   before its pause is known to the kernel and once on the way. */
+#define INPUT_MAX   (2 * 256 * 16384)
 #define OUTPUT_MAX  (512 * 1024)
+/* Everything that waits, in TLS records, and what the handshake and alerts add. */
+#define SEALED_MAX  (OUTPUT_MAX + OUTPUT_MAX / 128 + 64 * 1024)
 #define OUTPUT_FULL (64 * 1024) /* links wait above this */
 
 static bool policy_hosts(void *context, struct span local)
@@ -69,20 +73,26 @@ static struct session *make(struct worker *worker, bool outbound, bool direct)
     session->timer.kind = WORKER_TIMER_SESSION;
     session->timer.owner = session;
     net_buffer_init(&session->input, INPUT_MAX);
-    net_buffer_init(&session->output, OUTPUT_MAX);
-    net_buffer_init(&session->sending, OUTPUT_MAX);
+    net_buffer_init(&session->plain, OUTPUT_MAX);
+    net_buffer_init(&session->output, SEALED_MAX);
+    net_buffer_init(&session->sending, SEALED_MAX);
     session->xml = xml_stream_open(&heap_memory);
     if (session->xml == NULL) {
         free(session);
         return NULL;
     }
-    session->next = worker->sessions;
-    if (session->next != NULL)
-        session->next->previous = session;
-    worker->sessions = session;
+    TAILQ_INSERT_HEAD(&worker->sessions, session, all);
+    table_add(&worker->sessions_by_ticket, &session->by_ticket, session->ticket, session);
     worker->session_count++;
     stats_count(worker->thread->stats, STAT_SESSIONS_OPENED);
     return session;
+}
+
+void session_unhold(struct session *session)
+{
+    if (session->held)
+        TAILQ_REMOVE(&session->worker->held, session, holding);
+    session->held = false;
 }
 
 void session_free(struct session *session)
@@ -90,21 +100,19 @@ void session_free(struct session *session)
     struct worker *worker = session->worker;
     assert(session->magic == SESSION_MAGIC);
     timer_disarm(&worker->thread->timers, &session->timer);
-    if (session->previous != NULL)
-        session->previous->next = session->next;
-    else
-        worker->sessions = session->next;
-    if (session->next != NULL)
-        session->next->previous = session->previous;
+    TAILQ_REMOVE(&worker->sessions, session, all);
+    table_remove(&worker->sessions_by_ticket, &session->by_ticket);
     worker->session_count--;
-    if (session->held)
-        worker->paused_count--;
+    session_unhold(session);
+    if (session->unsent)
+        TAILQ_REMOVE(&worker->unsent, session, sending_next);
     if (!session->outbound)
         s2s_in_fini(&session->in);
     if (session->tls != NULL)
         tls_close(&session->tls);
     xml_stream_close(&session->xml);
     net_buffer_fini(&session->input);
+    net_buffer_fini(&session->plain);
     net_buffer_fini(&session->output);
     net_buffer_fini(&session->sending);
     stats_count(worker->thread->stats, STAT_SESSIONS_CLOSED);
@@ -158,6 +166,7 @@ void session_drop(struct session *session)
     if (session->state != SESSION_CLOSING)
         session_log_end(session, STREAM_ERROR_NONE);
     session->state = SESSION_DROPPED;
+    session_unhold(session);
     timer_disarm(&session->worker->thread->timers, &session->timer);
     ring_drop(session->worker->thread->ring, session->handle);
     session_leave_link(session);
@@ -169,35 +178,66 @@ void session_fail(struct session *session, struct span text)
     session_drop(session);
 }
 
+size_t session_output_size(const struct session *session)
+{
+    return net_buffer_used(&session->plain) + net_buffer_used(&session->output);
+}
+
 bool session_has_room(const struct session *session)
 {
-    return session->state == SESSION_OPEN && net_buffer_used(&session->output) < OUTPUT_FULL;
+    return session->state == SESSION_OPEN && session_output_size(session) < OUTPUT_FULL;
 }
 
 bool session_write(struct session *session, struct span text)
 {
-    size_t before = net_buffer_used(&session->output);
+    struct net_buffer *queue = session->tls != NULL ? &session->plain : &session->output;
     if (text.size == 0)
         return true;
-    if (session->state != SESSION_OPEN)
+    if (session->state != SESSION_OPEN ||
+        session_output_size(session) + text.size > OUTPUT_MAX ||
+        net_buffer_add(queue, text.data, text.size) != 0)
         return false;
-    if (session->tls == NULL) {
-        if (net_buffer_add(&session->output, text.data, text.size) != 0)
-            return false;
-    } else {
-        if (before + tls_write_size(text.size) > OUTPUT_MAX ||
-            tls_write(session->tls, text.data, text.size, &session->output) != TLS_DONE)
-            return false;
-    }
-    session->output_total += net_buffer_used(&session->output) - before;
+    session->written_total += text.size;
     return true;
+}
+
+/* Turns what waits into TLS records of up to 16 KiB: the fixed cost of a record, of its system
+   call and of the peer's, is paid once for all stanzas of a turn. */
+static bool seal(struct session *session)
+{
+    size_t size = net_buffer_used(&session->plain);
+    if (size == 0)
+        return true;
+    enum tls_result result = tls_write(session->tls, net_buffer_front(&session->plain), size,
+                                       &session->output);
+    net_buffer_consume(&session->plain, size);
+    net_buffer_trim(&session->plain, 0);
+    return result == TLS_DONE;
 }
 
 void session_flush(struct session *session)
 {
-    if (session->in_flight || session->state == SESSION_CONNECTING ||
-        session->state == SESSION_DROPPED)
+    if (session->unsent || session->state == SESSION_DROPPED)
         return;
+    session->unsent = true;
+    TAILQ_INSERT_TAIL(&session->worker->unsent, session, sending_next);
+}
+
+void session_send(struct session *session)
+{
+    assert(session->unsent);
+    session->unsent = false;
+    TAILQ_REMOVE(&session->worker->unsent, session, sending_next);
+    if (session->state == SESSION_CONNECTING || session->state == SESSION_DROPPED)
+        return;
+    if (session->link != NULL)
+        link_pump(session->link);
+    if (session->in_flight)
+        return;
+    if (!seal(session)) {
+        session_fail(session, SPAN("TLS cannot write"));
+        return;
+    }
     size_t size = net_buffer_used(&session->output);
     if (size == 0) {
         if (session->state == SESSION_CLOSING)
@@ -208,7 +248,7 @@ void session_flush(struct session *session)
     struct net_buffer ready = session->output;
     session->output = session->sending;
     session->sending = ready;
-    session->sending_size = size;
+    session->sending_total = session->written_total;
     int result = ring_send(session->worker->thread->ring, session->handle,
                            net_buffer_front(&session->sending), size);
     if (result != 0)
@@ -239,10 +279,11 @@ void session_close(struct session *session, enum stream_error error, struct span
     if (error != STREAM_ERROR_NONE)
         stats_count(worker->thread->stats, STAT_STREAM_ERRORS_SENT);
     bool written = !writer.overflow && session_write(session, writer_span(&writer));
-    if (written && session->tls != NULL)
+    if (written && session->tls != NULL && seal(session))
         tls_shutdown(session->tls, &session->output);
     session_log_end(session, error);
     session->state = SESSION_CLOSING;
+    session_unhold(session);
     session_arm(session, SESSION_CLOSE_MS);
     session_leave_link(session);
     session_flush(session);
@@ -286,7 +327,7 @@ static void on_received(struct session *session, const struct ring_event *event)
         ring_pause(session->worker->thread->ring, session->handle);
         stats_count(session->worker->thread->stats, STAT_BACKPRESSURE_PAUSES);
     }
-    net_buffer_trim(&session->input, 4096);
+    net_buffer_trim(&session->input, 0);
 }
 
 static void on_sent(struct session *session, int result)
@@ -298,12 +339,12 @@ static void on_sent(struct session *session, int result)
         session_fail(session, SPAN("the connection broke while sending"));
         return;
     }
-    session->sent_total += session->sending_size;
-    net_buffer_consume(&session->sending, session->sending_size);
-    net_buffer_trim(&session->sending, 16384);
-    if (session->link != NULL && session->state == SESSION_OPEN)
-        link_pump(session->link);
-    session_flush(session);
+    session->sent_total = session->sending_total;
+    net_buffer_consume(&session->sending, net_buffer_used(&session->sending));
+    net_buffer_trim(&session->sending, 0);
+    if (session->link != NULL || session->state == SESSION_CLOSING ||
+        session_output_size(session) > 0)
+        session_flush(session);
 }
 
 void session_ring_event(struct session *session, const struct ring_event *event)
@@ -345,7 +386,8 @@ static bool too_many(const struct worker *worker, const union net_address *peer)
     unsigned count = 0;
     if (config->sessions_max > 0 && worker->session_count >= config->sessions_max)
         return true;
-    for (const struct session *one = worker->sessions; one != NULL; one = one->next)
+    const struct session *one;
+    TAILQ_FOREACH(one, &worker->sessions, all)
         count += !one->outbound && net_address_equal_host(&one->peer, peer);
     return config->sessions_per_address_max > 0 && count >= config->sessions_per_address_max;
 }

@@ -27,18 +27,23 @@ struct session {
     uint32_t magic;
     enum session_state state;
     struct worker *worker;
-    struct session *next, *previous;
+    TAILQ_ENTRY(session) all, holding, sending_next; /* in the worker's lists */
+    struct table_node by_ticket;
     struct link *link; /* outbound: whom it serves, until it is lost */
-    bool outbound, direct, in_flight, held, certified_read;
+    bool outbound, direct, in_flight, held, unsent;
     ring_handle handle;
     union net_address peer;
     uint64_t ticket, opened_ms, active_ms, stanzas_in, stanzas_out;
-    uint64_t output_total, sent_total, sending_size; /* ciphertext bytes */
+    /* Bytes of the stream, in clear: queued, being sent, and taken by the kernel. */
+    uint64_t written_total, sending_total, sent_total;
     struct timer timer;
     struct tls_session *tls;
     struct xml_stream *xml;
     struct xml_event event; /* valid while held */
-    struct net_buffer input, output, sending;
+    struct net_buffer input;
+    struct net_buffer plain;   /* waits for its TLS records: one batch, not one for each stanza */
+    struct net_buffer output;  /* ready for the socket */
+    struct net_buffer sending; /* the kernel reads it */
     struct s2s_policy policy;
     struct s2s_in in;
     struct s2s_out out;
@@ -57,9 +62,13 @@ void session_timer(struct session *session);
 void session_pump(struct session *session);
 /* Goes on after the relay was full. */
 void session_resume(struct session *session);
-/* Plaintext (or its TLS records) is queued; false when too much waits already. */
+/* Queues bytes of the stream for the end of this turn; false when too much waits already. */
 bool session_write(struct session *session, struct span text) MUST_USE;
+/* Has what waits sent at the end of this turn, after a last link_pump. */
 void session_flush(struct session *session);
+/* The end of the turn: seals what waits and starts sending unless a send is in flight. */
+void session_send(struct session *session);
+size_t session_output_size(const struct session *session);
 /* Says good-bye, with a stream error or none, and ends the connection. */
 void session_close(struct session *session, enum stream_error error, struct span text);
 /* Ends it at once. */

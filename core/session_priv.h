@@ -15,6 +15,8 @@ void session_log_end(const struct session *session, enum stream_error error);
 void session_leave_link(struct session *session);
 /* Did the peer show a verified certificate that speaks for `remote`? */
 bool session_certified(const struct session *session, struct span remote);
+/* It waits for the relay no more. */
+void session_unhold(struct session *session);
 void session_begin_tls(struct session *session);
 
 #endif

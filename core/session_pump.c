@@ -304,26 +304,20 @@ static bool on_event(struct session *session)
         session_fail(session, SPAN("the peer does not read"));
         return true;
     }
-    if (!act(session, &action))
-        return false;
-    if (session->link != NULL && session->state == SESSION_OPEN)
-        link_pump(session->link);
-    return true;
+    return act(session, &action);
 }
 
 static bool pump_stream(struct session *session)
 {
-    struct worker *worker = session->worker;
     if (session->held) {
-        session->held = false;
-        worker->paused_count--;
+        session_unhold(session);
     } else if (xml_stream_next(session->xml, &session->event) == XML_EVENT_NONE) {
         return feed(session);
     }
     if (on_event(session))
         return true;
     session->held = true;
-    worker->paused_count++;
+    TAILQ_INSERT_TAIL(&session->worker->held, session, holding);
     return false;
 }
 
@@ -339,14 +333,16 @@ void session_pump(struct session *session)
         case SESSION_DROPPED: more = false; break;
         }
     }
+    if (!session->held)
+        xml_stream_rest(session->xml);
     session_flush(session);
 }
 
 void session_resume(struct session *session)
 {
     assert(session->held);
-    if (session->state == SESSION_OPEN)
-        session_pump(session);
+    assert(session->state == SESSION_OPEN);
+    session_pump(session);
     if (!session->held && session->state == SESSION_OPEN)
         ring_resume(session->worker->thread->ring, session->handle);
 }

@@ -109,6 +109,11 @@ int worker_open(struct worker **opened, struct thread *thread, char *error, size
     if (worker == NULL)
         return result;
     worker->thread = thread;
+    TAILQ_INIT(&worker->sessions);
+    TAILQ_INIT(&worker->held);
+    TAILQ_INIT(&worker->unsent);
+    table_init(&worker->sessions_by_ticket);
+    table_init(&worker->links);
     worker->tenant_contexts = calloc(config->tenant_count + 1, sizeof(struct tls_context *));
     if (worker->tenant_contexts == NULL)
         goto fail;
@@ -154,9 +159,8 @@ static void parcel_home(struct worker *worker, struct parcel *parcel)
         return;
     }
     if (parcel->kind == PARCEL_VERIFY) {
-        struct session *session = worker->sessions;
-        while (session != NULL && session->ticket != parcel->ticket)
-            session = session->next;
+        struct table_node *node = table_find(&worker->sessions_by_ticket, parcel->ticket);
+        struct session *session = node != NULL ? node->owner : NULL;
         if (session != NULL)
             session_verified(session, parcel);
     }
@@ -167,7 +171,8 @@ static void report(const struct worker *worker, FILE *out)
 {
     static const char *const states[] = {"connecting", "handshake", "open", "closing", "gone"};
     uint64_t now = worker->thread->now_ms;
-    for (const struct session *one = worker->sessions; one != NULL; one = one->next) {
+    const struct session *one;
+    TAILQ_FOREACH(one, &worker->sessions, all) {
         char peer[NET_ADDRESS_TEXT_SIZE];
         net_address_format(&one->peer, peer);
         bool ready = one->outbound ? one->out.state == S2S_OUT_READY
@@ -181,7 +186,7 @@ static void report(const struct worker *worker, FILE *out)
                 !ready ? "none" : external ? "external" : "dialback",
                 one->tls != NULL && one->state == SESSION_OPEN ? tls_protocol_name(one->tls) : "-",
                 (now - one->opened_ms) / 1000, (now - one->active_ms) / 1000, one->stanzas_in,
-                one->stanzas_out, net_buffer_used(&one->output));
+                one->stanzas_out, session_output_size(one));
     }
 }
 
@@ -221,17 +226,22 @@ static void run_timers(struct worker *worker)
     }
 }
 
-/* Sessions that stopped for want of parcels go on, as far as there are some. */
-static void resume_paused(struct worker *worker)
+/* Sessions that stopped for want of parcels go on, in their order, as far as there are some. */
+static void resume_held(struct worker *worker)
 {
-    struct session *next;
-    if (worker->paused_count == 0)
-        return;
-    for (struct session *session = worker->sessions; session != NULL; session = next) {
-        next = session->next;
+    struct session *session;
+    while ((session = TAILQ_FIRST(&worker->held)) != NULL) {
+        session_resume(session);
         if (session->held)
-            session_resume(session);
+            return; /* still full: the others would find it so, too */
     }
+}
+
+static void send_all(struct worker *worker)
+{
+    struct session *session;
+    while ((session = TAILQ_FIRST(&worker->unsent)) != NULL)
+        session_send(session);
 }
 
 void worker_turn(struct worker *worker, uint64_t wait_ms)
@@ -255,38 +265,38 @@ void worker_turn(struct worker *worker, uint64_t wait_ms)
     while ((parcel = mesh_next(thread->mesh, thread->self)) != NULL)
         parcel_arrived(worker, parcel);
     run_timers(worker);
-    resume_paused(worker);
+    resume_held(worker);
+    send_all(worker);
     mesh_flush(thread->mesh, thread->self);
 }
 
 bool worker_drain(struct worker *worker, bool force)
 {
     struct thread *thread = worker->thread;
-    struct session *next;
+    struct session *session;
     if (!worker->draining) {
         for (size_t i = 0; i < worker->listener_count; i++)
             ring_drop(thread->ring, worker->listeners[i].handle);
         worker->draining = true;
     }
-    for (struct session *session = worker->sessions; session != NULL; session = next) {
-        next = session->next;
+    /* Closing frees none: that takes a RING_GONE. */
+    TAILQ_FOREACH(session, &worker->sessions, all)
         session_close(session, STREAM_ERROR_SYSTEM_SHUTDOWN, SPAN("the relay is stopping"));
-    }
+    send_all(worker);
     mesh_flush(thread->mesh, thread->self);
     return worker->session_count == 0 || force;
 }
 
 static void close_links(struct worker *worker)
 {
-    for (size_t i = 0; i < LINK_BUCKET_COUNT; i++) {
-        for (struct link *link = worker->links[i], *next; link != NULL; link = next) {
-            next = link_next(link);
-            if (worker->resolver != NULL)
-                resolver_forget(worker->resolver, link);
-            link_close(link);
-        }
-        worker->links[i] = NULL;
+    struct table_node *node;
+    while ((node = table_any(&worker->links)) != NULL) {
+        struct link *link = node->owner;
+        if (worker->resolver != NULL)
+            resolver_forget(worker->resolver, link);
+        link_close(link);
     }
+    table_fini(&worker->links);
 }
 
 void worker_close(struct worker **closed)
@@ -296,10 +306,12 @@ void worker_close(struct worker **closed)
     if (worker == NULL)
         return;
     const struct config *config = worker->thread->config;
-    while (worker->sessions != NULL) {
-        ring_drop(worker->thread->ring, worker->sessions->handle);
-        session_free(worker->sessions);
+    struct session *session;
+    while ((session = TAILQ_FIRST(&worker->sessions)) != NULL) {
+        ring_drop(worker->thread->ring, session->handle);
+        session_free(session);
     }
+    table_fini(&worker->sessions_by_ticket);
     close_links(worker);
     if (worker->resolver != NULL)
         resolver_port_close(&worker->resolver);

@@ -3,13 +3,17 @@
 #ifndef PASSERELLE_CORE_WORKER_PRIV_H
 #define PASSERELLE_CORE_WORKER_PRIV_H
 
+#include <sys/queue.h>
+
+#include "core/table.h"
 #include "core/worker.h"
 #include "net/tls.h"
 #include "proto/s2s.h"
 
 #define WORKER_LISTENER_MAGIC 0x4c495354u
-#define LINK_BUCKET_COUNT     1024
 #define WORKER_SCRATCH_SIZE   65536
+
+TAILQ_HEAD(session_list, session);
 
 enum worker_timer { WORKER_TIMER_SESSION, WORKER_TIMER_LINK };
 
@@ -26,9 +30,11 @@ struct worker {
     struct tls_context **tenant_contexts; /* opened when first needed; NULL: not yet */
     struct worker_listener *listeners;
     size_t listener_count;
-    struct session *sessions;
-    unsigned session_count, paused_count;
-    struct link *links[LINK_BUCKET_COUNT];
+    struct session_list sessions;
+    struct session_list held;     /* stopped because the relay was full */
+    struct session_list unsent;   /* with something to send at the end of this turn */
+    struct table sessions_by_ticket, links;
+    unsigned session_count;
     uint64_t ticket_next;
     bool draining;
     char scratch[WORKER_SCRATCH_SIZE]; /* for what is written within one step */

@@ -58,19 +58,21 @@ static const struct xml_node *choose(const struct xml_node *stanza, struct span 
     return first;
 }
 
-/* MIME lines end with CRLF (RFC 2046 §4.1.1), whatever the stanza had. */
+/* MIME lines end with CRLF (RFC 2046 §4.1.1), whatever the stanza had. Runs between line ends are
+   copied in one go. */
 static struct span put_crlf(struct writer *writer, struct span text)
 {
-    size_t start = writer->used;
+    size_t start = writer->used, run = 0;
     for (size_t i = 0; i < text.size; i++) {
-        char c = text.data[i];
-        if (c == '\r' && i + 1 < text.size && text.data[i + 1] == '\n')
+        if (text.data[i] != '\r' && text.data[i] != '\n')
             continue;
-        if (c == '\r' || c == '\n')
-            writer_put_literal(writer, "\r\n");
-        else
-            writer_put_char(writer, c);
+        writer_put(writer, span_make(text.data + run, i - run));
+        writer_put_literal(writer, "\r\n");
+        if (text.data[i] == '\r' && i + 1 < text.size && text.data[i + 1] == '\n')
+            i++;
+        run = i + 1;
     }
+    writer_put(writer, span_from(text, run));
     return writer_since(writer, start);
 }
 

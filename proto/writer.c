@@ -1,25 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "proto/writer.h"
 
-#include <assert.h>
-
-void writer_put(struct writer *writer, struct span text)
-{
-    assert(writer->used <= writer->size);
-    if (writer->overflow || text.size > writer->size - writer->used) {
-        writer->overflow = true;
-        return;
-    }
-    if (text.size > 0)
-        memcpy(writer->data + writer->used, text.data, text.size);
-    writer->used += text.size;
-}
-
-void writer_put_char(struct writer *writer, char c)
-{
-    writer_put(writer, (struct span){&c, 1});
-}
-
 void writer_put_uint(struct writer *writer, uint64_t value)
 {
     char digits[20];
@@ -41,38 +22,40 @@ void writer_put_hex(struct writer *writer, const void *bytes, size_t size)
     }
 }
 
-static struct span escape_text(char c)
+static struct span escape(char c)
 {
     switch (c) {
     case '&': return SPAN("&amp;");
     case '<': return SPAN("&lt;");
     case '>': return SPAN("&gt;");
+    case '"': return SPAN("&quot;");
+    case '\'': return SPAN("&apos;");
+    case '\t': return SPAN("&#9;");
+    case '\n': return SPAN("&#10;");
     case '\r': return SPAN("&#13;");
     default: return SPAN_NONE;
     }
 }
 
-static struct span escape_attribute(char c)
-{
-    switch (c) {
-    case '"': return SPAN("&quot;");
-    case '\'': return SPAN("&apos;");
-    case '\t': return SPAN("&#9;");
-    case '\n': return SPAN("&#10;");
-    default: return escape_text(c);
-    }
-}
+/* Which of the two contexts escape a byte. */
+enum escape_where { IN_TEXT = 1, IN_ATTRIBUTE = 2 };
+
+static const unsigned char escaped_where[256] = {
+    ['&'] = IN_TEXT | IN_ATTRIBUTE,  ['<'] = IN_TEXT | IN_ATTRIBUTE,
+    ['>'] = IN_TEXT | IN_ATTRIBUTE,  ['\r'] = IN_TEXT | IN_ATTRIBUTE,
+    ['"'] = IN_ATTRIBUTE,            ['\''] = IN_ATTRIBUTE,
+    ['\t'] = IN_ATTRIBUTE,           ['\n'] = IN_ATTRIBUTE,
+};
 
 /* Copies the runs between two characters that need escaping in one go. */
-static void put_escaped(struct writer *writer, struct span text, struct span (*escape)(char))
+static void put_escaped(struct writer *writer, struct span text, enum escape_where where)
 {
     size_t start = 0;
-    for (size_t i = 0; i < text.size && !writer->overflow; i++) {
-        struct span escaped = escape(text.data[i]);
-        if (escaped.size == 0)
+    for (size_t i = 0; i < text.size; i++) {
+        if ((escaped_where[(unsigned char)text.data[i]] & where) == 0)
             continue;
         writer_put(writer, span_make(text.data + start, i - start));
-        writer_put(writer, escaped);
+        writer_put(writer, escape(text.data[i]));
         start = i + 1;
     }
     writer_put(writer, span_from(text, start));
@@ -80,12 +63,12 @@ static void put_escaped(struct writer *writer, struct span text, struct span (*e
 
 void writer_put_xml_text(struct writer *writer, struct span text)
 {
-    put_escaped(writer, text, escape_text);
+    put_escaped(writer, text, IN_TEXT);
 }
 
 void writer_put_xml_attribute(struct writer *writer, struct span text)
 {
-    put_escaped(writer, text, escape_attribute);
+    put_escaped(writer, text, IN_ATTRIBUTE);
 }
 
 void writer_put_attribute(struct writer *writer, struct span name, struct span value)

@@ -32,8 +32,22 @@ static inline struct span writer_since(const struct writer *writer, size_t start
     return (struct span){writer->data + start, writer->used - start};
 }
 
-void writer_put(struct writer *writer, struct span text);
-void writer_put_char(struct writer *writer, char c);
+static inline void writer_put(struct writer *writer, struct span text)
+{
+    if (writer->overflow || text.size > writer->size - writer->used) {
+        writer->overflow = true;
+        return;
+    }
+    if (text.size > 0)
+        memcpy(writer->data + writer->used, text.data, text.size);
+    writer->used += text.size;
+}
+
+static inline void writer_put_char(struct writer *writer, char c)
+{
+    writer_put(writer, (struct span){&c, 1});
+}
+
 void writer_put_uint(struct writer *writer, uint64_t value);
 /* Lower-case hex, two digits a byte. */
 void writer_put_hex(struct writer *writer, const void *bytes, size_t size);

@@ -107,7 +107,7 @@ void *xml_stream_room(struct xml_stream *stream, size_t size)
     assert(size <= ROOM_SIZE_MAX);
     if (stream->parser == NULL || !xml_stream_idle(stream))
         return NULL;
-    forget_tree(stream, false);
+    forget_tree(stream, true);
     if (size > stream->input_capacity) {
         drop_input(stream);
         stream->input = xml_account_take(&stream->account, size);
@@ -263,10 +263,17 @@ enum xml_event_kind xml_stream_next(struct xml_stream *stream, struct xml_event 
         return give_tree(stream, event);
     if (has_event(stream))
         return give_end(stream, event);
+    return XML_EVENT_NONE;
+}
+
+void xml_stream_rest(struct xml_stream *stream)
+{
+    if (stream->parser == NULL || !xml_stream_idle(stream))
+        return;
+    forget_tree(stream, false);
     drop_input(stream);
     if (stream->tree.depth == 0)
         xml_tree_reset(&stream->tree, false);
-    return XML_EVENT_NONE;
 }
 
 size_t xml_stream_memory(const struct xml_stream *stream)

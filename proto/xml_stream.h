@@ -65,6 +65,9 @@ void *xml_stream_room(struct xml_stream *stream, size_t size) MUST_USE;
 void xml_stream_commit(struct xml_stream *stream, size_t size);
 /* Parses up to the next event and returns its kind. After ERROR or CLOSE always NONE. */
 enum xml_event_kind xml_stream_next(struct xml_stream *stream, struct xml_event *event);
+/* Nothing more is at hand for now: gives back what an idle stream does not need. The last event's
+   node is gone after it. Does nothing while something waits to be pulled. */
+void xml_stream_rest(struct xml_stream *stream);
 /* True when everything committed has been parsed: more may be fed. */
 bool xml_stream_idle(const struct xml_stream *stream);
 /* Bytes of memory held now (for `show sess` and tests). */

@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* What goes over the stream of a link, and how the relay knows what became of it. */
+#include "core/link_priv.h"
+
+#include <assert.h>
+
+void link_push(struct parcel_list *list, struct parcel *parcel)
+{
+    parcel->next = NULL;
+    if (list->tail != NULL)
+        list->tail->next = parcel;
+    else
+        list->head = parcel;
+    list->tail = parcel;
+    list->count++;
+}
+
+struct parcel *link_pop(struct parcel_list *list)
+{
+    struct parcel *parcel = list->head;
+    if (parcel == NULL)
+        return NULL;
+    list->head = parcel->next;
+    if (list->head == NULL)
+        list->tail = NULL;
+    list->count--;
+    parcel->next = NULL;
+    return parcel;
+}
+
+void link_unhook(struct parcel_list *list, struct parcel *previous, struct parcel *parcel)
+{
+    if (previous == NULL) {
+        link_pop(list);
+        return;
+    }
+    previous->next = parcel->next;
+    if (list->tail == parcel)
+        list->tail = previous;
+    list->count--;
+    parcel->next = NULL;
+}
+
+void link_finish(struct link *link, struct parcel *parcel, enum outcome_kind kind)
+{
+    struct thread *thread = link->worker->thread;
+    assert(parcel->magic == PARCEL_MAGIC);
+    parcel->outcome.kind = kind;
+    mesh_return(thread->mesh, thread->self, &parcel);
+}
+
+void link_finish_failed(struct link *link, struct parcel *parcel, enum stanza_error error,
+                        struct span text)
+{
+    parcel->outcome.fault = (struct stanza_fault){.error = error};
+    parcel->outcome.fault.text = parcel_copy(parcel, text);
+    link_finish(link, parcel, OUTCOME_FAILED);
+}
+
+void link_fail_list(struct link *link, struct parcel_list *list, enum stanza_error error)
+{
+    for (struct parcel *parcel = link_pop(list); parcel != NULL; parcel = link_pop(list))
+        link_finish_failed(link, parcel, error, span_of(link->reason));
+}
+
+void link_arm(struct link *link)
+{
+    struct thread *thread = link->worker->thread;
+    const struct parcel *waiting[] = {link->queue.head, link->verify.head, link->asked.head};
+    uint64_t deadline = link->pinging ? link->ping_deadline_ms : UINT64_MAX;
+    for (size_t i = 0; i < 3; i++) {
+        if (waiting[i] == NULL)
+            continue;
+        uint64_t end = waiting[i]->born_ms + thread->config->deliver_timeout_ms;
+        deadline = end < deadline ? end : deadline;
+    }
+    if (deadline == UINT64_MAX)
+        timer_disarm(&thread->timers, &link->timer);
+    else if (link->timer.position == 0 || deadline < link->timer.deadline_ms)
+        timer_arm(&thread->timers, &link->timer, deadline);
+}
+
+static void write_ping_id(const struct link *link, struct writer *writer)
+{
+    writer_put_literal(writer, "ping-");
+    writer_put_uint(writer, link->ping_next);
+}
+
+/* One ping at a time stands for all that was written before it (XEP-0199 §4.4). */
+static void ping(struct link *link)
+{
+    char memory[2048];
+    struct writer writer = writer_make(memory, sizeof(memory));
+    struct thread *thread = link->worker->thread;
+    if (link->pinging || link->unconfirmed.count == 0)
+        return;
+    link->ping_next++;
+    writer_put_literal(&writer, "<iq type='get'");
+    writer_put_attribute(&writer, SPAN("from"), s2s_domain_span(&link->local));
+    writer_put_attribute(&writer, SPAN("to"), s2s_domain_span(&link->remote));
+    writer_put_literal(&writer, " id='");
+    write_ping_id(link, &writer);
+    writer_put_literal(&writer, "'><ping xmlns='urn:xmpp:ping'/></iq>");
+    assert(!writer.overflow);
+    if (!session_write(link->session, writer_span(&writer)))
+        return;
+    link->pinging = true;
+    link->covered = link->unconfirmed.count;
+    link->ping_deadline_ms = thread->now_ms + thread->config->confirm_timeout_ms;
+}
+
+static void write_verify(struct link *link)
+{
+    while (link->verify.head != NULL && session_has_room(link->session)) {
+        struct parcel *parcel = link_pop(&link->verify);
+        struct s2s_action pair = {.local = parcel->from.domain,
+                                  .remote = parcel->to.domain,
+                                  .id = parcel->stream_id,
+                                  .key = parcel->bytes};
+        struct writer writer =
+            writer_make(link->worker->scratch, sizeof(link->worker->scratch));
+        s2s_write_verify(&writer, &pair);
+        if (writer.overflow || !session_write(link->session, writer_span(&writer)))
+            link_finish_failed(link, parcel, STANZA_ERROR_REMOTE_SERVER_TIMEOUT,
+                               SPAN("The link is full"));
+        else
+            link_push(&link->asked, parcel);
+    }
+}
+
+void link_pump(struct link *link)
+{
+    struct session *session = link->session;
+    assert(link->magic == LINK_MAGIC);
+    if (session == NULL || session->state != SESSION_OPEN)
+        return;
+    enum s2s_out_state state = session->out.state;
+    /* The peer may hold its db:result until we have verified its own: never wait for ours. */
+    if (state == S2S_OUT_RESULT || state == S2S_OUT_READY)
+        write_verify(link);
+    if (state != S2S_OUT_READY) {
+        link_arm(link);
+        return;
+    }
+    link->failures = 0;
+    link->ready = true;
+    while (link->queue.head != NULL && session_has_room(session)) {
+        struct parcel *parcel = link->queue.head;
+        if (!session_write(session, parcel->bytes))
+            break;
+        link_pop(&link->queue);
+        session->stanzas_out++;
+        session->active_ms = link->worker->thread->now_ms;
+        stats_count(link->worker->thread->stats, STAT_XMPP_STANZAS_SENT);
+        parcel->connection = session->written_total;
+        if (parcel->wants_outcome)
+            link_push(&link->unconfirmed, parcel);
+        else
+            link_finish(link, parcel, OUTCOME_HANDED_OVER);
+    }
+    ping(link);
+    link_arm(link);
+}
+
+void link_verified(struct link *link, const struct s2s_action *action)
+{
+    struct parcel *previous = NULL;
+    for (struct parcel *parcel = link->asked.head; parcel != NULL; parcel = parcel->next) {
+        if (span_equal(parcel->from.domain, action->local) &&
+            span_equal(parcel->to.domain, action->remote) &&
+            span_equal(parcel->stream_id, action->id)) {
+            link_unhook(&link->asked, previous, parcel);
+            if (action->verdict == S2S_VALID)
+                link_finish(link, parcel, OUTCOME_DELIVERED);
+            else
+                /* XEP-0220 §2.2.2: an error of the authority is remote-server-not-found. */
+                link_finish_failed(link, parcel,
+                                   action->verdict == S2S_INVALID
+                                       ? STANZA_ERROR_FORBIDDEN
+                                       : STANZA_ERROR_REMOTE_SERVER_NOT_FOUND,
+                                   SPAN("The authoritative server did not confirm the key"));
+            return;
+        }
+        previous = parcel;
+    }
+    stats_count(link->worker->thread->stats, STAT_DIALBACK_REFUSED);
+}
+
+static void finish_covered(struct link *link, enum outcome_kind kind)
+{
+    for (; link->covered > 0; link->covered--)
+        link_finish(link, link_pop(&link->unconfirmed), kind);
+    link->pinging = false;
+    if (link->session != NULL && link->unconfirmed.count > 0)
+        session_flush(link->session);
+}
+
+static struct span stanza_id(const struct parcel *parcel)
+{
+    if (parcel->stanza_id.size > 0)
+        return parcel->stanza_id;
+    /* Written by ourselves, so the start tag is known: id='…' before the first '>'. */
+    struct span tag = span_to(parcel->bytes, span_find(parcel->bytes, '>'));
+    for (; tag.size > 5; tag = span_from(tag, 1)) {
+        if (span_starts(tag, SPAN(" id='"))) {
+            struct span rest = span_from(tag, 5);
+            return span_to(rest, span_find(rest, '\''));
+        }
+    }
+    return SPAN_NONE;
+}
+
+static void confirm_error(struct link *link, const struct parcel *word)
+{
+    struct parcel *previous = NULL;
+    unsigned position = 0;
+    for (struct parcel *parcel = link->unconfirmed.head; parcel != NULL;
+         parcel = parcel->next) {
+        if (span_equal(stanza_id(parcel), word->stanza_id) &&
+            span_equal(parcel->to.local, word->to.local)) {
+            link_unhook(&link->unconfirmed, previous, parcel);
+            link->covered -= position < link->covered;
+            parcel->outcome.fault = word->outcome.fault;
+            parcel->outcome.fault.type = parcel_copy(parcel, word->outcome.fault.type);
+            parcel->outcome.fault.text = parcel_copy(parcel, word->outcome.fault.text);
+            parcel->outcome.fault.address = parcel_copy(parcel, word->outcome.fault.address);
+            parcel->outcome.fault.by = parcel_copy(parcel, word->outcome.fault.by);
+            link_finish(link, parcel, OUTCOME_FAILED);
+            return;
+        }
+        previous = parcel;
+        position++;
+    }
+}
+
+void link_confirm(struct worker *worker, const struct parcel *word)
+{
+    struct link *link = link_find(worker, word->from.domain, word->to.domain);
+    if (link == NULL || word->stanza_id.size == 0)
+        return;
+    if (word->outcome.kind == OUTCOME_FAILED) {
+        confirm_error(link, word);
+        return;
+    }
+    char memory[32];
+    struct writer writer = writer_make(memory, sizeof(memory));
+    write_ping_id(link, &writer);
+    if (link->pinging && span_equal(writer_span(&writer), word->stanza_id))
+        finish_covered(link, OUTCOME_DELIVERED);
+}
+
+void link_unconfirmed_lost(struct link *link, const struct session *session)
+{
+    link->pinging = false;
+    link->covered = 0;
+    for (struct parcel *parcel = link_pop(&link->unconfirmed); parcel != NULL;
+         parcel = link_pop(&link->unconfirmed)) {
+        if (parcel->connection <= session->sent_total)
+            link_finish(link, parcel, OUTCOME_HANDED_OVER);
+        else
+            link_finish_failed(link, parcel, STANZA_ERROR_REMOTE_SERVER_TIMEOUT,
+                               span_of(link->reason));
+    }
+}
+
+static void expire(struct link *link, struct parcel_list *list)
+{
+    struct thread *thread = link->worker->thread;
+    while (list->head != NULL &&
+           list->head->born_ms + thread->config->deliver_timeout_ms <= thread->now_ms)
+        link_finish_failed(link, link_pop(list), STANZA_ERROR_REMOTE_SERVER_TIMEOUT,
+                           SPAN("The remote server did not become reachable in time"));
+}
+
+void link_timer(struct link *link)
+{
+    assert(link->magic == LINK_MAGIC);
+    expire(link, &link->queue);
+    expire(link, &link->verify);
+    expire(link, &link->asked);
+    if (link->pinging && link->worker->thread->now_ms >= link->ping_deadline_ms)
+        finish_covered(link, OUTCOME_HANDED_OVER);
+    link_arm(link);
+}

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * What link.c (finding the remote server and having a stream to it) and link_flow.c (what goes
+ * over the stream and how it ended) share.
+ */
+#ifndef PASSERELLE_CORE_LINK_PRIV_H
+#define PASSERELLE_CORE_LINK_PRIV_H
+
+#include "core/link.h"
+#include "core/table.h"
+
+enum link_state { LINK_IDLE, LINK_RESOLVING, LINK_CONNECTING };
+
+struct parcel_list {
+    struct parcel *head, *tail;
+    unsigned count;
+};
+
+struct link {
+    uint32_t magic;
+    enum link_state state;
+    struct worker *worker;
+    struct table_node node; /* by its pair, in worker->links */
+    struct s2s_domain local, remote;
+    char remote_ascii[RESOLVER_NAME_SIZE];
+    const struct config_partner *partner;
+    struct session *session;
+    struct resolver_answer *answer;
+    unsigned target_next;
+    struct parcel_list queue;       /* stanzas not yet written */
+    struct parcel_list verify;      /* db:verify not yet written */
+    struct parcel_list asked;       /* db:verify without an answer */
+    struct parcel_list unconfirmed; /* written stanzas whose outcome is open */
+    unsigned covered;               /* of them, before the ping in flight */
+    bool pinging, ready;            /* ready: this session was good for stanzas */
+    uint64_t ping_next, ping_deadline_ms;
+    struct timer timer;
+    unsigned failures;
+    uint64_t backoff_until_ms;
+    enum stanza_error last_fault;
+    char reason[480];
+};
+
+/* NULL when there is no link of this pair on this worker. */
+struct link *link_find(struct worker *worker, struct span local, struct span remote);
+void link_push(struct parcel_list *list, struct parcel *parcel);
+/* The first one; NULL when the list is empty. */
+struct parcel *link_pop(struct parcel_list *list);
+/* Takes `parcel`, which stands behind `previous` (NULL: first). */
+void link_unhook(struct parcel_list *list, struct parcel *previous, struct parcel *parcel);
+/* The parcel goes home with its outcome. */
+void link_finish(struct link *link, struct parcel *parcel, enum outcome_kind kind);
+void link_finish_failed(struct link *link, struct parcel *parcel, enum stanza_error error,
+                        struct span text);
+/* All of the list fail with the link's reason. */
+void link_fail_list(struct link *link, struct parcel_list *list, enum stanza_error error);
+/* Sees to it that the timer comes no later than the earliest deadline of what waits. */
+void link_arm(struct link *link);
+/* Everything that was written and has no outcome ends with the stream. */
+void link_unconfirmed_lost(struct link *link, const struct session *session);
+
+#endif
