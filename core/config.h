@@ -83,6 +83,7 @@ struct config {
     char *sip_certificate, *sip_key, *sip_ca_file; /* NULL: the xmpp ones */
     unsigned recipient_queue_max;                  /* messages waiting for one recipient */
     unsigned sip_t1_ms;
+    unsigned sip_answered_max; /* answers kept for retransmissions over UDP, per thread */
     /* dns */
     char *dns_server, *dns_trust_anchor, *dns_hosts_file;
     bool dns_allow_special;

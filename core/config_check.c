@@ -270,6 +270,8 @@ static bool check_sip(struct config_load *load, const struct raw_sip *raw)
         {"sip.recipient_queue_max", raw->recipient_queue_max, &config->recipient_queue_max, 64,
          1, 10000},
         {"sip.t1_ms", raw->t1_ms, &config->sip_t1_ms, 500, 10, 10000},
+        {"sip.answered_max", raw->answered_max, &config->sip_answered_max, SIP_ANSWERED_DEFAULT,
+         1024, 16777216},
     };
     if (!CHECK_ROWS(load, rows))
         return false;

@@ -71,6 +71,7 @@ static const cyaml_schema_field_t sip_fields[] = {
     TEXT("ca_file", raw_sip, ca_file),
     NUMBER("recipient_queue_max", raw_sip, recipient_queue_max),
     NUMBER("t1_ms", raw_sip, t1_ms),
+    NUMBER("answered_max", raw_sip, answered_max),
     CYAML_FIELD_END};
 
 static const cyaml_schema_field_t dns_fields[] = {

@@ -37,7 +37,7 @@ struct raw_xmpp {
 struct raw_sip {
     struct raw_list listen_udp, listen_tcp, listen_tls;
     char *host, *certificate, *key, *ca_file;
-    unsigned *recipient_queue_max, *t1_ms;
+    unsigned *recipient_queue_max, *t1_ms, *answered_max;
 };
 
 struct raw_dns {

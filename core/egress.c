@@ -152,6 +152,7 @@ static void pump_timers(struct egress *egress)
         switch ((enum egress_timer)timer->kind) {
         case EGRESS_TIMER_CLIENT: sip_uac_tick(egress->uac, timer); break;
         case EGRESS_TIMER_SERVER: sip_uas_tick(egress->uas, timer); break;
+        case EGRESS_TIMER_ANSWERED: sip_uas_expire(egress->uas); break;
         case EGRESS_TIMER_CONNECTION: sip_transport_tick(egress->wire, timer); break;
         case EGRESS_TIMER_TRUNK:
             if (trunk_tick(egress->trunks, timer, &trunk))

@@ -8,115 +8,195 @@
 
 #include "core/log.h"
 
+#define EXPIRE_INTERVAL_MS 1000u
+
+/* ---- names ---- */
+
+static void add_part(struct keyed_hash *hash, struct span text)
+{
+    keyed_hash_add(hash, text.data, text.size);
+    keyed_hash_add(hash, "\n", 1);
+}
+
+/* A branch without the magic cookie is of RFC 2543: the fields beside it tell requests apart. */
+void sip_reply_names(const struct sip_uas *uas, const struct sip_message *request,
+                     struct sip_names *names)
+{
+    struct keyed_hash hash;
+    keyed_hash_start(&hash, uas->secret[0]);
+    keyed_hash_add(&hash, "m", 1);
+    add_part(&hash, request->from_tag);
+    add_part(&hash, request->call_id);
+    keyed_hash_add(&hash, &request->cseq, sizeof(request->cseq));
+    add_part(&hash, request->method_name);
+    struct keyed_hash_name merged = keyed_hash_end(&hash);
+    names->merged = merged.word[0];
+    keyed_hash_start(&hash, uas->secret[0]);
+    keyed_hash_add(&hash, "t", 1);
+    add_part(&hash, request->via.branch);
+    add_part(&hash, request->via.sent_by);
+    add_part(&hash, request->method_name);
+    if (!span_starts(request->via.branch, SPAN("z9hG4bK")))
+        keyed_hash_add(&hash, &merged, sizeof(merged));
+    names->transaction = keyed_hash_end(&hash);
+}
+
+/* One request has one tag, so that a stateless answer has the same each time (RFC 3261 §8.2.7)
+   and a retransmission needs none remembered; the secret makes it unguessable (§19.3). Its first
+   two digits lead a request within the dialog to this thread. */
+static struct span write_tag(const struct sip_uas *uas, const struct sip_names *names,
+                             char tag[TAG_SIZE])
+{
+    struct keyed_hash hash;
+    keyed_hash_start(&hash, uas->secret[1]);
+    keyed_hash_add(&hash, &names->transaction, sizeof(names->transaction));
+    struct keyed_hash_name name = keyed_hash_end(&hash);
+    uint8_t bytes[1 + sizeof(name.word[0])] = {(uint8_t)uas->thread->self};
+    memcpy(bytes + 1, &name.word[0], sizeof(name.word[0]));
+    struct writer writer = writer_make(tag, TAG_SIZE);
+    writer_put_hex(&writer, bytes, sizeof(bytes));
+    assert(!writer.overflow);
+    return writer_span(&writer);
+}
+
 /* ---- responses ---- */
 
-/* RFC 3261 §18.2.2 with RFC 3581: to the source when rport asks for it, else to the sent-by
-   port at the address it came from. */
-static struct span write_response(struct sip_uas *uas, const struct sip_message *request,
-                                  struct sip_flow *flow, struct sip_response_parts *parts)
+/* What the response repeats of the request, in uas->scratch; SPAN_NONE when that is too long. */
+static struct span copy_request(struct sip_uas *uas, const struct sip_call *call)
 {
-    char host[NET_ADDRESS_TEXT_SIZE];
-    net_address_format_host(&flow->peer, host);
-    if (request->via.rport_present || !span_equal(span_of(host), request->via.host)) {
-        parts->received = span_of(host);
-        parts->rport = net_address_port(&flow->peer);
+    const struct sip_via *via = &call->request->via;
+    struct sip_response_parts parts = {0};
+    char host[NET_ADDRESS_TEXT_SIZE], tag[TAG_SIZE];
+    net_address_format_host(&call->flow.peer, host);
+    if (via->rport_present || !span_equal(span_of(host), via->host)) {
+        parts.received = span_of(host);
+        parts.rport = net_address_port(&call->flow.peer);
     }
-    parts->server = SPAN("Passerelle/" PASSERELLE_VERSION);
+    parts.to_tag = write_tag(uas, &call->names, tag);
     struct writer writer = writer_make(uas->scratch, sizeof(uas->scratch));
-    sip_write_response(&writer, request, parts);
-    if (flow->transport == SIP_TRANSPORT_UDP && !request->via.rport_present)
-        net_address_set_port(&flow->peer, request->via.port != 0 ? request->via.port : 5060);
+    sip_write_copied(&writer, call->request->raw, &parts);
     return writer.overflow ? SPAN_NONE : writer_span(&writer);
 }
 
-/* Without a transaction: the same request again gets the same answer by the same way. */
-void sip_reply_stateless(struct sip_uas *uas, const struct sip_message *request,
-                         const struct sip_flow *flow, struct sip_response_parts parts)
+/* RFC 3261 §18.2.2 with RFC 3581: to the source when rport asks for it, else to the sent-by
+   port at the address it came from. */
+static struct sip_flow way_back(const struct sip_call *call)
 {
-    struct sip_flow way = *flow;
-    uint8_t digest[DIGEST_SIZE];
-    char tag[17];
-    /* A stateless tag must be the same each time (RFC 3261 §8.2.7). */
-    digest_sha256(request->via.text.data, request->via.text.size, digest);
-    struct writer writer = writer_make(tag, 16);
-    writer_put_hex(&writer, digest, 8);
-    parts.to_tag = writer_span(&writer);
-    struct span bytes = write_response(uas, request, &way, &parts);
-    if (bytes.data != NULL)
-        sip_transport_respond(uas->wire, &way, bytes);
+    const struct sip_via *via = &call->request->via;
+    struct sip_flow way = call->flow;
+    if (way.transport == SIP_TRANSPORT_UDP && !via->rport_present)
+        net_address_set_port(&way.peer, via->port != 0 ? via->port : 5060);
+    return way;
 }
 
-void sip_reply_reject(struct sip_uas *uas, const struct sip_message *request,
-                      const struct sip_flow *flow, struct sip_response_parts parts)
+static void send_answer(struct sip_uas *uas, struct span copied, const struct sip_flow *way,
+                        struct sip_response_parts parts)
+{
+    char text[RESPONSE_SIZE_MAX];
+    struct writer writer = writer_make(text, sizeof(text));
+    parts.server = SPAN("Passerelle/" PASSERELLE_VERSION);
+    sip_write_answer(&writer, copied, &parts);
+    if (!writer.overflow)
+        sip_transport_respond(uas->wire, way, writer_span(&writer));
+}
+
+void sip_reply_stateless(struct sip_uas *uas, const struct sip_call *call,
+                         struct sip_response_parts parts)
+{
+    struct sip_flow way = way_back(call);
+    struct span copied = copy_request(uas, call);
+    if (copied.data != NULL)
+        send_answer(uas, copied, &way, parts);
+}
+
+void sip_reply_reject(struct sip_uas *uas, const struct sip_call *call,
+                      struct sip_response_parts parts)
 {
     stats_count(uas->thread->stats, STAT_SIP_REQUESTS_REJECTED);
     if (parts.status == 403)
         stats_count(uas->thread->stats, STAT_SIP_REQUESTS_FORBIDDEN);
     log_event(LOG_LEVEL_DEBUG, "sip.rejected", 0, log_number("status", parts.status),
-              log_text("call_id", request->call_id));
-    sip_reply_stateless(uas, request, flow, parts);
+              log_text("call_id", call->request->call_id));
+    sip_reply_stateless(uas, call, parts);
 }
 
-/* ---- transactions ---- */
+/* ---- what was answered ---- */
 
-static void hash_part(struct digest_part *parts, struct span text)
+void sip_reply_expire(struct sip_uas *uas)
 {
-    *parts = (struct digest_part){text.size > 0 ? text.data : "", text.size};
+    uint64_t now_ms = uas->thread->now_ms;
+    sip_answered_expire(uas->answered, now_ms);
+    if (sip_answered_count(uas->answered) > 0)
+        timer_arm(&uas->thread->timers, &uas->answered_timer, now_ms + EXPIRE_INTERVAL_MS);
 }
 
-static uint64_t hash_of(const uint8_t key[DIGEST_SIZE])
+static void remember(struct sip_uas *uas, const struct sip_names *names,
+                     const struct sip_response_parts *parts)
 {
-    uint64_t hash;
-    memcpy(&hash, key, sizeof(hash));
-    return hash;
+    struct thread *thread = uas->thread;
+    struct sip_answer answer = {parts->status, parts->reason, parts->extra};
+    size_t forgotten =
+        sip_answered_add(uas->answered, names, &answer,
+                         thread->now_ms + sip_server_memory_ms(&uas->timers));
+    stats_add(thread->stats, STAT_SIP_ANSWERS_FORGOTTEN, forgotten);
+    if (uas->answered_timer.position == 0)
+        timer_arm(&thread->timers, &uas->answered_timer, thread->now_ms + EXPIRE_INTERVAL_MS);
 }
 
-/* A branch without the magic cookie is of RFC 2543: the fields beside it tell requests apart.
- */
-void sip_reply_keys(const struct sip_message *request, uint8_t key[DIGEST_SIZE],
-                    uint8_t merged_key[DIGEST_SIZE])
+void sip_reply_at_once(struct sip_uas *uas, const struct sip_call *call,
+                       struct sip_response_parts parts)
 {
-    struct digest_part parts[9];
-    char cseq[16];
-    snprintf(cseq, sizeof(cseq), "%u", request->cseq);
-    bool cookie = span_starts(request->via.branch, SPAN("z9hG4bK"));
-    struct span method = request->method_name;
-    hash_part(&parts[0], request->from_tag);
-    hash_part(&parts[1], SPAN("\n"));
-    hash_part(&parts[2], request->call_id);
-    hash_part(&parts[3], SPAN("\n"));
-    hash_part(&parts[4], span_of(cseq));
-    hash_part(&parts[5], method);
-    digest_hmac_sha256("merged", 6, parts, 6, merged_key);
-    hash_part(&parts[0], request->via.branch);
-    hash_part(&parts[2], request->via.sent_by);
-    hash_part(&parts[4], method);
-    hash_part(&parts[5], SPAN("\n"));
-    parts[6] = (struct digest_part){merged_key, cookie ? 0 : DIGEST_SIZE};
-    digest_hmac_sha256("branch", 6, parts, 7, key);
+    sip_reply_reject(uas, call, parts);
+    if (call->flow.transport == SIP_TRANSPORT_UDP)
+        remember(uas, &call->names, &parts);
 }
 
-struct transaction *sip_reply_find(const struct sip_uas *uas, const uint8_t key[DIGEST_SIZE])
+static bool same_name(struct keyed_hash_name a, struct keyed_hash_name b)
 {
-    struct table_node *node = table_find(&uas->transactions, hash_of(key));
+    return a.word[0] == b.word[0] && a.word[1] == b.word[1];
+}
+
+static struct transaction *find(const struct sip_uas *uas, const struct sip_names *names)
+{
+    struct table_node *node = table_find(&uas->transactions, names->transaction.word[0]);
     for (; node != NULL; node = table_next(node)) {
         struct transaction *found = node->owner;
-        if (memcmp(found->key, key, DIGEST_SIZE) == 0)
+        if (same_name(found->names.transaction, names->transaction))
             return found;
     }
     return NULL;
 }
 
-bool sip_reply_is_merged(const struct sip_uas *uas, const uint8_t merged_key[DIGEST_SIZE])
+bool sip_reply_again(struct sip_uas *uas, const struct sip_call *call)
 {
-    struct table_node *node = table_find(&uas->merged, hash_of(merged_key));
-    for (; node != NULL; node = table_next(node)) {
-        const struct transaction *found = node->owner;
-        if (memcmp(found->merged_key, merged_key, DIGEST_SIZE) == 0)
-            return true;
+    struct sip_answer answer;
+    struct sip_response_parts parts = {0};
+    const struct transaction *known = find(uas, &call->names);
+    /* Here and not by the timer alone, which would do a second's worth at once. */
+    sip_answered_expire(uas->answered, uas->thread->now_ms);
+    if (known != NULL) {
+        if (sip_server_retransmit(&known->server) & SIP_SERVER_SEND_100)
+            parts.status = 100;
+    } else if (sip_answered_find(uas->answered, call->names.transaction, &answer)) {
+        parts.status = answer.status;
+        parts.reason = answer.reason;
+        parts.extra = answer.extra;
+    } else {
+        return false;
     }
-    return false;
+    stats_count(uas->thread->stats, STAT_SIP_RETRANSMISSIONS_IN);
+    if (parts.status != 0)
+        sip_reply_stateless(uas, call, parts);
+    return true;
 }
+
+bool sip_reply_is_merged(const struct sip_uas *uas, const struct sip_call *call)
+{
+    return table_find(&uas->merged, call->names.merged) != NULL ||
+           sip_answered_is_merged(uas->answered, call->names.merged);
+}
+
+/* ---- transactions ---- */
 
 void sip_reply_close(struct sip_uas *uas, struct transaction *transaction)
 {
@@ -127,8 +207,8 @@ void sip_reply_close(struct sip_uas *uas, struct transaction *transaction)
     transaction->is_over = true;
     if (transaction->has_parcel)
         return;
+    LIST_REMOVE(transaction, link);
     transaction->magic = 0;
-    free(transaction->response);
     free(transaction);
 }
 
@@ -141,71 +221,39 @@ void sip_reply_arm(struct sip_uas *uas, struct transaction *transaction)
         timer_arm(&uas->thread->timers, &transaction->timer, deadline_ms);
 }
 
-struct transaction *sip_reply_open(struct sip_uas *uas, const struct sip_message *request,
-                                   const struct sip_flow *flow)
+struct transaction *sip_reply_open(struct sip_uas *uas, const struct sip_call *call)
 {
-    if (uas->transactions.count >= TRANSACTION_MAX)
+    struct span copied = copy_request(uas, call);
+    if (copied.data == NULL)
         return NULL;
-    struct transaction *made = calloc(1, sizeof(*made) + request->raw.size);
+    struct transaction *made = malloc(sizeof(*made) + copied.size);
     if (made == NULL)
         return NULL;
-    made->magic = TRANSACTION_MAGIC;
-    made->flow = *flow;
-    made->trace = thread_trace(uas->thread);
-    made->timer.kind = EGRESS_TIMER_SERVER;
-    made->timer.owner = made;
-    made->raw_size = request->raw.size;
-    memcpy(made->raw, request->raw.data, request->raw.size);
-    uint64_t random = 0;
-    digest_random(&random, sizeof(random));
-    snprintf(made->tag, sizeof(made->tag), "%02x%016llx", uas->thread->self & 0xffu,
-             (unsigned long long)random);
-    sip_reply_keys(request, made->key, made->merged_key);
-    table_add(&uas->transactions, &made->node, hash_of(made->key), made);
-    table_add(&uas->merged, &made->merged, hash_of(made->merged_key), made);
-    sip_server_start(&made->server, &uas->timers, flow->transport != SIP_TRANSPORT_UDP,
+    *made = (struct transaction){.magic = TRANSACTION_MAGIC,
+                                 .names = call->names,
+                                 .flow = way_back(call),
+                                 .trace = thread_trace(uas->thread),
+                                 .timer = {.kind = EGRESS_TIMER_SERVER, .owner = made},
+                                 .copied_size = copied.size};
+    memcpy(made->copied, copied.data, copied.size);
+    table_add(&uas->transactions, &made->node, made->names.transaction.word[0], made);
+    table_add(&uas->merged, &made->merged, made->names.merged, made);
+    LIST_INSERT_HEAD(&uas->all, made, link);
+    sip_server_start(&made->server, &uas->timers, call->flow.transport != SIP_TRANSPORT_UDP,
                      uas->thread->now_ms);
     sip_reply_arm(uas, made);
     return made;
 }
 
-void sip_reply_again(struct sip_uas *uas, struct transaction *transaction)
+void sip_reply_answer(struct sip_uas *uas, struct transaction *transaction,
+                      struct sip_response_parts parts)
 {
-    if (transaction->response == NULL)
-        return;
-    sip_transport_respond(uas->wire, &transaction->flow,
-                          span_make(transaction->response, transaction->response_size));
-}
-
-/* Answers within the transaction, which may be gone afterwards. `request` may be NULL: then it
-   is parsed again from what the transaction kept. */
-void sip_reply_final(struct sip_uas *uas, struct transaction *transaction,
-                     const struct sip_message *request, struct sip_response_parts parts)
-{
-    struct sip_message again;
-    int status = 0;
-    struct span reason;
-    if (request == NULL) {
-        if (sip_message_parse(uas->parser, span_make(transaction->raw, transaction->raw_size),
-                              &again, &status, &reason) != SIP_PARSE_OK)
-            return; /* it parsed before: only memory can be short now; Timer F ends it */
-        request = &again;
-    }
-    struct sip_flow way = transaction->flow;
-    parts.to_tag = span_make(transaction->tag, 18);
-    struct span bytes = write_response(uas, request, &way, &parts);
-    if (bytes.data == NULL)
-        return;
-    free(transaction->response);
-    transaction->response = malloc(bytes.size);
-    transaction->response_size = transaction->response != NULL ? bytes.size : 0;
-    if (transaction->response != NULL)
-        memcpy(transaction->response, bytes.data, bytes.size);
-    sip_transport_respond(uas->wire, &way, bytes);
-    if (parts.status >= 200)
-        transaction->flow = way; /* what is replayed goes the same way */
-    unsigned action =
-        sip_server_respond(&transaction->server, parts.status, uas->thread->now_ms);
+    assert(transaction->magic == TRANSACTION_MAGIC);
+    send_answer(uas, span_make(transaction->copied, transaction->copied_size),
+                &transaction->flow, parts);
+    unsigned action = sip_server_respond(&transaction->server, parts.status);
+    if (action & SIP_SERVER_REMEMBER)
+        remember(uas, &transaction->names, &parts);
     if (action & SIP_SERVER_FREE)
         sip_reply_close(uas, transaction);
     else

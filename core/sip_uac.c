@@ -315,7 +315,7 @@ void sip_uac_options(struct sip_uac *uac, struct trunk *trunk)
 
 /* The final word of one transaction: the request is over or goes to the next trunk. */
 static void conclude(struct sip_uac *uac, struct request *request,
-                     const struct sip_message *response, bool is_over)
+                     const struct sip_message *response)
 {
     int status = response->status;
     leave_trunk(request);
@@ -326,10 +326,7 @@ static void conclude(struct sip_uac *uac, struct request *request,
         return;
     }
     finish(uac, request, status, response->reason, response->contact);
-    if (is_over)
-        request_free(uac, request);
-    else
-        arm(uac, request);
+    request_free(uac, request);
 }
 
 static struct request *find_request(struct sip_uac *uac, const struct sip_message *response,
@@ -370,16 +367,11 @@ void sip_uac_response(struct sip_uac *uac, struct span bytes, unsigned *owner)
         stats_count(stats, STAT_SIP_RESPONSES_STRAY);
         return;
     }
-    unsigned action =
-        sip_client_response(&request->client, response.status, uac->thread->now_ms);
-    bool is_over = (action & SIP_CLIENT_FREE) != 0;
-    if (action & SIP_CLIENT_FINAL) {
+    if (sip_client_response(&request->client, response.status) & SIP_CLIENT_FINAL) {
         /* Whoever says 408 is there: only our own Timer F counts against the trunk. */
         trunk_note(request->trunk, response.status == 408 ? 480 : response.status,
                    response.retry_after);
-        conclude(uac, request, &response, is_over);
-    } else if (is_over) {
-        request_free(uac, request);
+        conclude(uac, request, &response);
     } else {
         arm(uac, request);
     }
@@ -387,8 +379,7 @@ void sip_uac_response(struct sip_uac *uac, struct span bytes, unsigned *owner)
 
 void sip_uac_lost(struct sip_uac *uac, uint64_t connection)
 {
-    /* Each pass takes one away or fails over to another connection; a finished transaction that
-       only lingers is not touched. */
+    /* Each pass takes one away or fails over to another connection. */
     bool found = true;
     while (found) {
         found = false;
@@ -407,7 +398,7 @@ void sip_uac_lost(struct sip_uac *uac, uint64_t connection)
                 continue;
             (void)sip_client_transport_error(&request->client);
             trunk_note(request->trunk, 0, -1);
-            conclude(uac, request, &lost, true);
+            conclude(uac, request, &lost);
         }
     }
 }
@@ -425,11 +416,7 @@ void sip_uac_tick(struct sip_uac *uac, struct timer *timer)
     if (action & SIP_CLIENT_TIMEOUT) {
         struct sip_message timeout = {.status = 408, .retry_after = -1};
         trunk_note(request->trunk, 408, -1);
-        conclude(uac, request, &timeout, true);
-        return;
-    }
-    if (action & SIP_CLIENT_FREE) {
-        request_free(uac, request);
+        conclude(uac, request, &timeout);
         return;
     }
     if (action & SIP_CLIENT_SEND) {

@@ -8,6 +8,7 @@
 
 #include "core/heap.h"
 #include "core/log.h"
+#include "net/digest.h"
 
 #define ALLOW_LINE  "Allow: MESSAGE, OPTIONS\r\n"
 #define ACCEPT_LINE "Accept: text/plain\r\n"
@@ -23,13 +24,17 @@ int sip_uas_open(struct sip_uas **uas, struct thread *thread, struct sip_wire *w
     made->timers = sip_timers_default;
     if (thread->config->sip_t1_ms != 0)
         made->timers.t1_ms = thread->config->sip_t1_ms;
-    made->parser = sip_parser_open(&heap_memory);
-    if (made->parser == NULL) {
-        free(made);
-        return -ENOMEM;
-    }
+    digest_random(made->secret, sizeof(made->secret));
+    made->answered_timer = (struct timer){.kind = EGRESS_TIMER_ANSWERED, .owner = made};
     table_init(&made->transactions);
     table_init(&made->merged);
+    LIST_INIT(&made->all);
+    made->parser = sip_parser_open(&heap_memory);
+    if (made->parser == NULL ||
+        sip_answered_open(&made->answered, thread->config->sip_answered_max) < 0) {
+        sip_uas_close(&made);
+        return -ENOMEM;
+    }
     *uas = made;
     return 0;
 }
@@ -86,31 +91,32 @@ static struct parcel *fill_parcel(struct sip_uas *uas, const struct sip_message 
     return parcel;
 }
 
-static void answer_message(struct sip_uas *uas, struct transaction *transaction,
-                           const struct sip_message *request, const struct parties *parties)
+static const struct sip_response_parts busy = {.status = 503,
+                                               .extra = SPAN("Retry-After: 10\r\n")};
+
+static void answer_message(struct sip_uas *uas, const struct sip_call *call,
+                           const struct parties *parties)
 {
     struct thread *thread = uas->thread;
     enum map_result result = MAP_IGNORE;
     struct sip_fault fault = {0};
+    struct transaction *transaction = NULL;
     struct parcel *parcel =
-        uas->draining ? NULL : fill_parcel(uas, request, parties, &result, &fault);
-    if (parcel == NULL) {
-        stats_count(thread->stats, STAT_BACKPRESSURE_PAUSES);
-        stats_count(thread->stats, STAT_SIP_REQUESTS_REJECTED);
-        sip_reply_final(
-            uas, transaction, request,
-            (struct sip_response_parts){.status = 503, .extra = SPAN("Retry-After: 10\r\n")});
-        return;
-    }
-    if (result != MAP_OK) {
-        struct sip_response_parts parts = {.status = 200};
-        if (result == MAP_FAULT) {
-            stats_count(thread->stats, STAT_SIP_REQUESTS_REJECTED);
+        uas->draining ? NULL : fill_parcel(uas, call->request, parties, &result, &fault);
+    if (parcel != NULL && result == MAP_OK)
+        transaction = sip_reply_open(uas, call);
+    if (transaction == NULL) {
+        struct sip_response_parts parts = busy;
+        if (parcel == NULL)
+            stats_count(thread->stats, STAT_BACKPRESSURE_PAUSES);
+        else if (result == MAP_FAULT)
             parts = (struct sip_response_parts){
                 .status = fault.status, .reason = fault.reason, .extra = fault.extra};
-        }
-        sip_reply_final(uas, transaction, request, parts);
-        mesh_give(thread->mesh, thread->self, &parcel);
+        else if (result == MAP_IGNORE)
+            parts = (struct sip_response_parts){.status = 200};
+        sip_reply_at_once(uas, call, parts);
+        if (parcel != NULL)
+            mesh_give(thread->mesh, thread->self, &parcel);
         return;
     }
     stats_count(thread->stats, STAT_SIP_MESSAGES_ACCEPTED);
@@ -193,21 +199,20 @@ void sip_uas_outcome(struct sip_uas *uas, struct parcel **parcel)
         struct writer memory = writer_make(uas->address_memory, sizeof(uas->address_memory));
         struct sip_response_parts parts =
             outcome_parts(uas, home, transaction->to_full, &memory);
-        sip_reply_final(uas, transaction, NULL, parts);
+        sip_reply_answer(uas, transaction, parts);
     }
     mesh_give(thread->mesh, thread->self, &home);
 }
 
 /* ---- requests ---- */
 
-static void answer_method(struct sip_uas *uas, const struct sip_message *request,
-                          const struct sip_flow *flow)
+static void answer_method(struct sip_uas *uas, const struct sip_call *call)
 {
     struct sip_response_parts parts = {0};
-    switch (request->method) {
+    switch (call->request->method) {
     case SIP_METHOD_OPTIONS:
         sip_reply_stateless(
-            uas, request, flow,
+            uas, call,
             (struct sip_response_parts){.status = 200, .extra = SPAN(ALLOW_LINE ACCEPT_LINE)});
         return;
     case SIP_METHOD_UNKNOWN:
@@ -228,86 +233,85 @@ static void answer_method(struct sip_uas *uas, const struct sip_message *request
     case SIP_METHOD_MESSAGE: assert(false); /* were answered before */
     }
     parts.extra = SPAN(ALLOW_LINE);
-    sip_reply_reject(uas, request, flow, parts);
+    sip_reply_reject(uas, call, parts);
 }
 
-static void hand_over(struct sip_uas *uas, const struct sip_message *request,
-                      const struct sip_flow *flow, unsigned owner)
+static void hand_over(struct sip_uas *uas, const struct sip_call *call, unsigned owner)
 {
     struct thread *thread = uas->thread;
     struct parcel *parcel = mesh_take(thread->mesh, thread->self, MESH_TRAFFIC);
-    int status = 503;
-    if (parcel != NULL) {
-        parcel->kind = PARCEL_SIP_BYTES;
-        parcel->peer = flow->peer;
-        parcel->connection = flow->connection;
-        parcel->transport = (uint8_t)flow->transport;
-        parcel->trunk = flow->trunk;
-        parcel->bytes = parcel_copy(parcel, request->raw);
-        if (parcel->bytes.data != NULL) {
-            mesh_post(thread->mesh, thread->self, owner, &parcel);
-            return;
-        }
-        mesh_give(thread->mesh, thread->self, &parcel);
-        status = 513; /* longer than a text can be */
+    if (parcel == NULL) {
+        sip_reply_reject(uas, call, busy);
+        return;
     }
-    sip_reply_reject(
-        uas, request, flow,
-        (struct sip_response_parts){
-            .status = status, .extra = status == 503 ? SPAN("Retry-After: 10\r\n") : SPAN("")});
+    parcel->kind = PARCEL_SIP_BYTES;
+    parcel->peer = call->flow.peer;
+    parcel->connection = call->flow.connection;
+    parcel->transport = (uint8_t)call->flow.transport;
+    parcel->trunk = call->flow.trunk;
+    parcel->bytes = parcel_copy(parcel, call->request->raw);
+    if (parcel->bytes.data != NULL) {
+        mesh_post(thread->mesh, thread->self, owner, &parcel);
+        return;
+    }
+    mesh_give(thread->mesh, thread->self, &parcel);
+    /* Longer than a text can be. */
+    sip_reply_reject(uas, call, (struct sip_response_parts){.status = 513});
 }
 
 /* On the thread that owns the conversation. */
-static void serve_message(struct sip_uas *uas, const struct sip_message *request,
-                          const struct sip_flow *flow, const struct parties *parties)
+static void serve_message(struct sip_uas *uas, const struct sip_call *call,
+                          const struct parties *parties)
 {
-    uint8_t key[DIGEST_SIZE], merged_key[DIGEST_SIZE];
-    sip_reply_keys(request, key, merged_key);
-    struct transaction *known = sip_reply_find(uas, key);
-    if (known != NULL) {
-        stats_count(uas->thread->stats, STAT_SIP_RETRANSMISSIONS_IN);
-        if (sip_server_retransmit(&known->server) & SIP_SERVER_SEND_LAST)
-            sip_reply_again(uas, known);
+    if (sip_reply_again(uas, call))
         return;
-    }
     char memory[SIP_URI_SIZE_MAX];
     struct writer extra = writer_make(memory, sizeof(memory));
-    struct sip_response_parts parts = sip_check_request(uas, request, &extra);
-    if (parts.status == 0 && sip_reply_is_merged(uas, merged_key))
+    struct sip_response_parts parts = sip_check_request(uas, call->request, &extra);
+    if (parts.status == 0 && sip_reply_is_merged(uas, call))
         parts.status = 482;
     if (parts.status == 0)
         parts = sip_check_parties(uas, parties);
-    if (parts.status != 0) {
-        sip_reply_reject(uas, request, flow, parts);
-        return;
-    }
-    struct transaction *made = sip_reply_open(uas, request, flow);
-    if (made == NULL)
-        sip_reply_reject(
-            uas, request, flow,
-            (struct sip_response_parts){.status = 503, .extra = SPAN("Retry-After: 30\r\n")});
+    if (parts.status != 0)
+        sip_reply_reject(uas, call, parts);
     else
-        answer_message(uas, made, request, parties);
+        answer_message(uas, call, parties);
 }
 
 /* Everything but MESSAGE needs no memory of it. */
-static void serve_other(struct sip_uas *uas, const struct sip_message *request,
-                        const struct sip_flow *flow)
+static void serve_other(struct sip_uas *uas, const struct sip_call *call)
 {
     char memory[SIP_URI_SIZE_MAX];
     struct writer extra = writer_make(memory, sizeof(memory));
-    struct sip_response_parts parts = sip_check_request(uas, request, &extra);
+    struct sip_response_parts parts = sip_check_request(uas, call->request, &extra);
     if (parts.status != 0)
-        sip_reply_reject(uas, request, flow, parts);
+        sip_reply_reject(uas, call, parts);
     else
-        answer_method(uas, request, flow);
+        answer_method(uas, call);
+}
+
+static void serve(struct sip_uas *uas, const struct sip_call *call,
+                  const struct parties *parties, bool handed_over)
+{
+    struct thread *thread = uas->thread;
+    unsigned owner = thread->self;
+    if (call->request->method != SIP_METHOD_MESSAGE) {
+        serve_other(uas, call);
+        return;
+    }
+    if (parties->from_result == ADDRESS_OK && parties->to_result == ADDRESS_OK)
+        owner = route_egress(thread->config, &parties->from, &parties->to);
+    if (owner != thread->self && !handed_over)
+        hand_over(uas, call, owner);
+    else
+        serve_message(uas, call, parties);
 }
 
 void sip_uas_request(struct sip_uas *uas, const struct sip_input *input, bool handed_over)
 {
     struct thread *thread = uas->thread;
     struct sip_message request;
-    struct sip_flow flow = input->flow;
+    struct sip_call call = {.request = &request, .flow = input->flow};
     struct sip_response_parts bad = {0};
     enum sip_parse_result result =
         sip_message_parse(uas->parser, input->bytes, &request, &bad.status, &bad.reason);
@@ -325,26 +329,14 @@ void sip_uas_request(struct sip_uas *uas, const struct sip_input *input, bool ha
         sip_check_parties_of(uas, &request, &parties);
     bool needs_tenant = is_message && parties.from_result == ADDRESS_OK;
     if (!handed_over && !(needs_tenant && parties.tenant == NULL))
-        flow.trunk = sip_check_source(uas, &flow, parties.tenant);
-    if (flow.trunk == 0) {
-        sip_reply_reject(uas, &request, &flow, (struct sip_response_parts){.status = 403});
-        return;
-    }
-    if (result == SIP_PARSE_REJECT) {
-        sip_reply_reject(uas, &request, &flow, bad);
-        return;
-    }
-    if (!is_message) {
-        serve_other(uas, &request, &flow);
-        return;
-    }
-    unsigned owner = thread->self;
-    if (parties.from_result == ADDRESS_OK && parties.to_result == ADDRESS_OK)
-        owner = route_egress(thread->config, &parties.from, &parties.to);
-    if (owner != thread->self && !handed_over)
-        hand_over(uas, &request, &flow, owner);
+        call.flow.trunk = sip_check_source(uas, &call.flow, parties.tenant);
+    sip_reply_names(uas, &request, &call.names);
+    if (call.flow.trunk == 0)
+        sip_reply_reject(uas, &call, (struct sip_response_parts){.status = 403});
+    else if (result == SIP_PARSE_REJECT)
+        sip_reply_reject(uas, &call, bad);
     else
-        serve_message(uas, &request, &flow, &parties);
+        serve(uas, &call, &parties, handed_over);
 }
 
 void sip_uas_reject(struct sip_uas *uas, const struct sip_input *input)
@@ -365,16 +357,19 @@ void sip_uas_reject(struct sip_uas *uas, const struct sip_input *input)
         sip_transport_respond(uas->wire, &input->flow, writer_span(&writer));
 }
 
+void sip_uas_expire(struct sip_uas *uas)
+{
+    sip_reply_expire(uas);
+}
+
 void sip_uas_tick(struct sip_uas *uas, struct timer *timer)
 {
     struct transaction *transaction = timer->owner;
     assert(transaction->magic == TRANSACTION_MAGIC);
     unsigned action = sip_server_tick(&transaction->server, uas->thread->now_ms);
-    if (action & SIP_SERVER_SEND_100) {
-        sip_reply_final(uas, transaction, NULL, (struct sip_response_parts){.status = 100});
-        return;
-    }
-    if (action & (SIP_SERVER_FREE | SIP_SERVER_EXPIRED))
+    if (action & SIP_SERVER_SEND_100)
+        sip_reply_answer(uas, transaction, (struct sip_response_parts){.status = 100});
+    else if (action & SIP_SERVER_FREE)
         sip_reply_close(uas, transaction);
     else
         sip_reply_arm(uas, transaction);
@@ -385,9 +380,8 @@ void sip_uas_close(struct sip_uas **uas)
     struct sip_uas *closed = *uas;
     if (closed == NULL)
         return;
-    struct table_node *node;
-    while ((node = table_any(&closed->transactions)) != NULL) {
-        struct transaction *transaction = node->owner;
+    while (!LIST_EMPTY(&closed->all)) {
+        struct transaction *transaction = LIST_FIRST(&closed->all);
         /* The mesh is about to end: nobody will bring the parcel home. */
         if (transaction->has_parcel) {
             stats_count(closed->thread->stats, STAT_SIP_MESSAGES_DROPPED);
@@ -397,8 +391,10 @@ void sip_uas_close(struct sip_uas **uas)
         transaction->has_parcel = false;
         sip_reply_close(closed, transaction);
     }
+    timer_disarm(&closed->thread->timers, &closed->answered_timer);
     table_fini(&closed->transactions);
     table_fini(&closed->merged);
+    sip_answered_close(&closed->answered);
     sip_parser_close(&closed->parser);
     free(closed);
     *uas = NULL;

@@ -22,6 +22,8 @@ void sip_uas_reject(struct sip_uas *uas, const struct sip_input *input);
 /* A STANZA_TO_XMPP parcel that came home; it is given back and *parcel becomes NULL. */
 void sip_uas_outcome(struct sip_uas *uas, struct parcel **parcel);
 void sip_uas_tick(struct sip_uas *uas, struct timer *timer);
+/* The timer EGRESS_TIMER_ANSWERED: forgets answers whose time is over. */
+void sip_uas_expire(struct sip_uas *uas);
 /* From now on requests get 503. */
 void sip_uas_drain(struct sip_uas *uas);
 /* Requests that still wait for their outcome. */

@@ -6,32 +6,40 @@
 #ifndef PASSERELLE_CORE_SIP_UAS_PRIV_H
 #define PASSERELLE_CORE_SIP_UAS_PRIV_H
 
+#include <sys/queue.h>
+
+#include "core/sip_answered.h"
 #include "core/sip_uas.h"
 #include "core/table.h"
-#include "net/digest.h"
 
 #define TRANSACTION_MAGIC 0x55415352u
-#define TRANSACTION_MAX   65536u
 #define RESPONSE_SIZE_MAX 16384u
 #define ADDRESS_MEMORY    (4 * JID_SIZE_MAX)
+#define TAG_SIZE          18
 
+/* A request that is not answered yet; there are no more of them than parcels. */
 struct transaction {
     uint32_t magic;
-    struct table_node node;   /* by branch, sent-by and method (RFC 3261 §17.2.3) */
-    struct table_node merged; /* by From tag, Call-ID and CSeq (§8.2.2.2) */
-    uint8_t key[DIGEST_SIZE], merged_key[DIGEST_SIZE];
+    struct table_node node;   /* by names.transaction */
+    struct table_node merged; /* by names.merged */
+    LIST_ENTRY(transaction) link;
+    struct sip_names names;
     struct sip_server server;
     struct timer timer;
-    struct sip_flow flow;
-    bool has_parcel; /* a parcel on its way names this transaction: it may not be freed */
-    bool is_over;    /* to be freed when the parcel is home */
-    bool to_full;    /* the stanza went to a full JID */
+    struct sip_flow flow; /* the way of the answer */
+    bool has_parcel;      /* a parcel on its way names this transaction: it may not be freed */
+    bool is_over;         /* to be freed when the parcel is home */
+    bool to_full;         /* the stanza went to a full JID */
     uint64_t trace;
-    char tag[19];
-    char *response;
-    size_t response_size;
-    size_t raw_size;
-    char raw[]; /* the request: the response copies its fields */
+    size_t copied_size;
+    char copied[]; /* what every response repeats of the request */
+};
+
+/* A parsed request on its way through the checks. */
+struct sip_call {
+    const struct sip_message *request;
+    struct sip_flow flow;
+    struct sip_names names;
 };
 
 struct sip_uas {
@@ -39,7 +47,11 @@ struct sip_uas {
     struct sip_wire *wire;
     struct sip_parser *parser;
     struct sip_timers timers;
+    uint8_t secret[2][KEYED_HASH_KEY_SIZE]; /* for the names, for the To tags */
     struct table transactions, merged;
+    LIST_HEAD(, transaction) all; /* also those that wait for nothing but their parcel */
+    struct sip_answered *answered;
+    struct timer answered_timer;
     size_t pending;
     bool draining;
     char address_memory[ADDRESS_MEMORY];
@@ -55,32 +67,33 @@ struct parties {
 
 /* ---- sip_reply.c ---- */
 
+/* The names of the request, for every later step. */
+void sip_reply_names(const struct sip_uas *uas, const struct sip_message *request,
+                     struct sip_names *names);
 /* Answers without a transaction: the same request again gets the same answer. */
-void sip_reply_stateless(struct sip_uas *uas, const struct sip_message *request,
-                         const struct sip_flow *flow, struct sip_response_parts parts);
+void sip_reply_stateless(struct sip_uas *uas, const struct sip_call *call,
+                         struct sip_response_parts parts);
 /* The same for an error, counted. */
-void sip_reply_reject(struct sip_uas *uas, const struct sip_message *request,
-                      const struct sip_flow *flow, struct sip_response_parts parts);
-/* The transaction with this key; NULL when there is none. */
-struct transaction *sip_reply_find(const struct sip_uas *uas, const uint8_t key[DIGEST_SIZE]);
-/* True when a transaction has this From tag, Call-ID and CSeq. */
-bool sip_reply_is_merged(const struct sip_uas *uas, const uint8_t merged_key[DIGEST_SIZE]);
-/* The keys of RFC 3261 §17.2.3 and of §8.2.2.2. */
-void sip_reply_keys(const struct sip_message *request, uint8_t key[DIGEST_SIZE],
-                    uint8_t merged_key[DIGEST_SIZE]);
+void sip_reply_reject(struct sip_uas *uas, const struct sip_call *call,
+                      struct sip_response_parts parts);
+/* Answers a new request at once and remembers the answer. */
+void sip_reply_at_once(struct sip_uas *uas, const struct sip_call *call,
+                       struct sip_response_parts parts);
+/* True when the request is a retransmission: it got what there is to get. */
+bool sip_reply_again(struct sip_uas *uas, const struct sip_call *call);
+/* True when another request had this From tag, Call-ID and CSeq. */
+bool sip_reply_is_merged(const struct sip_uas *uas, const struct sip_call *call);
+/* A new transaction; NULL without memory. */
+struct transaction *sip_reply_open(struct sip_uas *uas, const struct sip_call *call);
 /* Ends it. It stays, marked is_over, while a parcel names it. */
 void sip_reply_close(struct sip_uas *uas, struct transaction *transaction);
-/* A new transaction; NULL when there are too many. */
-struct transaction *sip_reply_open(struct sip_uas *uas, const struct sip_message *request,
-                                   const struct sip_flow *flow);
-/* Sends the last response again. */
-void sip_reply_again(struct sip_uas *uas, struct transaction *transaction);
-/* Answers within the transaction, which may be gone afterwards. `request` may be NULL: then it
-   is parsed again from what the transaction kept. */
-void sip_reply_final(struct sip_uas *uas, struct transaction *transaction,
-                     const struct sip_message *request, struct sip_response_parts parts);
+/* Answers within the transaction, which is over with a final answer. */
+void sip_reply_answer(struct sip_uas *uas, struct transaction *transaction,
+                      struct sip_response_parts parts);
 /* Arms the timer for what the state machine waits for. */
 void sip_reply_arm(struct sip_uas *uas, struct transaction *transaction);
+/* Forgets what is due, and arms the timer for what is left. */
+void sip_reply_expire(struct sip_uas *uas);
 
 /* ---- sip_check.c ---- */
 

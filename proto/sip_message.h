@@ -162,6 +162,14 @@ struct sip_response_parts {
    request lacks is left out. */
 void sip_write_response(struct writer *writer, const struct sip_message *request,
                         const struct sip_response_parts *parts);
+/* The two halves of sip_write_response, for an answer that comes later than its request can be
+   kept: first what is copied from `raw` (Via to CSeq; of `parts` to_tag, received and rport
+   count; a 100 may have the tag too, RFC 3261 §8.2.6.2), then the whole response around it
+   (status, reason, server and extra count). */
+void sip_write_copied(struct writer *writer, struct span raw,
+                      const struct sip_response_parts *parts);
+void sip_write_answer(struct writer *writer, struct span copied,
+                      const struct sip_response_parts *parts);
 /* The standard reason phrase; "Unknown" for a code without one. */
 struct span sip_reason_phrase(int status);
 /* `text` made safe for a header value or reason phrase: control characters and line ends become

@@ -4,12 +4,17 @@
 #include <assert.h>
 #include <stddef.h>
 
-const struct sip_timers sip_timers_default = {.t1_ms = 500, .t2_ms = 4000, .t4_ms = 5000};
+const struct sip_timers sip_timers_default = {.t1_ms = 500, .t2_ms = 4000};
 
 /* 64*T1: Timers F and J, and the life of a client's patience. */
 static uint64_t patience_ms(const struct sip_timers *timers)
 {
     return 64u * (uint64_t)timers->t1_ms;
+}
+
+uint64_t sip_server_memory_ms(const struct sip_timers *timers)
+{
+    return patience_ms(timers);
 }
 
 /* When Timer E of the client reaches T2: the sum of the doubling intervals below it, 3.5 s
@@ -26,12 +31,10 @@ static void client_set_state(struct sip_client *client, enum sip_client_state st
 {
     assert(state > client->state);
     client->state = state;
-    if (state >= SIP_CLIENT_COMPLETED) {
+    if (state == SIP_CLIENT_TERMINATED) {
         client->timer_e_ms = 0;
         client->timer_f_ms = 0;
     }
-    if (state == SIP_CLIENT_TERMINATED)
-        client->timer_k_ms = 0;
 }
 
 unsigned sip_client_start(struct sip_client *client, const struct sip_timers *timers,
@@ -50,9 +53,9 @@ unsigned sip_client_start(struct sip_client *client, const struct sip_timers *ti
     return SIP_CLIENT_SEND;
 }
 
-unsigned sip_client_response(struct sip_client *client, int status, uint64_t now_ms)
+unsigned sip_client_response(struct sip_client *client, int status)
 {
-    if (client->state >= SIP_CLIENT_COMPLETED || status < 100 || status > 699)
+    if (client->state == SIP_CLIENT_TERMINATED || status < 100 || status > 699)
         return SIP_CLIENT_DO_NOTHING;
     if (status < 200) {
         /* In Proceeding Timer E runs on with T2 (RFC 3261 §17.1.2.2); one that is running
@@ -62,13 +65,8 @@ unsigned sip_client_response(struct sip_client *client, int status, uint64_t now
             client_set_state(client, SIP_CLIENT_PROCEEDING);
         return SIP_CLIENT_DO_NOTHING;
     }
-    if (client->reliable) {
-        client_set_state(client, SIP_CLIENT_TERMINATED);
-        return SIP_CLIENT_FINAL | SIP_CLIENT_FREE;
-    }
-    client_set_state(client, SIP_CLIENT_COMPLETED);
-    client->timer_k_ms = now_ms + client->timers->t4_ms;
-    return SIP_CLIENT_FINAL;
+    client_set_state(client, SIP_CLIENT_TERMINATED);
+    return SIP_CLIENT_FINAL | SIP_CLIENT_FREE;
 }
 
 unsigned sip_client_transport_error(struct sip_client *client)
@@ -80,10 +78,6 @@ unsigned sip_client_transport_error(struct sip_client *client)
 
 unsigned sip_client_tick(struct sip_client *client, uint64_t now_ms)
 {
-    if (client->timer_k_ms != 0 && now_ms >= client->timer_k_ms) {
-        client_set_state(client, SIP_CLIENT_TERMINATED);
-        return SIP_CLIENT_FREE;
-    }
     if (client->timer_f_ms != 0 && now_ms >= client->timer_f_ms) {
         client_set_state(client, SIP_CLIENT_TERMINATED);
         return SIP_CLIENT_TIMEOUT | SIP_CLIENT_FREE;
@@ -101,19 +95,16 @@ unsigned sip_client_tick(struct sip_client *client, uint64_t now_ms)
     return SIP_CLIENT_SEND;
 }
 
-static uint64_t earliest(const uint64_t *deadlines, size_t count)
+static uint64_t earlier(uint64_t a_ms, uint64_t b_ms)
 {
-    uint64_t first = UINT64_MAX;
-    for (size_t i = 0; i < count; i++)
-        if (deadlines[i] != 0 && deadlines[i] < first)
-            first = deadlines[i];
-    return first;
+    a_ms = a_ms != 0 ? a_ms : UINT64_MAX;
+    b_ms = b_ms != 0 ? b_ms : UINT64_MAX;
+    return a_ms < b_ms ? a_ms : b_ms;
 }
 
 uint64_t sip_client_deadline(const struct sip_client *client)
 {
-    const uint64_t deadlines[] = {client->timer_e_ms, client->timer_f_ms, client->timer_k_ms};
-    return earliest(deadlines, 3);
+    return earlier(client->timer_e_ms, client->timer_f_ms);
 }
 
 static void server_set_state(struct sip_server *server, enum sip_server_state state)
@@ -121,10 +112,8 @@ static void server_set_state(struct sip_server *server, enum sip_server_state st
     assert(state > server->state);
     server->state = state;
     server->timer_100_ms = 0;
-    if (state >= SIP_SERVER_COMPLETED)
-        server->timer_expire_ms = 0;
     if (state == SIP_SERVER_TERMINATED)
-        server->timer_j_ms = 0;
+        server->timer_expire_ms = 0;
 }
 
 void sip_server_start(struct sip_server *server, const struct sip_timers *timers, bool reliable,
@@ -141,17 +130,15 @@ void sip_server_start(struct sip_server *server, const struct sip_timers *timers
     };
 }
 
-unsigned sip_server_retransmit(struct sip_server *server)
+unsigned sip_server_retransmit(const struct sip_server *server)
 {
     /* In Trying there is nothing to send yet (RFC 3261 §17.2.2). */
-    bool has_last = server->state == SIP_SERVER_PROCEEDING ||
-                    server->state == SIP_SERVER_COMPLETED;
-    return has_last ? SIP_SERVER_SEND_LAST : SIP_SERVER_DO_NOTHING;
+    return server->state == SIP_SERVER_PROCEEDING ? SIP_SERVER_SEND_100 : SIP_SERVER_DO_NOTHING;
 }
 
-unsigned sip_server_respond(struct sip_server *server, int status, uint64_t now_ms)
+unsigned sip_server_respond(struct sip_server *server, int status)
 {
-    assert(server->state < SIP_SERVER_COMPLETED);
+    assert(server->state < SIP_SERVER_TERMINATED);
     assert(status == 100 || status >= 200); /* RFC 4320 §4.1: no other provisional */
     assert(status != 408);                  /* RFC 4320 §4.2 */
     if (status == 100) {
@@ -159,21 +146,12 @@ unsigned sip_server_respond(struct sip_server *server, int status, uint64_t now_
             server_set_state(server, SIP_SERVER_PROCEEDING);
         return SIP_SERVER_DO_NOTHING;
     }
-    if (server->reliable) {
-        server_set_state(server, SIP_SERVER_TERMINATED);
-        return SIP_SERVER_FREE;
-    }
-    server_set_state(server, SIP_SERVER_COMPLETED);
-    server->timer_j_ms = now_ms + patience_ms(server->timers);
-    return SIP_SERVER_DO_NOTHING;
+    server_set_state(server, SIP_SERVER_TERMINATED);
+    return server->reliable ? SIP_SERVER_FREE : SIP_SERVER_REMEMBER | SIP_SERVER_FREE;
 }
 
 unsigned sip_server_tick(struct sip_server *server, uint64_t now_ms)
 {
-    if (server->timer_j_ms != 0 && now_ms >= server->timer_j_ms) {
-        server_set_state(server, SIP_SERVER_TERMINATED);
-        return SIP_SERVER_FREE;
-    }
     if (server->timer_expire_ms != 0 && now_ms >= server->timer_expire_ms) {
         server_set_state(server, SIP_SERVER_TERMINATED);
         return SIP_SERVER_EXPIRED | SIP_SERVER_FREE;
@@ -188,7 +166,5 @@ unsigned sip_server_tick(struct sip_server *server, uint64_t now_ms)
 
 uint64_t sip_server_deadline(const struct sip_server *server)
 {
-    const uint64_t deadlines[] = {server->timer_100_ms, server->timer_expire_ms,
-                                  server->timer_j_ms};
-    return earliest(deadlines, 3);
+    return earlier(server->timer_100_ms, server->timer_expire_ms);
 }

@@ -155,58 +155,62 @@ static void put_top_via(struct writer *writer, struct span text,
     writer_put(writer, tail);
 }
 
-static struct span head_rest(struct span raw)
+/* A line as it is, with the tag added when there is one to add and the line has none. */
+static void put_tagged(struct writer *writer, const struct sip_line *line, struct span tag)
 {
-    return span_from(raw, span_find(raw, '\n') + 1);
+    struct span uri, parameters, found;
+    if (tag.size == 0 || line->text.size == 0 ||
+        !sip_line_address(line->value, &uri, &parameters) ||
+        sip_line_find(parameters, SPAN("tag"), &found)) {
+        writer_put(writer, line->text);
+        return;
+    }
+    size_t end = (size_t)(line->value.data + line->value.size - line->text.data);
+    writer_put(writer, span_to(line->text, end));
+    writer_put_literal(writer, ";tag=");
+    writer_put(writer, tag);
+    writer_put(writer, span_from(line->text, end));
 }
 
-static void put_vias(struct writer *writer, struct span raw,
-                     const struct sip_response_parts *parts)
+/* The first of its name is the one that counts. */
+static void keep_first(struct sip_line *kept, const struct sip_line *line)
 {
-    struct span rest = head_rest(raw);
-    struct sip_line line;
+    if (kept->text.size == 0)
+        *kept = *line;
+}
+
+void sip_write_copied(struct writer *writer, struct span raw,
+                      const struct sip_response_parts *parts)
+{
+    struct span rest = span_from(raw, span_find(raw, '\n') + 1);
+    struct sip_line line, from = {0}, to = {0}, call_id = {0}, cseq = {0};
     bool top = true;
 
     while (sip_line_next(&rest, &line)) {
-        if (!sip_line_is(&line, SPAN("Via"), 'v'))
-            continue;
-        if (top)
-            put_top_via(writer, line.text, parts);
-        else
-            writer_put(writer, line.text);
-        top = false;
-    }
-}
-
-static void put_copy(struct writer *writer, struct span raw, struct span name, char compact,
-                     struct span tag)
-{
-    struct span rest = head_rest(raw), uri, parameters, found;
-    struct sip_line line;
-
-    while (sip_line_next(&rest, &line)) {
-        if (!sip_line_is(&line, name, compact))
-            continue;
-        if (tag.size == 0 || !sip_line_address(line.value, &uri, &parameters) ||
-            sip_line_find(parameters, SPAN("tag"), &found)) {
-            writer_put(writer, line.text);
-            return;
+        if (sip_line_is(&line, SPAN("Via"), 'v')) {
+            if (top)
+                put_top_via(writer, line.text, parts);
+            else
+                writer_put(writer, line.text);
+            top = false;
+        } else if (sip_line_is(&line, SPAN("From"), 'f')) {
+            keep_first(&from, &line);
+        } else if (sip_line_is(&line, SPAN("To"), 't')) {
+            keep_first(&to, &line);
+        } else if (sip_line_is(&line, SPAN("Call-ID"), 'i')) {
+            keep_first(&call_id, &line);
+        } else if (sip_line_is(&line, SPAN("CSeq"), '\0')) {
+            keep_first(&cseq, &line);
         }
-        size_t end = (size_t)(line.value.data + line.value.size - line.text.data);
-        writer_put(writer, span_to(line.text, end));
-        writer_put_literal(writer, ";tag=");
-        writer_put(writer, tag);
-        writer_put(writer, span_from(line.text, end));
-        return;
     }
+    writer_put(writer, from.text);
+    put_tagged(writer, &to, parts->to_tag);
+    writer_put(writer, call_id.text);
+    writer_put(writer, cseq.text);
 }
 
-void sip_write_response(struct writer *writer, const struct sip_message *request,
-                        const struct sip_response_parts *parts)
+static void put_status(struct writer *writer, const struct sip_response_parts *parts)
 {
-    struct span raw = request->raw;
-    struct span tag = parts->status > 100 ? parts->to_tag : SPAN_NONE;
-
     assert(parts->status >= 100 && parts->status <= 699);
     writer_put_literal(writer, "SIP/2.0 ");
     writer_put_uint(writer, (uint64_t)parts->status);
@@ -214,14 +218,32 @@ void sip_write_response(struct writer *writer, const struct sip_message *request
     writer_put(writer, parts->reason.size > 0 ? parts->reason
                                               : sip_reason_phrase(parts->status));
     writer_put_literal(writer, "\r\n");
-    put_vias(writer, raw, parts);
-    put_copy(writer, raw, SPAN("From"), 'f', SPAN_NONE);
-    put_copy(writer, raw, SPAN("To"), 't', tag);
-    put_copy(writer, raw, SPAN("Call-ID"), 'i', SPAN_NONE);
-    put_copy(writer, raw, SPAN("CSeq"), '\0', SPAN_NONE);
+}
+
+static void put_tail(struct writer *writer, const struct sip_response_parts *parts)
+{
     put_header(writer, SPAN("Server"), parts->server);
     writer_put(writer, parts->extra);
     put_body(writer, SPAN_NONE);
+}
+
+void sip_write_answer(struct writer *writer, struct span copied,
+                      const struct sip_response_parts *parts)
+{
+    put_status(writer, parts);
+    writer_put(writer, copied);
+    put_tail(writer, parts);
+}
+
+void sip_write_response(struct writer *writer, const struct sip_message *request,
+                        const struct sip_response_parts *parts)
+{
+    struct sip_response_parts copied = *parts;
+    if (parts->status == 100)
+        copied.to_tag = SPAN_NONE;
+    put_status(writer, parts);
+    sip_write_copied(writer, request->raw, &copied);
+    put_tail(writer, parts);
 }
 
 void sip_header_text(struct writer *writer, struct span text, size_t size)

@@ -139,3 +139,13 @@ def test_reports_while_traffic_flows_both_ways(tmp_path):
     assert code == 0, (tmp_path / "relay.log").read_text()[-4000:]
     assert len(asked) >= len(QUESTIONS) and all(asked)
     assert report["xmpp-sip"]["arrived"] == report["sip-xmpp"]["arrived"] == 5000
+
+
+def test_memory_stays_bounded_under_flood(tmp_path):
+    relay = Relay(tmp_path)
+    try:
+        before, after = relay.run_load("duplex", 40000)["relay_rss_kib"]
+        # A sanitizer keeps what is freed.
+        assert after - before < 64 * 1024 or "PASSERELLE_BUILD" in os.environ
+    finally:
+        relay.stop()
