@@ -107,7 +107,7 @@ static void demo_send_sip(struct demo *demo)
     net_address_format(&demo->options->own_sip, sent_by);
     int size = snprintf(memory, sizeof(memory),
                         "MESSAGE sip:alice@%s SIP/2.0\r\nVia: SIP/2.0/UDP %s;rport;"
-                        "branch=z9hG4bKb%u\r\nMax-Forwards: 70\r\nFrom: <sip:bob@%s>;tag=d%u\r\n"
+                        "branch=z9hG4bKb0.%u\r\nMax-Forwards: 70\r\nFrom: <sip:bob@%s>;tag=d%u\r\n"
                         "To: <sip:alice@%s>\r\nCall-ID: demo%u@%s\r\nCSeq: 1 MESSAGE\r\n"
                         "Content-Type: text/plain;charset=utf-8\r\nContent-Length: %zu\r\n\r\n%s",
                         demo->xmpp_domain, sent_by, demo->sip_sent, demo->sip_domain,

@@ -1,226 +1,65 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-#include "bench/load.h"
+#include "bench/load_priv.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
 
-#include "bench/sip_peer.h"
 #include "net/clock.h"
-#include "proto/sip_guard.h"
+#include "net/digest.h"
 
-#define LOAD_OPEN_TIMEOUT_NS 15000000000ull
+#define LOAD_OPEN_TIMEOUT_NS 15000000000ull /* without one more stream becoming ready */
+#define LOAD_OPENING_MAX     64             /* streams that negotiate at the same time */
 #define LOAD_LINGER_NS       200000000ull
-#define LOAD_BATCH           64 /* sends of one turn, so that receiving keeps pace */
-#define LOAD_TEXT_MAX        8000
+#define LOAD_TICK_NS         20000000ull
+#define LOAD_WAIT_NS         1000000ull
+#define LOAD_BATCH           64   /* sends of one turn, so that receiving keeps pace */
+#define LOAD_RESEND_MS       500u /* T1 of RFC 3261 */
+#define LOAD_RESEND_EVERY_NS 100000000ull
 
-/* The stanza callback knows only its stream; the load is behind its context. */
-static struct load *load_of(struct bench_stream *stream)
-{
-    return stream->context;
-}
-
-/* ---- ledger ---- */
-
-static int load_ledger_open(struct load_ledger *ledger, uint32_t count)
-{
-    *ledger = (struct load_ledger){.count = count};
-    size_t n = count > 0 ? count : 1;
-    ledger->start_ns = calloc(n, sizeof(*ledger->start_ns));
-    ledger->latency_ns = calloc(n, sizeof(*ledger->latency_ns));
-    ledger->seen = calloc(n, 1);
-    return ledger->start_ns != NULL && ledger->latency_ns != NULL && ledger->seen != NULL
-               ? 0
-               : -ENOMEM;
-}
-
-static void load_ledger_close(struct load_ledger *ledger)
-{
-    free(ledger->start_ns);
-    free(ledger->latency_ns);
-    free(ledger->seen);
-}
-
-static void load_arrived(struct load *load, struct load_ledger *ledger, uint32_t number)
-{
-    if (number >= ledger->count)
-        return;
-    load->progress_ns = clock_now_ns();
-    if (ledger->seen[number]++ > 0) {
-        ledger->duplicated++;
-        return;
-    }
-    uint32_t *last = &ledger->last[number % load->options.users];
-    if (number + 1 < *last)
-        ledger->reordered++;
-    else
-        *last = number + 1;
-    ledger->arrived++;
-    ledger->end_ns = load->progress_ns;
-    ledger->latency_ns[number] = load->progress_ns - ledger->start_ns[number] + 1;
-}
-
-/* May message `sent` go now? Open loop: when its time has come; closed: while the window has
-   room. Its intended time is what latency is counted from (no coordinated omission). */
-static bool load_may_send(const struct load *load, struct load_ledger *ledger, uint32_t done,
-                          uint64_t now_ns)
-{
-    if (ledger->sent >= ledger->count)
-        return false;
-    if (ledger->first_ns == 0)
-        ledger->first_ns = now_ns;
-    uint64_t due_ns = now_ns;
-    if (load->options.rate > 0)
-        due_ns = ledger->first_ns + (uint64_t)(ledger->sent * 1e9 / load->options.rate);
-    if (due_ns > now_ns || ledger->sent - done >= load->options.window)
-        return false;
-    ledger->start_ns[ledger->sent] = due_ns;
-    return true;
-}
-
-/* ---- XMPP side ---- */
-
-static void load_pong(struct bench_stream *stream, const struct xml_node *iq)
-{
-    /* Answers travel on our own stream to the relay: S2S streams carry one direction. */
-    struct load *load = load_of(stream);
-    char memory[1024];
-    struct writer writer = writer_make(memory, sizeof(memory));
-    writer_put_literal(&writer, "<iq type='result'");
-    writer_put_attribute(&writer, SPAN("from"), xml_node_attribute(iq, SPAN("to")));
-    writer_put_attribute(&writer, SPAN("to"), xml_node_attribute(iq, SPAN("from")));
-    writer_put_attribute(&writer, SPAN("id"), xml_node_attribute(iq, SPAN("id")));
-    writer_put_literal(&writer, "/>");
-    for (unsigned i = 0; i < load->options.streams; i++) {
-        struct bench_stream *out = &load->out[i];
-        if (out->state != BENCH_STREAM_READY || strcmp(out->from, stream->from) != 0 ||
-            strcmp(out->to, stream->to) != 0)
-            continue;
-        if (bench_stream_write(out, writer_span(&writer)))
-            bench_stream_flush(out);
-        return;
-    }
-}
-
-static void load_on_stanza(struct bench_stream *stream, const struct xml_node *stanza)
-{
-    struct load *load = load_of(stream);
-    uint32_t number = 0;
-    struct span type = xml_node_attribute(stanza, SPAN("type"));
-    if (span_equal(stanza->name, SPAN("iq"))) {
-        if (span_equal(type, SPAN("get")))
-            load_pong(stream, stanza);
-        return;
-    }
-    if (!span_equal(stanza->name, SPAN("message")))
-        return;
-    if (span_equal(type, SPAN("error"))) {
-        load->to_sip.failed++;
-        load->progress_ns = clock_now_ns();
-        return;
-    }
-    const struct xml_node *body = xml_node_child(stanza, SPAN(NS_SERVER), SPAN("body"));
-    if (body != NULL && sip_peer_number(xml_node_text(body), &number))
-        load_arrived(load, &load->to_xmpp, number);
-}
-
-/* "#n " padded to `size`. */
-static void load_put_text(struct writer *writer, uint32_t number, size_t size)
-{
-    size_t start = writer->used;
-    writer_put_char(writer, '#');
-    writer_put_uint(writer, number);
-    writer_put_char(writer, ' ');
-    while (writer->used - start < size)
-        writer_put_char(writer, 'x');
-}
-
-static bool load_send_xmpp(struct load *load, uint32_t number)
-{
-    char memory[LOAD_TEXT_MAX + 1024];
-    const struct load_options *options = &load->options;
-    unsigned user = number % options->users;
-    struct bench_stream *stream = &load->out[user % options->streams];
-    struct writer writer = writer_make(memory, sizeof(memory));
-    writer_put_literal(&writer, "<message type='chat' id='m");
-    writer_put_uint(&writer, number);
-    writer_put_literal(&writer, "' from='u");
-    writer_put_uint(&writer, user);
-    writer_put_char(&writer, '@');
-    writer_put(&writer, span_of(stream->from));
-    writer_put_literal(&writer, "/bench' to='u");
-    writer_put_uint(&writer, user);
-    writer_put_char(&writer, '@');
-    writer_put(&writer, span_of(stream->to));
-    writer_put_literal(&writer, "'><body>");
-    size_t frame = writer.used + sizeof("</body></message>") - 1;
-    load_put_text(&writer, number, options->size > frame ? options->size - frame : 1);
-    writer_put_literal(&writer, "</body></message>");
-    return stream->state == BENCH_STREAM_READY &&
-           bench_stream_write(stream, writer_span(&writer));
-}
-
-/* ---- SIP side ---- */
-
-static void load_on_datagram(struct load *load, const struct ring_event *event)
-{
-    struct span datagram = span_make(event->data, event->size);
-    char memory[2048];
-    uint32_t number = 0;
-    int status = sip_peer_response(datagram, &number);
-    if (status != 0) {
-        load->to_xmpp.answered++;
-        if (status >= 300)
-            load->to_xmpp.failed++;
-        load->progress_ns = clock_now_ns();
-        return;
-    }
-    struct writer answer = writer_make(memory, sizeof(memory));
-    if (!sip_peer_answer(datagram, &answer))
-        return;
-    if (ring_send_datagram(load->ring, load->udp, &event->peer, answer.data, answer.used) != 0)
-        load->answers_lost++;
-    const char *end = memmem(datagram.data, datagram.size, "\r\n\r\n", 4);
-    if (span_starts(datagram, SPAN("MESSAGE ")) && end != NULL &&
-        sip_peer_number(span_from(datagram, (size_t)(end - datagram.data) + 4), &number))
-        load_arrived(load, &load->to_sip, number);
-}
-
-static bool load_send_sip(struct load *load, uint32_t number)
-{
-    char text[LOAD_TEXT_MAX], memory[LOAD_TEXT_MAX + 1024], sent_by[NET_ADDRESS_TEXT_SIZE];
-    const struct load_options *options = &load->options;
-    unsigned user = number % options->users;
-    const struct bench_stream *stream = &load->out[user % options->streams];
-    struct writer body = writer_make(text, sizeof(text));
-    load_put_text(&body, number, options->size);
-    net_address_format(&options->own_sip, sent_by);
-    struct sip_peer_message message = {.number = number,
-                                       .user = user,
-                                       .from_domain = span_of(stream->to),
-                                       .to_domain = span_of(stream->from),
-                                       .sent_by = span_of(sent_by),
-                                       .body = writer_span(&body)};
-    struct writer writer = writer_make(memory, sizeof(memory));
-    sip_peer_message(&writer, &message);
-    return ring_send_datagram(load->ring, load->udp, &options->relay_sip, writer.data,
-                              writer.used) == 0;
-}
-
-/* ---- the loop ---- */
+/* ---- events ---- */
 
 static void load_on_accept(struct load *load, const struct ring_event *event)
 {
     struct bench_stream *stream = calloc(1, sizeof(*stream));
-    if (stream == NULL || load->in_count == LOAD_STREAM_MAX) {
-        free(stream);
-        ring_drop(load->ring, event->accepted);
-        return;
+    if (load->in_count == load->in_room) {
+        load->in_room = load->in_room == 0 ? 64 : 2 * load->in_room;
+        load->in = realloc(load->in, load->in_room * sizeof(struct bench_stream *));
     }
+    if (stream == NULL || load->in == NULL)
+        abort();
     bench_stream_accept(stream, load->ring, event->accepted);
     stream->context = load;
     load->in[load->in_count++] = stream;
+}
+
+/* The relay ended one of its streams to us: the last event of its socket has come. */
+static void load_forget(struct load *load, struct bench_stream *stream)
+{
+    for (unsigned i = 0; i < load->in_count; i++) {
+        if (load->in[i] != stream)
+            continue;
+        load->in[i] = load->in[--load->in_count];
+        bench_stream_close(stream);
+        free(stream);
+        return;
+    }
+}
+
+static void load_on_stream(struct load *load, const struct ring_event *event)
+{
+    struct bench_stream *stream = event->owner;
+    if (event->kind == RING_GONE && stream->inbound) {
+        load_forget(load, stream);
+        return;
+    }
+    bool was_dead = stream->state == BENCH_STREAM_DEAD;
+    bench_stream_event(stream, event, load->tls, load_on_stanza);
+    if (stream->inbound && !was_dead && stream->state == BENCH_STREAM_DEAD)
+        ring_drop(load->ring, stream->handle);
 }
 
 static void load_turn(struct load *load, uint64_t wait_ns)
@@ -228,147 +67,312 @@ static void load_turn(struct load *load, uint64_t wait_ns)
     struct ring_event event;
     (void)ring_wait(load->ring, wait_ns);
     while (ring_next(load->ring, &event)) {
-        if (event.kind == RING_ACCEPTED)
+        if (bench_is_of(&event, BENCH_OWNER_XMPP_STREAM))
+            load_on_stream(load, &event);
+        else if (!sip_side_event(&load->sip, &event) && event.kind == RING_ACCEPTED)
             load_on_accept(load, &event);
-        else if (event.kind == RING_DATAGRAM)
-            load_on_datagram(load, &event);
-        else if (event.owner != NULL && event.owner != load)
-            bench_stream_event(event.owner, &event, load->tls, load_on_stanza);
+    }
+    sip_side_flush(&load->sip);
+    for (unsigned i = 0; i < load->dirty_count; i++) {
+        load->dirty[i]->dirty = false;
+        bench_stream_flush(load->dirty[i]);
+    }
+    load->dirty_count = 0;
+    load->now_ns = clock_now_ns();
+    if (load->tick != NULL && load->now_ns >= load->tick_ns) {
+        load->tick_ns = load->now_ns + LOAD_TICK_NS;
+        load->tick(load->tick_context, load);
     }
 }
 
-static void load_send(struct load *load)
+/* ---- sending ---- */
+
+/* When may the next message go? Open loop: at its time, from which its latency is counted
+   however late it leaves (no coordinated omission); closed loop: now. UINT64_MAX: not until
+   something comes back. */
+static uint64_t load_due(const struct load *load, const struct ledger *ledger, uint32_t done)
 {
-    for (unsigned i = 0; i < LOAD_BATCH; i++) {
-        uint64_t now_ns = clock_now_ns();
-        struct load_ledger *sip = &load->to_sip, *xmpp = &load->to_xmpp;
-        bool sent = false;
-        if (load_may_send(load, sip, sip->arrived + sip->failed, now_ns) &&
-            load_send_xmpp(load, sip->sent)) {
-            sip->sent++;
-            sent = true;
-        }
-        if (load_may_send(load, xmpp, xmpp->answered, now_ns) &&
-            load_send_sip(load, xmpp->sent)) {
-            xmpp->sent++;
-            sent = true;
-        }
-        if (!sent)
-            break;
-    }
-    for (unsigned i = 0; i < load->options.streams; i++)
-        bench_stream_flush(&load->out[i]);
+    if (ledger->sent >= ledger->count || ledger->sent - done >= load->phase.window)
+        return UINT64_MAX;
+    if (load->phase.rate > 0)
+        return ledger->first_ns + (uint64_t)(ledger->sent * 1e9 / load->phase.rate);
+    return load->now_ns;
 }
+
+static uint64_t load_due_to_sip(const struct load *load)
+{
+    const struct ledger *ledger = &load->to_sip;
+    return load_due(load, ledger, ledger->sent - ledger_lost(ledger));
+}
+
+static uint64_t load_due_to_xmpp(const struct load *load)
+{
+    return load_due(load, &load->to_xmpp, load->to_xmpp.answered);
+}
+
+static bool load_send_one(struct load *load, struct ledger *ledger, uint64_t due_ns)
+{
+    if (due_ns > load->now_ns)
+        return false;
+    struct ledger_entry *entry = ledger_next(ledger, due_ns);
+    uint32_t number = ledger->first + ledger->sent;
+    if (entry == NULL ||
+        !(ledger == &load->to_sip ? load_send_xmpp(load, number) : load_send_sip(load, number)))
+        return false;
+    entry->sent_ms = (uint32_t)(load->now_ns / 1000000);
+    ledger->sent++;
+    return true;
+}
+
+/* A SIP client over UDP sends again what is not answered (RFC 3261 §17.1.2.2). */
+static void load_resend(struct load *load)
+{
+    uint32_t now_ms = (uint32_t)(load->now_ns / 1000000), number = load->to_xmpp.first;
+    if (load->options.transport != SIP_TRANSPORT_UDP || load->now_ns < load->overdue_ns)
+        return;
+    load->overdue_ns = load->now_ns + LOAD_RESEND_EVERY_NS;
+    while (ledger_overdue(&load->to_xmpp, now_ms - LOAD_RESEND_MS, &number) &&
+           load_send_sip(load, number)) {
+        ledger_find(&load->to_xmpp, number)->sent_ms = now_ms;
+        load->to_xmpp.resent++;
+        number++;
+    }
+}
+
+/* Sends what may go; returns when to try again, in nanoseconds from now. */
+static uint64_t load_send(struct load *load)
+{
+    bool sent = true;
+    for (unsigned i = 0; i < LOAD_BATCH && sent; i++) {
+        sent = load_send_one(load, &load->to_sip, load_due_to_sip(load));
+        sent |= load_send_one(load, &load->to_xmpp, load_due_to_xmpp(load));
+    }
+    load_resend(load);
+    if (load->phase.rate == 0)
+        return sent ? 0 : LOAD_WAIT_NS;
+    uint64_t sip_ns = load_due_to_sip(load), xmpp_ns = load_due_to_xmpp(load);
+    uint64_t due_ns = sip_ns < xmpp_ns ? sip_ns : xmpp_ns;
+    if (sent || due_ns <= load->now_ns)
+        return 0;
+    return due_ns - load->now_ns < LOAD_WAIT_NS ? due_ns - load->now_ns : LOAD_WAIT_NS;
+}
+
+/* ---- phases ---- */
 
 static bool load_done(const struct load *load)
 {
-    const struct load_ledger *sip = &load->to_sip, *xmpp = &load->to_xmpp;
-    return sip->arrived + sip->failed >= sip->count && xmpp->answered >= xmpp->count &&
-           xmpp->arrived + xmpp->failed >= xmpp->count;
+    const struct ledger *sip = &load->to_sip, *xmpp = &load->to_xmpp;
+    return sip->sent >= sip->count && ledger_lost(sip) == 0 && xmpp->sent >= xmpp->count &&
+           xmpp->answered >= xmpp->sent && ledger_lost(xmpp) == 0;
 }
 
-int load_run(struct load *load)
+static int load_check(struct load *load)
 {
-    load->progress_ns = clock_now_ns();
-    while (!load_done(load)) {
-        load_send(load);
-        load_turn(load, load->options.rate > 0 ? 200000 : 1000000);
-        for (unsigned i = 0; i < load->options.streams; i++) {
-            if (load->out[i].state != BENCH_STREAM_DEAD)
-                continue;
-            snprintf(load->problem, sizeof(load->problem), "stream %u of %s died: %s", i,
-                     load->out[i].from, load->out[i].problem);
-            return -EPIPE;
-        }
-        if (clock_now_ns() - load->progress_ns > load->options.timeout_s * 1000000000ull)
-            return -ETIMEDOUT;
+    for (unsigned i = 0; i < load->opened; i++) {
+        const struct bench_stream *stream = &load->out[i];
+        if (stream->state != BENCH_STREAM_DEAD)
+            continue;
+        snprintf(load->problem, sizeof(load->problem), "the stream from %s to %s died: %s",
+                 stream->from, stream->to, stream->problem);
+        return -EPIPE;
     }
-    /* The last answers must leave, and what comes twice must be seen. */
-    uint64_t end_ns = clock_now_ns() + LOAD_LINGER_NS;
-    while (clock_now_ns() < end_ns)
-        load_turn(load, LOAD_LINGER_NS / 10);
+    if (load->sip.problem != NULL) {
+        snprintf(load->problem, sizeof(load->problem), "the SIP connection died: %s",
+                 load->sip.problem);
+        return -EPIPE;
+    }
     return 0;
 }
 
-static int load_open_streams(struct load *load)
+static void load_start(struct load *load, const struct load_phase *phase)
 {
-    const struct load_options *options = &load->options;
-    load->out = calloc(options->streams, sizeof(*load->out));
-    if (load->out == NULL)
-        return -ENOMEM;
-    for (unsigned i = 0; i < options->streams; i++) {
-        char from[64], to[64];
-        snprintf(from, sizeof(from), "x%u.bench", i % options->xmpp_domains);
-        snprintf(to, sizeof(to), "s%u.bench", i % options->sip_domains);
-        int status =
-            bench_stream_connect(&load->out[i], load->ring, &options->relay_xmpp, from, to);
-        load->out[i].context = load;
+    bool to_sip = load->options.drive != LOAD_SIP_TO_XMPP;
+    bool to_xmpp = load->options.drive != LOAD_XMPP_TO_SIP;
+    load->phase = *phase;
+    ledger_start(&load->to_sip, load->number_next, to_sip ? phase->count : 0,
+                 load->options.users);
+    ledger_start(&load->to_xmpp, load->number_next, to_xmpp ? phase->count : 0,
+                 load->options.users);
+    load->number_next += phase->count;
+    load->now_ns = load->progress_ns = clock_now_ns();
+    load->to_sip.first_ns = load->to_xmpp.first_ns = load->now_ns;
+    load->send_end_ns =
+        phase->seconds > 0 ? load->now_ns + (uint64_t)(phase->seconds * 1e9) : UINT64_MAX;
+}
+
+int load_run(struct load *load, const struct load_phase *phase)
+{
+    uint64_t check_ns = 0;
+    load_start(load, phase);
+    while (!load_done(load)) {
+        if (load->now_ns >= load->send_end_ns) {
+            load->to_sip.count = load->to_sip.sent;
+            load->to_xmpp.count = load->to_xmpp.sent;
+        }
+        load_turn(load, load_send(load));
+        if (load->now_ns < check_ns)
+            continue;
+        check_ns = load->now_ns + LOAD_TICK_NS;
+        int status = load_check(load);
         if (status != 0)
             return status;
-    }
-    uint64_t end_ns = clock_now_ns() + LOAD_OPEN_TIMEOUT_NS;
-    for (unsigned ready = 0; ready < options->streams && clock_now_ns() < end_ns;) {
-        load_turn(load, 10000000);
-        ready = 0;
-        for (unsigned i = 0; i < options->streams; i++) {
-            if (load->out[i].state == BENCH_STREAM_DEAD) {
-                snprintf(load->problem, sizeof(load->problem), "%s: %s", load->out[i].from,
-                         load->out[i].problem);
-                return -EPROTO;
-            }
-            ready += load->out[i].state == BENCH_STREAM_READY;
+        if (load->now_ns - load->progress_ns > load->options.timeout_s * 1000000000ull &&
+            load->now_ns > load->progress_ns) {
+            snprintf(load->problem, sizeof(load->problem),
+                     "nothing came for %u s: what is missing counts as lost",
+                     load->options.timeout_s);
+            return -ETIMEDOUT;
         }
-        if (ready == options->streams)
-            return 0;
     }
-    snprintf(load->problem, sizeof(load->problem), "streams did not become ready in time");
-    return -ETIMEDOUT;
+    /* The last answers must leave, and what comes twice must be seen. */
+    load_rest(load, LOAD_LINGER_NS);
+    return 0;
+}
+
+void load_rest(struct load *load, uint64_t ns)
+{
+    uint64_t end_ns = clock_now_ns() + ns;
+    load->now_ns = clock_now_ns();
+    while (load->now_ns < end_ns)
+        load_turn(load,
+                  end_ns - load->now_ns < LOAD_TICK_NS ? end_ns - load->now_ns : LOAD_TICK_NS);
+}
+
+/* ---- opening ---- */
+
+/* Stream i joins an XMPP domain and a SIP domain; few streams are spread over many domains. */
+static int load_open_stream(struct load *load, unsigned i)
+{
+    const struct load_options *options = &load->options;
+    unsigned spread = options->sip_domains / options->streams;
+    char from[64], to[64];
+    snprintf(from, sizeof(from), "x%u.bench", i % options->xmpp_domains);
+    snprintf(to, sizeof(to), "s%u.bench", i * (spread > 0 ? spread : 1) % options->sip_domains);
+    int status =
+        bench_stream_connect(&load->out[i], load->ring, &options->relay_xmpp, from, to);
+    load->out[i].context = load;
+    return status;
+}
+
+static unsigned load_ready(const struct load *load)
+{
+    unsigned ready = 0;
+    for (unsigned i = 0; i < load->opened; i++)
+        ready += load->out[i].state == BENCH_STREAM_READY;
+    return ready;
+}
+
+int load_connect(struct load *load)
+{
+    unsigned ready = 0, streams = load->options.streams;
+    load->now_ns = clock_now_ns();
+    uint64_t end_ns = load->now_ns + LOAD_OPEN_TIMEOUT_NS;
+    while (ready < streams || !sip_side_ready(&load->sip)) {
+        for (; load->opened < streams && load->opened - ready < LOAD_OPENING_MAX;
+             load->opened++) {
+            int status = load_open_stream(load, load->opened);
+            if (status != 0) {
+                snprintf(load->problem, sizeof(load->problem), "stream %u: %s", load->opened,
+                         strerror(-status));
+                return status;
+            }
+        }
+        load_turn(load, 10000000);
+        int status = load_check(load);
+        if (status != 0)
+            return status;
+        unsigned now_ready = load_ready(load);
+        if (now_ready > ready)
+            end_ns = load->now_ns + LOAD_OPEN_TIMEOUT_NS;
+        ready = now_ready;
+        if (load->now_ns > end_ns) {
+            snprintf(load->problem, sizeof(load->problem), "%u of %u streams are ready%s",
+                     ready, streams, sip_side_ready(&load->sip) ? "" : "; SIP is not");
+            return -ETIMEDOUT;
+        }
+    }
+    return 0;
+}
+
+static int load_open_memory(struct load *load)
+{
+    const struct load_options *options = &load->options;
+    assert(options->streams > 0 && options->streams <= LOAD_STREAM_MAX);
+    load->out = calloc(options->streams, sizeof(*load->out));
+    load->dirty = calloc(options->streams, sizeof(struct bench_stream *));
+    load->text = malloc(options->size);
+    if (load->out == NULL || load->dirty == NULL || load->text == NULL)
+        return -ENOMEM;
+    memset(load->text, 'x', options->size);
+    digest_random(&load->run, sizeof(load->run));
+    return 0;
+}
+
+static int load_open_ring(struct load *load)
+{
+    const char *cause = "";
+    struct rlimit files;
+    struct ring_options ring = {.socket_max = 2 * LOAD_STREAM_MAX + 64,
+                                .receive_buffer_count = 512,
+                                .datagram_send_max = 4096,
+                                .error_text = &cause};
+    if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
+        files.rlim_cur = files.rlim_max;
+        (void)setrlimit(RLIMIT_NOFILE, &files);
+    }
+    (void)prctl(PR_SET_TIMERSLACK, 1000ul); /* an open loop is only as good as its clock */
+    int status = ring_open(&load->ring, &ring);
+    if (status != 0)
+        snprintf(load->problem, sizeof(load->problem), "io_uring: %s", cause);
+    return status;
 }
 
 int load_open(struct load *load, const struct load_options *options)
 {
-    const char *cause = "";
-    *load = (struct load){.options = *options};
-    struct ring_options ring = {.socket_max = 2 * LOAD_STREAM_MAX + 16,
-                                .receive_buffer_count = 512,
-                                .error_text = &cause};
-    struct tls_context_options tls = {options->certificate, options->key, options->ca, NULL};
-    int status = ring_open(&load->ring, &ring);
-    if (status != 0) {
-        snprintf(load->problem, sizeof(load->problem), "io_uring: %s", cause);
+    *load = (struct load){.options = *options, .xmpp_owner = BENCH_OWNER_XMPP_LISTENER};
+    int status = load_open_memory(load);
+    if (status == 0)
+        status = load_open_ring(load);
+    if (status != 0)
         return status;
-    }
+    struct tls_context_options tls = {options->certificate, options->key, options->ca, NULL};
     status = tls_context_open(&load->tls, &tls, load->problem, sizeof(load->problem));
     if (status != 0)
         return status;
-    status = ring_listen_stream(load->ring, &options->own_xmpp, load, &load->listener);
+    struct sip_side_options sip = {.ring = load->ring,
+                                   .tls = load->tls,
+                                   .transport = options->transport,
+                                   .own = options->own_sip,
+                                   .relay = options->relay_sip,
+                                   .sends = options->drive != LOAD_XMPP_TO_SIP,
+                                   .message = load_on_sip,
+                                   .context = load};
+    status =
+        ring_listen_stream(load->ring, &options->own_xmpp, &load->xmpp_owner, &load->listener);
     if (status == 0)
-        status = ring_listen_datagram(load->ring, &options->own_sip, load, &load->udp);
-    if (status != 0) {
+        status = sip_side_open(&load->sip, &sip);
+    if (status != 0)
         snprintf(load->problem, sizeof(load->problem), "cannot listen: %s", strerror(-status));
-        return status;
-    }
-    bool to_sip = options->drive != LOAD_SIP_TO_XMPP;
-    bool to_xmpp = options->drive != LOAD_XMPP_TO_SIP;
-    status = load_ledger_open(&load->to_sip, to_sip ? options->count : 0);
-    if (status == 0)
-        status = load_ledger_open(&load->to_xmpp, to_xmpp ? options->count : 0);
-    return status != 0 ? status : load_open_streams(load);
+    return status;
 }
 
 void load_close(struct load *load)
 {
     if (load->ring != NULL)
         ring_close(&load->ring);
-    for (unsigned i = 0; load->out != NULL && i < load->options.streams; i++)
+    for (unsigned i = 0; i < load->opened; i++)
         bench_stream_close(&load->out[i]);
     for (unsigned i = 0; i < load->in_count; i++) {
         bench_stream_close(load->in[i]);
         free(load->in[i]);
     }
+    sip_side_close(&load->sip);
     free(load->out);
+    free(load->in);
+    free(load->dirty);
+    free(load->text);
     if (load->tls != NULL)
         tls_context_close(&load->tls);
-    load_ledger_close(&load->to_sip);
-    load_ledger_close(&load->to_xmpp);
+    ledger_fini(&load->to_sip);
+    ledger_fini(&load->to_xmpp);
 }

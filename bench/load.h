@@ -1,59 +1,74 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * The load: M XMPP domains with TLS streams to the relay, N SIP domains on one UDP socket, and a
- * ledger that follows every message by its number. One thread, one ring.
+ * The load: M XMPP domains with TLS streams to the relay, N SIP domains behind one trunk
+ * address, and ledgers that follow every message by its number. One thread, one ring. Opened
+ * once, then run in phases.
  */
 #ifndef PASSERELLE_BENCH_LOAD_H
 #define PASSERELLE_BENCH_LOAD_H
 
+#include "bench/ledger.h"
+#include "bench/sip_side.h"
 #include "bench/stream.h"
 
-#define LOAD_STREAM_MAX 1024
-#define LOAD_USER_MAX   4096
+#define LOAD_STREAM_MAX 16384
 
 enum load_drive { LOAD_XMPP_TO_SIP, LOAD_SIP_TO_XMPP, LOAD_DUPLEX };
 
 struct load_options {
     enum load_drive drive;
+    enum sip_transport transport;
     union net_address relay_xmpp, relay_sip; /* where the relay listens */
     union net_address own_xmpp, own_sip;     /* where its partners and trunks are */
     const char *certificate, *key, *ca;
     unsigned xmpp_domains, sip_domains, streams, users;
     unsigned size;      /* bytes of a whole stanza or of a SIP body */
-    uint32_t count;     /* messages of each direction */
-    unsigned window;    /* closed loop: most in flight; also the cap of the open loop */
-    double rate;        /* open loop: messages a second; 0: closed loop */
     unsigned timeout_s; /* without any progress: the rest counts as lost */
 };
 
-/* One direction's ledger. Times are nanoseconds. */
-struct load_ledger {
-    uint32_t count, sent, arrived, answered, failed, duplicated, reordered;
-    uint64_t *start_ns;   /* intended send time of each */
-    uint64_t *latency_ns; /* 0: not arrived */
-    uint8_t *seen;
-    uint32_t last[LOAD_USER_MAX]; /* highest number + 1 that arrived from each sender */
-    uint64_t first_ns, end_ns;
+struct load_phase {
+    uint32_t count;  /* messages of each direction; with `seconds` the most */
+    double seconds;  /* sending ends after that; 0: at the count */
+    unsigned window; /* closed loop: most in flight; also the cap of the open loop */
+    double rate;     /* open loop: messages a second; 0: closed loop */
 };
 
 struct load {
     struct load_options options;
+    struct load_phase phase;
     struct ring *ring;
     struct tls_context *tls;
-    ring_handle listener, udp;
-    struct bench_stream *out;   /* our streams to the relay */
-    struct bench_stream *in[LOAD_STREAM_MAX]; /* the relay's to us */
-    unsigned in_count;
-    struct load_ledger to_sip, to_xmpp;
-    uint64_t progress_ns;
-    uint32_t answers_lost; /* our own answers that did not fit the ring: the generator is the limit */
+    enum bench_owner xmpp_owner; /* what the listener's events name */
+    ring_handle listener;
+    struct sip_side sip;
+    struct bench_stream *out; /* our streams to the relay */
+    struct bench_stream **in; /* the relay's to us */
+    unsigned in_count, in_room;
+    struct bench_stream **dirty; /* those of `out` that wait to be flushed */
+    unsigned dirty_count;
+    unsigned opened; /* how many of `out` were started */
+    struct ledger to_sip, to_xmpp;
+    uint32_t run;         /* names this run in SIP transactions */
+    uint32_t number_next; /* the first number of the next phase */
+    uint64_t progress_ns, send_end_ns, overdue_ns, now_ns;
+    uint32_t answers_lost; /* our own answers that did not fit: the generator is the limit */
+    char *text;            /* of a message: options.size bytes of padding */
+    void (*tick)(void *context, const struct load *load); /* about 50 times a second */
+    void *tick_context;
+    uint64_t tick_ns;
     char problem[600];
 };
 
-/* Opens sockets and streams and waits until all outbound streams are ready. -errno, `problem`. */
+/* Opens the listening sockets. -errno, `problem`; load_close is due either way. */
 int load_open(struct load *load, const struct load_options *options);
-/* Runs until every message is accounted for or nothing moves for timeout_s. */
-int load_run(struct load *load);
+/* Opens the streams and the SIP connection, and waits until all are ready. -errno, `problem`.
+ */
+int load_connect(struct load *load);
+/* Runs until every message is accounted for or nothing moves for timeout_s. -ETIMEDOUT, -EPIPE;
+   `problem`. The ledgers tell the rest. */
+int load_run(struct load *load, const struct load_phase *phase);
+/* Keeps the streams alive without sending for a while. */
+void load_rest(struct load *load, uint64_t ns);
 void load_close(struct load *load);
 
 #endif

@@ -13,7 +13,7 @@
 
 static void bench_stream_init(struct bench_stream *stream, struct ring *ring)
 {
-    *stream = (struct bench_stream){.ring = ring};
+    *stream = (struct bench_stream){.owner = BENCH_OWNER_XMPP_STREAM, .ring = ring};
     net_buffer_init(&stream->output[0], BENCH_OUTPUT_MAX);
     net_buffer_init(&stream->output[1], BENCH_OUTPUT_MAX);
     stream->xml = xml_stream_open(&heap_memory);
@@ -44,9 +44,10 @@ static void bench_stream_say_header(struct bench_stream *stream)
 {
     char memory[1024];
     struct writer writer = writer_make(memory, sizeof(memory));
-    writer_put_literal(&writer, "<?xml version='1.0'?><stream:stream xmlns='jabber:server'"
-                                " xmlns:stream='http://etherx.jabber.org/streams'"
-                                " xmlns:db='jabber:server:dialback' version='1.0' xml:lang='en'");
+    writer_put_literal(&writer,
+                       "<?xml version='1.0'?><stream:stream xmlns='jabber:server'"
+                       " xmlns:stream='http://etherx.jabber.org/streams'"
+                       " xmlns:db='jabber:server:dialback' version='1.0' xml:lang='en'");
     writer_put_attribute(&writer, SPAN("from"), span_of(stream->from));
     writer_put_attribute(&writer, SPAN("to"), span_of(stream->to));
     if (stream->inbound) {
@@ -142,7 +143,8 @@ static void bench_stream_features(struct bench_stream *stream, const struct xml_
         stream->state = BENCH_STREAM_READY;
         xml_stream_set_stanza_size_max(stream->xml, STANZA_SIZE_MAX);
     } else if (xml_node_child(features, SPAN(NS_SASL), SPAN("mechanisms")) != NULL) {
-        bench_stream_say(stream, SPAN("<auth xmlns='" NS_SASL "' mechanism='EXTERNAL'>=</auth>"));
+        bench_stream_say(stream,
+                         SPAN("<auth xmlns='" NS_SASL "' mechanism='EXTERNAL'>=</auth>"));
     } else {
         bench_stream_die(stream, "the relay does not offer SASL EXTERNAL to our certificate");
     }

@@ -6,7 +6,7 @@
 #ifndef PASSERELLE_BENCH_STREAM_H
 #define PASSERELLE_BENCH_STREAM_H
 
-#include "net/ring.h"
+#include "bench/owner.h"
 #include "net/tls.h"
 #include "proto/xml_stream.h"
 
@@ -20,6 +20,7 @@ enum bench_stream_state {
 };
 
 struct bench_stream {
+    enum bench_owner owner; /* first: what ring events name */
     enum bench_stream_state state;
     bool inbound;
     struct ring *ring;
@@ -31,9 +32,11 @@ struct bench_stream {
     bool authenticated;
     char from[256], to[256]; /* A-labels; inbound: learned from the header */
     unsigned ids;
-    char error[64];      /* the stream error condition that was received */
-    const char *problem; /* why it died */
-    void *context;       /* of the caller */
+    char error[64];             /* the stream error condition that was received */
+    const char *problem;        /* why it died */
+    void *context;              /* of the caller */
+    struct bench_stream *reply; /* of the caller: where answers to this one go */
+    bool dirty;                 /* of the caller: waits to be flushed */
 };
 
 /* A stanza arrived on an authenticated stream. */
@@ -42,7 +45,7 @@ typedef void (*bench_stanza_fn)(struct bench_stream *stream, const struct xml_no
 /* Starts an outbound stream. -errno. */
 int bench_stream_connect(struct bench_stream *stream, struct ring *ring,
                          const union net_address *target, const char *from, const char *to);
-/* Takes over an accepted socket. */
+/* Takes over an accepted socket; `from` and `to` become known with the peer's header. */
 void bench_stream_accept(struct bench_stream *stream, struct ring *ring, ring_handle handle);
 /* Feeds one ring event of this stream. `tls` serves both roles. */
 void bench_stream_event(struct bench_stream *stream, const struct ring_event *event,

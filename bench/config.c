@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "bench/config.h"
+
+#include <stdio.h>
+
+static const char *const config_transports[] = {"udp", "tcp", "tls"};
+
+static void config_print_relay(const struct bench_options *options)
+{
+    char s2s[NET_ADDRESS_TEXT_SIZE], sip[NET_ADDRESS_TEXT_SIZE];
+    net_address_format(&options->load.relay_xmpp, s2s);
+    net_address_format(&options->load.relay_sip, sip);
+    printf("global:\n  workers: %u\n  egress: %u\n  stats_socket: stats.sock\n"
+           "xmpp:\n  listen: [\"%s\"]\n  certificate: %s\n  key: %s\n  ca_file: %s\n"
+           "  sessions_max: 100000\n  sessions_per_address_max: 100000\n"
+           "sip:\n  listen_%s: [\"%s\"]\n"
+           "dns:\n  allow_special: true\n",
+           options->workers, options->egress, s2s, options->relay_certificate,
+           options->relay_key, options->load.ca, config_transports[options->load.transport],
+           sip);
+}
+
+void bench_config_print(const struct bench_options *options)
+{
+    const struct load_options *load = &options->load;
+    char address[NET_ADDRESS_TEXT_SIZE], host[NET_ADDRESS_TEXT_SIZE];
+    config_print_relay(options);
+    net_address_format(&load->own_sip, address);
+    net_address_format_host(&load->own_sip, host);
+    puts("tenants:");
+    for (unsigned i = 0; i < load->sip_domains; i++) {
+        printf("  - name: s%u\n    domains: [s%u.bench]\n    policy: open\n"
+               "    trunks:\n      - uri: sip:%s;transport=%s\n        sources: [%s]\n",
+               i, i, address, config_transports[load->transport], host);
+        if (load->transport == SIP_TRANSPORT_TLS)
+            puts("        identity: trunk.bench");
+    }
+    net_address_format_host(&load->own_xmpp, host);
+    puts("partners:");
+    for (unsigned i = 0; i < load->xmpp_domains; i++)
+        printf("  - domain: x%u.bench\n    host: %s\n    port: %u\n", i, host,
+               net_address_port(&load->own_xmpp));
+}

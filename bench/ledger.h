@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * One direction's ledger: follows every message by its number from the time it should have left
+ * until it arrived, was answered or came back as an error. Times are nanoseconds. Pure but for
+ * its memory; one thread.
+ */
+#ifndef PASSERELLE_BENCH_LEDGER_H
+#define PASSERELLE_BENCH_LEDGER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define LEDGER_USER_MAX 16384
+#define LEDGER_MARK_MAX 0x1fffffffu
+
+struct ledger_entry {
+    uint64_t start_ns;   /* when it should have left: latency counts from here */
+    uint64_t latency_ns; /* 0: not arrived */
+    uint32_t sent_ms;    /* when it left last */
+    uint32_t mark : 29;  /* of the transaction it arrived in */
+    uint32_t arrived : 1, answered : 1, failed : 1;
+};
+
+struct ledger {
+    struct ledger_entry *entries;
+    uint32_t room, first; /* entries allocated; number of the first message */
+    uint32_t count;       /* how many to send; 0: this direction is not driven */
+    unsigned users;
+    uint32_t sent, arrived, answered, failed;
+    uint32_t duplicated;   /* arrived twice, in different transactions */
+    uint32_t repeated;     /* the relay's retransmissions: no fault */
+    uint32_t resent;       /* our own retransmissions */
+    uint32_t reordered;    /* overtaken by a later one of its sender */
+    uint32_t contradicted; /* arrived, and its sender was told that it failed */
+    uint32_t oldest;       /* all before it are answered */
+    uint64_t first_ns, end_ns;
+    uint32_t last[LEDGER_USER_MAX]; /* highest number + 1 that arrived from each sender */
+};
+
+/* Starts a phase whose numbers begin at `first`. Memory of an earlier phase is used again. */
+void ledger_start(struct ledger *ledger, uint32_t first, uint32_t count, unsigned users);
+void ledger_fini(struct ledger *ledger);
+/* The entry of the message to be sent next, its start set; NULL when memory is refused. */
+struct ledger_entry *ledger_next(struct ledger *ledger, uint64_t start_ns);
+/* The entry of a number of this phase that was sent; NULL for any other. */
+struct ledger_entry *ledger_find(struct ledger *ledger, uint32_t number);
+/* Message `number` arrived in the transaction `mark`. */
+void ledger_arrived(struct ledger *ledger, uint32_t number, uint32_t mark, uint64_t now_ns);
+/* Its sender was answered: delivered, or not. */
+void ledger_answered(struct ledger *ledger, uint32_t number, bool good);
+/* The next number at or after `*from` that left before `before_ms` and has no answer; false
+   when there is none. */
+bool ledger_overdue(struct ledger *ledger, uint32_t before_ms, uint32_t *from);
+uint32_t ledger_lost(const struct ledger *ledger);
+/* Messages a second that arrived, from the start to the last. */
+double ledger_rate(const struct ledger *ledger);
+/* Percentiles of what arrived. Sorts: the entries are used up. */
+void ledger_percentiles(struct ledger *ledger, const double *shares, double *us, size_t count);
+
+#endif

@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "bench/load_priv.h"
+
+#include "bench/sip_peer.h"
+#include "net/clock.h"
+
+#define LOAD_FRAME_MAX 1024 /* what is around a text */
+#define LOAD_TEXT_MAX  8000
+
+static bool load_write(struct load *load, struct bench_stream *stream, struct span stanza)
+{
+    if (stream->state != BENCH_STREAM_READY || !bench_stream_write(stream, stanza))
+        return false;
+    if (!stream->dirty) {
+        stream->dirty = true;
+        load->dirty[load->dirty_count++] = stream;
+    }
+    return true;
+}
+
+/* ---- XMPP side ---- */
+
+/* Answers travel on our own stream of the pair: S2S streams carry one direction. */
+static struct bench_stream *load_reply_stream(struct load *load, struct bench_stream *stream)
+{
+    for (unsigned i = 0; stream->reply == NULL && i < load->opened; i++) {
+        struct bench_stream *out = &load->out[i];
+        if (strcmp(out->from, stream->from) == 0 && strcmp(out->to, stream->to) == 0)
+            stream->reply = out;
+    }
+    return stream->reply;
+}
+
+static void load_pong(struct load *load, struct bench_stream *stream, const struct xml_node *iq)
+{
+    char memory[1024];
+    struct writer writer = writer_make(memory, sizeof(memory));
+    struct bench_stream *reply = load_reply_stream(load, stream);
+    writer_put_literal(&writer, "<iq type='result'");
+    writer_put_attribute(&writer, SPAN("from"), xml_node_attribute(iq, SPAN("to")));
+    writer_put_attribute(&writer, SPAN("to"), xml_node_attribute(iq, SPAN("from")));
+    writer_put_attribute(&writer, SPAN("id"), xml_node_attribute(iq, SPAN("id")));
+    writer_put_literal(&writer, "/>");
+    if (reply == NULL || writer.overflow || !load_write(load, reply, writer_span(&writer)))
+        load->answers_lost++;
+}
+
+void load_on_stanza(struct bench_stream *stream, const struct xml_node *stanza)
+{
+    struct load *load = stream->context;
+    uint32_t number = 0;
+    struct span type = xml_node_attribute(stanza, SPAN("type"));
+    if (span_equal(stanza->name, SPAN("iq")) && span_equal(type, SPAN("get")))
+        load_pong(load, stream, stanza);
+    if (!span_equal(stanza->name, SPAN("message")))
+        return;
+    load->progress_ns = clock_now_ns();
+    if (span_equal(type, SPAN("error"))) {
+        struct span id = xml_node_attribute(stanza, SPAN("id")); /* "m" and the number */
+        if (sip_peer_digits(span_from(id, 1), &number))
+            ledger_answered(&load->to_sip, number, false);
+        return;
+    }
+    const struct xml_node *body = xml_node_child(stanza, SPAN(NS_SERVER), SPAN("body"));
+    if (body != NULL && sip_peer_number(xml_node_text(body), &number))
+        ledger_arrived(&load->to_xmpp, number, 0, load->progress_ns);
+}
+
+/* "#n " padded to `size`. */
+static void load_put_text(const struct load *load, struct writer *writer, uint32_t number,
+                          size_t size)
+{
+    size_t start = writer->used;
+    writer_put_char(writer, '#');
+    writer_put_uint(writer, number);
+    writer_put_char(writer, ' ');
+    size_t used = writer->used - start;
+    if (used < size)
+        writer_put(writer, span_make(load->text, size - used));
+}
+
+static void load_put_user(struct writer *writer, unsigned user, const char *domain)
+{
+    writer_put_char(writer, 'u');
+    writer_put_uint(writer, user);
+    writer_put_char(writer, '@');
+    writer_put(writer, span_of(domain));
+}
+
+bool load_send_xmpp(struct load *load, uint32_t number)
+{
+    char memory[LOAD_TEXT_MAX + LOAD_FRAME_MAX];
+    const struct load_options *options = &load->options;
+    unsigned user = number % options->users;
+    struct bench_stream *stream = &load->out[user % options->streams];
+    struct writer writer = writer_make(memory, sizeof(memory));
+    writer_put_literal(&writer, "<message type='chat' id='m");
+    writer_put_uint(&writer, number);
+    writer_put_literal(&writer, "' from='");
+    load_put_user(&writer, user, stream->from);
+    writer_put_literal(&writer, "/bench' to='");
+    load_put_user(&writer, user, stream->to);
+    writer_put_literal(&writer, "'><body>");
+    size_t frame = writer.used + sizeof("</body></message>") - 1;
+    load_put_text(load, &writer, number, options->size > frame ? options->size - frame : 1);
+    writer_put_literal(&writer, "</body></message>");
+    return load_write(load, stream, writer_span(&writer));
+}
+
+/* ---- SIP side ---- */
+
+void load_on_sip(void *context, struct span message, const struct sip_flow *flow)
+{
+    struct load *load = context;
+    char memory[2048];
+    uint32_t number = 0;
+    int status = sip_peer_response(message, &number);
+    if (status != 0) {
+        load->progress_ns = clock_now_ns();
+        ledger_answered(&load->to_xmpp, number, status < 300);
+        return;
+    }
+    struct writer answer = writer_make(memory, sizeof(memory));
+    if (!sip_peer_answer(message, &answer))
+        return;
+    if (!sip_side_answer(&load->sip, flow, writer_span(&answer)))
+        load->answers_lost++;
+    if (sip_peer_number(sip_peer_body(message), &number)) {
+        load->progress_ns = clock_now_ns();
+        ledger_arrived(&load->to_sip, number, sip_peer_mark(message), load->progress_ns);
+    }
+}
+
+bool load_send_sip(struct load *load, uint32_t number)
+{
+    char text[LOAD_TEXT_MAX], memory[LOAD_TEXT_MAX + LOAD_FRAME_MAX];
+    char sent_by[NET_ADDRESS_TEXT_SIZE];
+    const struct load_options *options = &load->options;
+    unsigned user = number % options->users;
+    const struct bench_stream *stream = &load->out[user % options->streams];
+    struct writer body = writer_make(text, sizeof(text));
+    load_put_text(load, &body, number, options->size);
+    net_address_format(&options->own_sip, sent_by);
+    struct sip_peer_message message = {.run = load->run,
+                                       .number = number,
+                                       .user = user,
+                                       .transport = sip_transport_name(options->transport),
+                                       .from_domain = span_of(stream->to),
+                                       .to_domain = span_of(stream->from),
+                                       .sent_by = span_of(sent_by),
+                                       .body = writer_span(&body)};
+    struct writer writer = writer_make(memory, sizeof(memory));
+    sip_peer_message(&writer, &message);
+    return sip_side_request(&load->sip, writer_span(&writer));
+}

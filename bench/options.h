@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* The command line of passerelle-bench. */
+#ifndef PASSERELLE_BENCH_OPTIONS_H
+#define PASSERELLE_BENCH_OPTIONS_H
+
+#include "bench/load.h"
+#include "bench/process.h"
+
+enum bench_command { BENCH_LOAD, BENCH_IDLE, BENCH_CONFIG, BENCH_DEMO, BENCH_HELP };
+
+struct bench_options {
+    enum bench_command command;
+    struct load_options load;
+    struct load_phase phase;
+    double fraction; /* of the peak: a second phase with an open loop; 0: none */
+    double settle_s; /* idle: how long to wait before the memory is read */
+    struct process_list processes;
+    bool json, progress;
+    /* for --print-config */
+    unsigned workers, egress;
+    const char *relay_certificate, *relay_key;
+};
+
+/* False, and a sentence on stderr, when the command line is wrong. The texts are those of argv. */
+bool bench_options_read(struct bench_options *options, int argc, char **argv);
+void bench_options_help(void);
+
+#endif

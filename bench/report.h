@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* What passerelle-bench prints: a table for people, or one JSON object. */
+#ifndef PASSERELLE_BENCH_REPORT_H
+#define PASSERELLE_BENCH_REPORT_H
+
+#include "bench/options.h"
+#include "bench/usage.h"
+
+/* One phase. `key` is the name of the phase's JSON object, NULL for the outermost. Uses up the
+   ledgers. */
+void report_phase(struct load *load, const struct bench_options *options,
+                  const struct usage *usage, const char *key);
+/* Ends the outermost JSON object. */
+void report_end(const struct bench_options *options);
+/* A line on stderr that replaces itself; `done` ends it. */
+void report_progress(const struct load *load, const struct usage *usage, bool done);
+
+#endif
