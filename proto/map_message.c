@@ -302,7 +302,7 @@ static struct sip_fault fault_of_body(enum body_result result)
     case BODY_NONE:
         break;
     }
-    assert(!"a body without fault");
+    assert(false); /* a body without fault has no answer */
     return (struct sip_fault){500, SPAN_NONE, SPAN_NONE};
 }
 

@@ -116,7 +116,7 @@ static void put_result(struct writer *writer, enum service_request request,
         writer_put_literal(writer, "</utc></time>");
         break;
     case SERVICE_REQUEST_OTHER:
-        assert(!"an unknown request has no result");
+        assert(false); /* an unknown request has no result */
         break;
     }
 }

@@ -39,7 +39,7 @@ static void account_release(void *context, void *block)
     free(block);
 }
 
-static struct memory account_memory(struct account *account)
+static inline struct memory account_memory(struct account *account)
 {
     return (struct memory){account_alloc, account_resize, account_release, account};
 }

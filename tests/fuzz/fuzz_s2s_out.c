@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * The initiating side of a stream under whatever a server may answer, in segments parted by
+ * NUL: nothing but a header and <starttls/> leaves in clear, and stanzas may only leave after
+ * SASL EXTERNAL or our own dialback succeeded under TLS.
+ */
+#include "fuzz_xml.h"
+#include "proto/s2s_out.h"
+
+struct side {
+    struct account account;
+    struct memory memory;
+    struct xml_stream *xml, *mirror;
+    struct s2s_out out;
+    bool secure, asked_external, sent_key, mirror_fresh, ready;
+};
+
+static bool holds(struct span text, const char *part)
+{
+    return text.size > 0 && memmem(text.data, text.size, part, strlen(part)) != NULL;
+}
+
+static void sent(struct side *side, struct span text)
+{
+    struct xml_event event;
+    if (text.size == 0)
+        return;
+    side->asked_external |= holds(text, "<auth ");
+    if (!side->secure)
+        CHECK(!holds(text, "<auth ") && !holds(text, "<db:"));
+    if (span_starts(text, SPAN("<?xml")))
+        side->mirror_fresh = true;
+    if (side->mirror_fresh)
+        CHECK(xml_stream_restart(side->mirror));
+    side->mirror_fresh = false;
+    enum xml_event_kind kind = fuzz_xml_feed(side->mirror, text, &event);
+    while (kind != XML_EVENT_NONE) {
+        CHECK(kind != XML_EVENT_ERROR);
+        kind = xml_stream_next(side->mirror, &event);
+    }
+}
+
+/* False at the end of the stream. */
+static bool act(struct side *side, const struct s2s_action *action, struct writer *writer)
+{
+    writer->used = 0;
+    switch (action->kind) {
+    case S2S_NOTHING:
+    case S2S_UNSOLICITED:
+    case S2S_VERIFIED: return true;
+    case S2S_START_TLS:
+        CHECK(!side->secure);
+        side->secure = true;
+        s2s_out_tls_done(&side->out, writer);
+        sent(side, writer_span(writer));
+        return xml_stream_restart(side->xml);
+    case S2S_RESTART:
+        CHECK(side->secure && side->asked_external);
+        return xml_stream_restart(side->xml);
+    case S2S_NEED_KEY:
+        CHECK(side->secure && side->out.auth != S2S_AUTH_EXTERNAL && !side->ready);
+        s2s_out_send_key(&side->out, SPAN("0123456789abcdef"), writer);
+        side->sent_key = true;
+        sent(side, writer_span(writer));
+        return true;
+    case S2S_READY:
+        CHECK(side->secure && !side->ready);
+        CHECK(side->sent_key || (side->asked_external && side->out.external_done));
+        side->ready = true;
+        return true;
+    case S2S_PAIR_AUTHORISED:
+    case S2S_VERIFY:
+    case S2S_ANSWER_VERIFY:
+    case S2S_STANZA: CHECK(false); return false; /* for the receiving side */
+    case S2S_CLOSE:
+        s2s_out_write_close(&side->out, writer,
+                            action->received ? STREAM_ERROR_NONE : action->error, action->text);
+        sent(side, writer_span(writer));
+        return false;
+    }
+    return false;
+}
+
+static bool feed(struct side *side, struct span text)
+{
+    static char memory[65536];
+    struct xml_event event;
+    enum xml_event_kind kind = fuzz_xml_feed(side->xml, text, &event);
+    while (kind != XML_EVENT_NONE) {
+        struct writer writer = writer_make(memory, sizeof(memory));
+        struct s2s_action action;
+        s2s_out_event(&side->out, &event, &writer, &action);
+        CHECK(!writer.overflow);
+        sent(side, writer_span(&writer));
+        if (!act(side, &action, &writer))
+            return false;
+        kind = xml_stream_next(side->xml, &event);
+    }
+    return true;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    static const enum s2s_auth auths[] = {S2S_AUTH_ANY, S2S_AUTH_EXTERNAL, S2S_AUTH_DIALBACK,
+                                          S2S_AUTH_ANY};
+    struct span input = span_make(data, size);
+    unsigned choice = fuzz_choice(&input);
+    struct side side = {.account = {0, -1}, .mirror_fresh = true};
+    struct s2s_domain local, remote;
+    char memory[4096];
+    struct writer writer = writer_make(memory, sizeof(memory));
+    side.secure = (choice & 1) != 0;
+    side.memory = account_memory(&side.account);
+    side.xml = xml_stream_open(&side.memory);
+    side.mirror = xml_stream_open(&side.memory);
+    CHECK(side.xml != NULL && side.mirror != NULL);
+    CHECK(s2s_domain_read(&local, SPAN("sip.example")));
+    CHECK(s2s_domain_read(&remote, SPAN("xmpp.example")));
+    s2s_out_init(&side.out, &local, &remote, auths[choice >> 2 & 3], (choice & 2) != 0);
+    s2s_out_start(&side.out, side.secure, &writer);
+    sent(&side, writer_span(&writer));
+    bool more = true;
+    while (more && input.size > 0) {
+        size_t part = span_find(input, '\0');
+        more = feed(&side, span_to(input, part));
+        input = span_from(input, part + 1);
+    }
+    CHECK(!side.asked_external || (choice & 2) != 0);
+    xml_stream_close(&side.xml);
+    xml_stream_close(&side.mirror);
+    CHECK(side.account.blocks == 0);
+    return 0;
+}
