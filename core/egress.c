@@ -129,8 +129,10 @@ static void take_parcel(struct egress *egress, struct parcel *parcel)
     }
     case PARCEL_INQUIRY: {
         struct inquiry *inquiry = parcel->inquiry;
-        if (inquiry->kind == INQUIRY_TRUNKS)
-            trunk_report(egress->trunks, inquiry->out);
+        if (inquiry->kind != INQUIRY_TRUNKS)
+            break;
+        sip_uac_count_queued(egress->uac);
+        trunk_report(egress->trunks, inquiry->out);
         break;
     }
     case PARCEL_FREE:

@@ -65,7 +65,7 @@ struct span sip_compose_request(struct sip_uac *uac, struct request *request)
     struct sip_request_parts parts = {
         .method = request->parcel != NULL ? SIP_METHOD_MESSAGE : SIP_METHOD_OPTIONS,
         .transport = transport,
-        .sent_by = sip_transport_sent_by(uac->wire, transport, &request->target),
+        .sent_by = sip_transport_sent_by(uac->wire, request->trunk->config, &request->target),
         .branch = span_make(request->branch, BRANCH_SIZE),
         .alias = transport == SIP_TRANSPORT_TLS,
         .from_tag = span_make(request->tag, 18),
@@ -73,6 +73,8 @@ struct span sip_compose_request(struct sip_uac *uac, struct request *request)
         .cseq = 1,
         .max_forwards = 70,
         .user_agent = SPAN("Passerelle/" PASSERELLE_VERSION)};
+    if (parts.sent_by.size == 0)
+        return SPAN_NONE;
     if (request->parcel != NULL) {
         const struct sip_draft *draft = &request->parcel->draft;
         parts.request_uri = parts.to_uri = draft->request_uri;

@@ -8,6 +8,7 @@
 
 #include "core/log.h"
 #include "core/sip_connection.h"
+#include "core/sip_own.h"
 
 #define LISTENER_MAX 16u
 
@@ -16,26 +17,17 @@ struct listener {
     enum sip_transport transport;
     ring_handle handle;
     union net_address address;
-    char sent_by[RESOLVER_NAME_SIZE + 8];
 };
 
 struct sip_wire {
     struct thread *thread;
     struct sip_streams *streams;
+    struct sip_own *own;
     struct listener listeners[LISTENER_MAX];
     size_t listener_count;
     bool has_datagram;
     struct ring_event datagram;
 };
-
-static void name_listener(const struct config *config, struct listener *listener)
-{
-    unsigned port = net_address_port(&listener->address);
-    if (config->sip_host != NULL)
-        snprintf(listener->sent_by, sizeof(listener->sent_by), "%s:%u", config->sip_host, port);
-    else
-        net_address_format(&listener->address, listener->sent_by);
-}
 
 static int listen_one(struct sip_wire *wire, enum sip_transport transport,
                       const union net_address *address)
@@ -54,7 +46,7 @@ static int listen_one(struct sip_wire *wire, enum sip_transport transport,
     error = ring_local_address(ring, listener->handle, &listener->address);
     if (error < 0)
         return error;
-    name_listener(wire->thread->config, listener);
+    sip_own_add(wire->own, transport, &listener->address);
     return 0;
 }
 
@@ -89,7 +81,10 @@ int sip_transport_open(struct sip_wire **wire, struct thread *thread, char *erro
     if (made == NULL)
         return -ENOMEM;
     made->thread = thread;
-    int result = sip_connection_open(&made->streams, thread, error, error_size);
+    int result = sip_own_open(&made->own, thread->config);
+    if (result < 0)
+        goto fail;
+    result = sip_connection_open(&made->streams, thread, error, error_size);
     if (result < 0)
         goto fail;
     result = listen_all(made, error, error_size);
@@ -110,6 +105,7 @@ void sip_transport_close(struct sip_wire **wire)
     for (size_t i = 0; i < closed->listener_count; i++)
         ring_drop(closed->thread->ring, closed->listeners[i].handle);
     sip_connection_close(&closed->streams);
+    sip_own_close(&closed->own);
     free(closed);
     *wire = NULL;
 }
@@ -185,31 +181,15 @@ static const struct listener *find_listener(const struct sip_wire *wire,
     return NULL;
 }
 
-struct span sip_transport_sent_by(const struct sip_wire *wire, enum sip_transport transport,
+struct span sip_transport_sent_by(struct sip_wire *wire, const struct config_trunk *trunk,
                                   const union net_address *target)
 {
-    const struct listener *listener = find_listener(wire, transport, target);
-    for (unsigned other = 0; listener == NULL && other < 3; other++)
-        listener = find_listener(wire, (enum sip_transport)other, target);
-    if (listener == NULL && wire->listener_count > 0)
-        listener = &wire->listeners[0];
-    return listener == NULL ? SPAN("localhost.invalid") : span_of(listener->sent_by);
+    return sip_own_sent_by(wire->own, trunk, target, wire->thread->now_ms);
 }
 
 bool sip_transport_is_ours(const struct sip_wire *wire, struct span via_line)
 {
-    for (size_t i = 0; i < wire->listener_count; i++) {
-        struct span ours = span_of(wire->listeners[i].sent_by);
-        const char *hit = memmem(via_line.data, via_line.size, ours.data, ours.size);
-        if (hit == NULL || hit == via_line.data)
-            continue;
-        struct span rest = span_from(via_line, (size_t)(hit - via_line.data) + ours.size);
-        bool starts = hit[-1] == ' ' || hit[-1] == '\t';
-        bool ends = rest.size == 0 || strchr("; \t,\r", rest.data[0]) != NULL;
-        if (starts && ends)
-            return true;
-    }
-    return false;
+    return sip_own_is_in(wire->own, via_line);
 }
 
 int sip_transport_request(struct sip_wire *wire, const struct config_trunk *trunk,

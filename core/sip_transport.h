@@ -56,8 +56,8 @@ void sip_transport_feed(struct sip_wire *wire, const struct ring_event *event);
 bool sip_transport_next(struct sip_wire *wire, struct sip_input *input);
 void sip_transport_tick(struct sip_wire *wire, struct timer *timer);
 
-/* The sent-by (RFC 3261 §18.1.1) for requests to this target; empty when no listener fits. */
-struct span sip_transport_sent_by(const struct sip_wire *wire, enum sip_transport transport,
+/* The sent-by for requests of this trunk to this target (core/sip_own.h). */
+struct span sip_transport_sent_by(struct sip_wire *wire, const struct config_trunk *trunk,
                                   const union net_address *target);
 /* True when `text` holds a sent-by of ours as a whole token. */
 bool sip_transport_is_ours(const struct sip_wire *wire, struct span via_line);

@@ -38,6 +38,23 @@ size_t sip_uac_pending(const struct sip_uac *uac)
     return uac->pending;
 }
 
+void sip_uac_count_queued(const struct sip_uac *uac)
+{
+    trunk_reset_queued(uac->trunks);
+    for (size_t i = 0; i < uac->requests.size; i++) {
+        const struct table_node *node = uac->requests.chains[i];
+        for (; node != NULL; node = node->next) {
+            const struct request *request = node->owner;
+            struct trunk *trunk = request->trunk;
+            if (request->recipient == NULL)
+                continue;
+            if (trunk == NULL) /* waits for its address */
+                trunk = trunk_find(uac->trunks, request->tenant->trunks[0].index);
+            trunk->queued += request->recipient->waiting + (request->waits ? 1u : 0u);
+        }
+    }
+}
+
 /* ---- outcomes ---- */
 
 static void send_home(struct sip_uac *uac, struct parcel **parcel)
@@ -122,11 +139,12 @@ static bool start_on_trunk(struct sip_uac *uac, struct request *request)
     bool reliable = request->trunk->config->transport != SIP_TRANSPORT_UDP;
     request->target = *trunk_target(request->trunk);
     sip_compose_branch(uac, request);
-    struct span bytes = sip_compose_request(uac, request);
+    struct span bytes = sip_compose_request(uac, request); /* empty: nothing leads there */
     /* RFC 3261 §18.1.1 and RFC 3428 §8. */
     if (!reliable && bytes.size > SIP_UDP_REQUEST_SIZE_MAX)
         return false;
-    if (!reliable) {
+    request->size = 0;
+    if (!reliable && bytes.size > 0) {
         memcpy(request->bytes, bytes.data, bytes.size);
         request->size = bytes.size;
     }
@@ -134,7 +152,7 @@ static bool start_on_trunk(struct sip_uac *uac, struct request *request)
     request->trunk->in_flight++;
     (void)sip_client_start(&request->client, &uac->timers, reliable, uac->thread->now_ms);
     arm(uac, request);
-    int error = transmit(uac, request, bytes);
+    int error = bytes.size == 0 ? -ENETUNREACH : transmit(uac, request, bytes);
     if (error < 0) {
         (void)sip_client_transport_error(&request->client);
         trunk_note(request->trunk, 0, -1);

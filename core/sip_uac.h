@@ -24,6 +24,9 @@ void sip_uac_options(struct sip_uac *uac, struct trunk *trunk);
 void sip_uac_response(struct sip_uac *uac, struct span bytes, unsigned *owner);
 void sip_uac_lost(struct sip_uac *uac, uint64_t connection);
 void sip_uac_tick(struct sip_uac *uac, struct timer *timer);
+/* Counts the messages that wait (for the one before them to the same recipient, or for an
+   address) into `queued` of the trunk they wait for. Linear; for a report. */
+void sip_uac_count_queued(const struct sip_uac *uac);
 /* Parcels not yet on their way home. */
 size_t sip_uac_pending(const struct sip_uac *uac);
 

@@ -61,7 +61,8 @@ struct sip_uac {
 void sip_compose_branch(struct sip_uac *uac, struct request *request);
 /* Call-ID and From tag; they stay over all trunks that are tried. */
 void sip_compose_call(struct sip_uac *uac, struct request *request);
-/* The request for request->trunk and request->target, in uac->scratch. */
+/* The request for request->trunk and request->target, in uac->scratch; empty when we have no
+   address that leads there. */
 struct span sip_compose_request(struct sip_uac *uac, struct request *request);
 /* True when the branch is of our making: the thread and the random part in it. */
 bool sip_compose_read_branch(struct span branch, unsigned *shard, uint64_t *random);

@@ -225,6 +225,12 @@ bool trunk_tick(struct trunk_table *table, struct timer *timer, struct trunk **t
     return wants_options;
 }
 
+void trunk_reset_queued(struct trunk_table *table)
+{
+    for (size_t i = 0; i < table->count; i++)
+        table->trunks[i].queued = 0;
+}
+
 void trunk_report(const struct trunk_table *table, FILE *out)
 {
     static const char *const names[] = {"unknown", "up", "down"};
@@ -235,10 +241,12 @@ void trunk_report(const struct trunk_table *table, FILE *out)
         char target[NET_ADDRESS_TEXT_SIZE] = "-";
         if (trunk->target_count > 0)
             net_address_format(trunk_target(trunk), target);
-        fprintf(out, "%u\t%s\t%s\t%s\t%s\t%s\t%llu\t0\t%llu\t%llu\t%d\n", table->thread->self,
+        fprintf(out, "%u\t%s\t%s\t%s\t%s\t%s\t%llu\t%llu\t%llu\t%llu\t%d\n",
+                table->thread->self - 1 - config->worker_count, /* as the thread is named */
                 config->tenants[trunk->config->tenant].name, trunk->config->name,
                 transports[trunk->config->transport], target, names[trunk->status],
-                (unsigned long long)trunk->in_flight, (unsigned long long)trunk->sent,
+                (unsigned long long)trunk->in_flight, (unsigned long long)trunk->queued,
+                (unsigned long long)trunk->sent,
                 (unsigned long long)trunk->failed, trunk->last_status);
     }
 }

@@ -23,6 +23,7 @@ struct trunk {
     unsigned misses;           /* failures in a row */
     uint64_t blocked_until_ms; /* Retry-After or open circuit breaker */
     uint64_t in_flight, sent, failed;
+    uint64_t queued; /* as of the latest sip_uac_count_queued */
     int last_status;
     struct timer timer; /* keep-alive or the next question to DNS */
     struct trunk_table *table;
@@ -43,6 +44,7 @@ void trunk_note(struct trunk *trunk, int status, long retry_after_s);
 void trunk_pump(struct trunk_table *table);
 /* The timer of a trunk. True: send an OPTIONS to *trunk now. */
 bool trunk_tick(struct trunk_table *table, struct timer *timer, struct trunk **trunk);
+void trunk_reset_queued(struct trunk_table *table);
 /* Appends rows for `show trunks` (core/inquiry.h). */
 void trunk_report(const struct trunk_table *table, FILE *out);
 

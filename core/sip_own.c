@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "core/sip_own.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "net/port.h"
+
+#define OWN_LISTENER_MAX 16u
+#define OWN_NAME_MAX     64u  /* local addresses times ports */
+#define OWN_NAME_SIZE    264u /* a host name, a colon and a port */
+#define OWN_FRESH_MS     60000u
+
+struct own_listener {
+    enum sip_transport transport;
+    union net_address address;
+};
+
+/* What one trunk's requests say. */
+struct own_choice {
+    union net_address target;
+    uint64_t fresh_until_ms; /* 0: not chosen yet */
+    unsigned name;           /* index + 1; 0: nothing leads there */
+};
+
+struct sip_own {
+    const char *host;
+    struct own_listener listeners[OWN_LISTENER_MAX];
+    unsigned listener_count, name_count;
+    char names[OWN_NAME_MAX][OWN_NAME_SIZE];
+    struct own_choice choices[]; /* by trunk */
+};
+
+int sip_own_open(struct sip_own **own, const struct config *config)
+{
+    struct sip_own *made =
+        calloc(1, sizeof(*made) + config->trunk_count * sizeof(struct own_choice));
+    if (made == NULL)
+        return -ENOMEM;
+    made->host = config->sip_host;
+    *own = made;
+    return 0;
+}
+
+void sip_own_close(struct sip_own **own)
+{
+    free(*own);
+    *own = NULL;
+}
+
+static bool is_wildcard(const union net_address *address)
+{
+    static const struct in6_addr none = IN6ADDR_ANY_INIT;
+    return address->any.sa_family == AF_INET
+               ? address->v4.sin_addr.s_addr == INADDR_ANY
+               : memcmp(&address->v6.sin6_addr, &none, sizeof(none)) == 0;
+}
+
+/* The index + 1 of the name for `address`. When there are too many, the last place changes. */
+static unsigned name_of(struct sip_own *own, const union net_address *address)
+{
+    char text[OWN_NAME_SIZE];
+    if (own->host != NULL)
+        snprintf(text, sizeof(text), "%s:%u", own->host, net_address_port(address));
+    else
+        net_address_format(address, text);
+    for (unsigned i = 0; i < own->name_count; i++)
+        if (strcmp(own->names[i], text) == 0)
+            return i + 1;
+    if (own->name_count < OWN_NAME_MAX)
+        own->name_count++;
+    memcpy(own->names[own->name_count - 1], text, sizeof(text));
+    return own->name_count;
+}
+
+void sip_own_add(struct sip_own *own, enum sip_transport transport,
+                 const union net_address *address)
+{
+    assert(own->listener_count < OWN_LISTENER_MAX);
+    own->listeners[own->listener_count++] = (struct own_listener){transport, *address};
+    if (own->host != NULL || !is_wildcard(address))
+        (void)name_of(own, address);
+}
+
+/* The listener where answers can come in, if need be one of another transport: its port is the
+   best guess there is. */
+static const struct own_listener *find_listener(const struct sip_own *own,
+                                                enum sip_transport transport, int family)
+{
+    const struct own_listener *other = NULL;
+    for (unsigned i = 0; i < own->listener_count; i++) {
+        const struct own_listener *listener = &own->listeners[i];
+        if (listener->address.any.sa_family != family)
+            continue;
+        if (listener->transport == transport)
+            return listener;
+        if (other == NULL)
+            other = listener;
+    }
+    return other;
+}
+
+static unsigned choose(struct sip_own *own, const struct config_trunk *trunk,
+                       const union net_address *target)
+{
+    const struct own_listener *listener =
+        find_listener(own, trunk->transport, target->any.sa_family);
+    union net_address source;
+    if (listener != NULL && (own->host != NULL || !is_wildcard(&listener->address)))
+        return name_of(own, &listener->address);
+    if (net_port_source(target, &source) < 0)
+        return 0;
+    unsigned port = trunk->transport == SIP_TRANSPORT_TLS ? 5061 : 5060;
+    net_address_set_port(&source, listener != NULL ? net_address_port(&listener->address)
+                                                   : (uint16_t)port);
+    return name_of(own, &source);
+}
+
+struct span sip_own_sent_by(struct sip_own *own, const struct config_trunk *trunk,
+                            const union net_address *target, uint64_t now_ms)
+{
+    struct own_choice *choice = &own->choices[trunk->index];
+    if (now_ms >= choice->fresh_until_ms || !net_address_equal(&choice->target, target)) {
+        choice->name = choose(own, trunk, target);
+        choice->target = *target;
+        choice->fresh_until_ms = now_ms + OWN_FRESH_MS;
+    }
+    return choice->name == 0 ? SPAN("") : span_of(own->names[choice->name - 1]);
+}
+
+bool sip_own_is_in(const struct sip_own *own, struct span via_line)
+{
+    for (unsigned i = 0; i < own->name_count; i++) {
+        struct span ours = span_of(own->names[i]);
+        const char *hit = memmem(via_line.data, via_line.size, ours.data, ours.size);
+        if (hit == NULL || hit == via_line.data)
+            continue;
+        struct span rest = span_from(via_line, (size_t)(hit - via_line.data) + ours.size);
+        bool starts = hit[-1] == ' ' || hit[-1] == '\t';
+        bool ends = rest.size == 0 || strchr("; \t,\r", rest.data[0]) != NULL;
+        if (starts && ends)
+            return true;
+    }
+    return false;
+}
