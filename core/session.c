@@ -380,7 +380,7 @@ void session_timer(struct session *session)
     }
 }
 
-static bool too_many(const struct worker *worker, const union net_address *peer)
+static bool too_many(const struct worker *worker, const union net_address *site)
 {
     const struct config *config = worker->thread->config;
     unsigned count = 0;
@@ -388,21 +388,35 @@ static bool too_many(const struct worker *worker, const union net_address *peer)
         return true;
     const struct session *one;
     TAILQ_FOREACH(one, &worker->sessions, all)
-        count += !one->outbound && net_address_equal_host(&one->peer, peer);
+        count += !one->outbound && net_address_equal_host(&one->site, site);
     return config->sessions_per_address_max > 0 && count >= config->sessions_per_address_max;
+}
+
+static void log_refusal(struct worker *worker, const union net_address *peer)
+{
+    char text[NET_ADDRESS_TEXT_SIZE];
+    net_address_format(peer, text);
+    stats_count(worker->thread->stats, STAT_SESSIONS_REFUSED);
+    log_event(LOG_LEVEL_DEBUG, "session.refused", 0, log_text("peer", span_of(text)),
+              log_text("reason", SPAN("too many connections")));
 }
 
 void session_accept(struct worker *worker, ring_handle handle, const union net_address *peer,
                     bool direct)
 {
-    struct session *session =
-        worker->draining || too_many(worker, peer) ? NULL : make(worker, false, direct);
+    union net_address site;
+    net_address_site(&site, peer);
+    bool refused = !worker->draining && too_many(worker, &site);
+    struct session *session = worker->draining || refused ? NULL : make(worker, false, direct);
     if (session == NULL) {
+        if (refused)
+            log_refusal(worker, peer);
         ring_drop(worker->thread->ring, handle);
         return;
     }
     session->handle = handle;
     session->peer = *peer;
+    session->site = site;
     session->state = SESSION_OPEN;
     s2s_in_init(&session->in, &heap_memory, &session->policy, false);
     ring_set_owner(worker->thread->ring, handle, session);

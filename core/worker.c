@@ -48,12 +48,19 @@ struct tls_context *worker_choose_context(void *choose_context, const char *serv
     return worker_tls_context(worker, tenant);
 }
 
+uint16_t *worker_verifying(struct worker *worker, const union net_address *site)
+{
+    return &worker->verifying[net_address_hash(site) % WORKER_SITE_COUNT];
+}
+
 enum s2s_auth worker_pair_policy(const struct worker *worker, struct span local,
                                  struct span remote)
 {
     const struct config *config = worker->thread->config;
     const struct config_tenant *tenant = config_find_tenant(config, local);
-    if (tenant == NULL || !config_partner_allowed(config, tenant, remote))
+    /* Nobody is a partner under the name of a tenant: we would be our own authority. */
+    if (tenant == NULL || config_find_tenant(config, remote) != NULL ||
+        !config_partner_allowed(config, tenant, remote))
         return S2S_AUTH_REFUSED;
     const struct config_partner *partner = config_find_partner(config, remote);
     if (partner == NULL)
@@ -159,6 +166,9 @@ static void parcel_home(struct worker *worker, struct parcel *parcel)
         return;
     }
     if (parcel->kind == PARCEL_VERIFY) {
+        uint16_t *verifying = worker_verifying(worker, &parcel->peer);
+        assert(*verifying > 0);
+        --*verifying;
         struct table_node *node = table_find(&worker->sessions_by_ticket, parcel->ticket);
         struct session *session = node != NULL ? node->owner : NULL;
         if (session != NULL)
