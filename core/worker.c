@@ -28,8 +28,9 @@ struct tls_context *worker_tls_context(struct worker *worker, const struct confi
     struct tls_context **context = &worker->tenant_contexts[tenant->index];
     if (*context != NULL)
         return *context;
-    struct tls_context_options options = {tenant->certificate, tenant->key,
-                                          worker->thread->config->ca_file, NULL};
+    struct tls_context_options options = {.certificate_file = tenant->certificate,
+                                          .key_file = tenant->key,
+                                          .base = worker->context};
     if (tls_context_open(context, &options, error, sizeof(error)) == 0)
         return *context;
     log_event(LOG_LEVEL_ERROR, "tls.certificate", 0, log_text("tenant", span_of(tenant->name)),
@@ -124,8 +125,9 @@ int worker_open(struct worker **opened, struct thread *thread, char *error, size
     worker->tenant_contexts = calloc(config->tenant_count + 1, sizeof(struct tls_context *));
     if (worker->tenant_contexts == NULL)
         goto fail;
-    struct tls_context_options options = {config->certificate, config->key, config->ca_file,
-                                          NULL};
+    struct tls_context_options options = {.certificate_file = config->certificate,
+                                          .key_file = config->key,
+                                          .ca_file = config->ca_file};
     result = tls_context_open(&worker->context, &options, error, error_size);
     if (result != 0)
         goto fail;
