@@ -53,15 +53,15 @@ static void walk_compare(struct mark_walk *walk, size_t line)
     walk->best_line = (unsigned)line + 1;
 }
 
-/* A node begins; false when it is a mapping's key, which is no node of its own. */
-static bool walk_node(struct mark_walk *walk, const yaml_event_t *event)
+/* A node begins. A mapping's key only names the node that follows. */
+static void walk_node(struct mark_walk *walk, const yaml_event_t *event)
 {
     if (walk->depth == 0)
-        return true;
+        return;
     struct mark_level *level = &walk->level[walk->depth - 1];
     if (!level->is_sequence && level->has_key) {
         level->has_key = false;
-        return true;
+        return;
     }
     walk->path_size = level->path_size;
     walk->path[walk->path_size] = '\0';
@@ -72,7 +72,6 @@ static bool walk_node(struct mark_walk *walk, const yaml_event_t *event)
                     (const char *)event->data.scalar.value, 0);
     level->has_key = true;
     walk_compare(walk, event->start_mark.line);
-    return level->is_sequence;
 }
 
 /* False when the walk must end. */
@@ -88,8 +87,11 @@ static bool walk_event(struct mark_walk *walk, const yaml_event_t *event)
     }
     bool is_node = is_mapping || is_sequence || event->type == YAML_SCALAR_EVENT ||
                    event->type == YAML_ALIAS_EVENT;
-    if (!is_node || !walk_node(walk, event) || (!is_mapping && !is_sequence))
+    if (is_node)
+        walk_node(walk, event);
+    if (!is_mapping && !is_sequence)
         return true;
+    /* Also where a mapping or sequence is itself a key: each start has its end. */
     if (walk->depth == MARK_DEPTH_MAX)
         return false;
     walk->level[walk->depth++] =

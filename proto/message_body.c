@@ -133,6 +133,8 @@ static size_t read_entity(struct span text, uint32_t *character)
     }
     if (i == first || i == text.size || text.data[i] != ';' || *character > 0x10ffff)
         return 0;
+    if (*character == '\r')
+        *character = '\n';
     return *character >= 0xd800 && *character <= 0xdfff ? 0 : i + 1;
 }
 
