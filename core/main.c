@@ -57,10 +57,12 @@ struct main_process {
     struct main_thread *threads;
     unsigned thread_count; /* without control */
     _Atomic bool stopping;
-    pthread_mutex_t lock; /* guards what follows: the start-up only */
+    pthread_mutex_t lock; /* guards what follows: start and end only */
     pthread_cond_t changed;
     unsigned opened, failed;
     bool go;
+    unsigned to_close, closed;  /* threads, once the stop has begun; under `lock` too */
+    _Atomic unsigned undrained; /* threads that still have work of before the stop */
     char error[MAIN_ERROR];
 };
 
@@ -89,6 +91,7 @@ static void main_report(struct main_thread *one, int status, const char *error)
     pthread_mutex_lock(&process->lock);
     if (status == 0) {
         process->opened++;
+        atomic_fetch_add(&process->undrained, 1);
     } else {
         if (process->failed == 0)
             snprintf(process->error, sizeof(process->error), "%s", error);
@@ -100,24 +103,47 @@ static void main_report(struct main_thread *one, int status, const char *error)
     pthread_mutex_unlock(&process->lock);
 }
 
-static void main_run_worker(struct thread *thread, struct worker *worker)
+/* A thread that has drained goes on until all have: the others may still need its answers. */
+static bool main_draining(struct main_process *process, bool *drained, bool now, uint64_t end_ms)
 {
-    while (!atomic_load_explicit(thread->stopping, memory_order_acquire))
+    if (now && !*drained) {
+        *drained = true;
+        atomic_fetch_sub(&process->undrained, 1);
+    }
+    return atomic_load(&process->undrained) > 0 && clock_now_ns() / 1000000 < end_ms;
+}
+
+static void main_run_worker(struct main_process *process, struct worker *worker)
+{
+    bool drained = false;
+    while (!atomic_load_explicit(&process->stopping, memory_order_acquire))
         worker_turn(worker, MAIN_TURN_MS);
     uint64_t end_ms = clock_now_ns() / 1000000 + MAIN_DRAIN_MS;
-    while (!worker_drain(worker, false) && clock_now_ns() / 1000000 < end_ms)
+    while (main_draining(process, &drained, worker_drain(worker, false), end_ms))
         worker_turn(worker, 20);
     worker_drain(worker, true);
 }
 
-static void main_run_egress(struct thread *thread, struct egress *egress)
+static void main_run_egress(struct main_process *process, struct egress *egress)
 {
-    while (!atomic_load_explicit(thread->stopping, memory_order_acquire))
+    bool drained = false;
+    while (!atomic_load_explicit(&process->stopping, memory_order_acquire))
         egress_turn(egress, MAIN_TURN_MS);
     uint64_t end_ms = clock_now_ns() / 1000000 + MAIN_DRAIN_MS;
-    while (!egress_drain(egress, false) && clock_now_ns() / 1000000 < end_ms)
+    while (main_draining(process, &drained, egress_drain(egress, false), end_ms))
         egress_turn(egress, 20);
     egress_drain(egress, true);
+}
+
+/* No ring may go while another thread can still wake it. */
+static void main_await_all(struct main_process *process)
+{
+    pthread_mutex_lock(&process->lock);
+    process->closed++;
+    pthread_cond_broadcast(&process->changed);
+    while (process->to_close == 0 || process->closed < process->to_close)
+        pthread_cond_wait(&process->changed, &process->lock);
+    pthread_mutex_unlock(&process->lock);
 }
 
 static int main_open_ring(struct thread *thread, char *error, size_t error_size)
@@ -148,17 +174,16 @@ static void *main_thread_run(void *argument)
         status = egress_open(&egress, thread, error, sizeof(error));
     main_report(one, status, error);
     if (worker != NULL) {
-        main_run_worker(thread, worker);
+        main_run_worker(one->process, worker);
         worker_close(&worker);
     }
     if (egress != NULL) {
-        main_run_egress(thread, egress);
+        main_run_egress(one->process, egress);
         egress_close(&egress);
     }
-    if (thread->ring != NULL) {
-        mesh_attach(thread->mesh, thread->self, NULL);
+    main_await_all(one->process);
+    if (thread->ring != NULL)
         ring_close(&thread->ring);
-    }
     timer_heap_fini(&thread->timers);
     return NULL;
 }
@@ -176,8 +201,10 @@ static int main_start_threads(struct main_process *process)
                                       .census = process->census,
                                       .stats = process->stats[i + 1],
                                       .stopping = &process->stopping};
-        if (pthread_create(&one->id, NULL, main_thread_run, one) != 0)
+        if (pthread_create(&one->id, NULL, main_thread_run, one) != 0) {
+            main_report(one, -EAGAIN, "the system allows no more threads");
             return -EAGAIN;
+        }
         one->created = true;
         char name[16];
         snprintf(name, sizeof(name), "%s-%u", one->role == MAIN_WORKER ? "worker" : "egress",
@@ -196,6 +223,13 @@ static int main_start_threads(struct main_process *process)
 
 static void main_stop_threads(struct main_process *process)
 {
+    unsigned created = 0;
+    for (unsigned i = 0; i < process->thread_count; i++)
+        created += process->threads[i].created;
+    pthread_mutex_lock(&process->lock);
+    process->to_close = created;
+    pthread_cond_broadcast(&process->changed);
+    pthread_mutex_unlock(&process->lock);
     atomic_store_explicit(&process->stopping, true, memory_order_release);
     for (unsigned i = 0; i < process->thread_count; i++) {
         if (process->threads[i].created)
