@@ -169,7 +169,7 @@ void egress_turn(struct egress *egress, uint64_t wait_ms)
     struct thread *thread = egress->thread;
     uint64_t next_ms = timer_next_deadline(&thread->timers);
     uint64_t now = now_ms();
-    uint64_t left_ms = next_ms > now ? next_ms - now : 0;
+    uint64_t left_ms = next_ms > now && !sip_uac_is_ready(egress->uac) ? next_ms - now : 0;
     struct ring_event event;
     struct parcel *parcel;
     int result = ring_wait(thread->ring, (left_ms < wait_ms ? left_ms : wait_ms) * 1000000);
@@ -185,6 +185,7 @@ void egress_turn(struct egress *egress, uint64_t wait_ms)
         take_parcel(egress, parcel);
     pump_timers(egress);
     pump_input(egress);
+    sip_uac_pump(egress->uac);
     mesh_flush(thread->mesh, thread->self);
 }
 

@@ -226,6 +226,14 @@ size_t sip_answered_add(struct sip_answered *table, const struct sip_names *name
     return forgotten;
 }
 
+void sip_answered_prefetch(const struct sip_answered *table, const struct sip_names *names)
+{
+    if (sip_answered_count(table) == 0)
+        return;
+    __builtin_prefetch(head_of(table, CHAIN_TRANSACTION, names->transaction.word[0]));
+    __builtin_prefetch(head_of(table, CHAIN_MERGED, names->merged));
+}
+
 bool sip_answered_find(const struct sip_answered *table, struct keyed_hash_name transaction,
                        struct sip_answer *answer)
 {

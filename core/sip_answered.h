@@ -36,6 +36,8 @@ size_t sip_answered_add(struct sip_answered *table, const struct sip_names *name
                         const struct sip_answer *answer, uint64_t due_ms);
 /* Forgets what is due. */
 void sip_answered_expire(struct sip_answered *table, uint64_t now_ms);
+/* Fetches what a question about these names will need from memory. */
+void sip_answered_prefetch(const struct sip_answered *table, const struct sip_names *names);
 /* True when this request was answered; the views in *answer live until the next add, expire or
    close. */
 bool sip_answered_find(const struct sip_answered *table, struct keyed_hash_name transaction,

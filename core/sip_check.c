@@ -2,6 +2,8 @@
 /* What a request must pass before it is served. */
 #include "core/sip_uas_priv.h"
 
+#include "proto/sip_line.h"
+
 static bool may_send(struct sip_uas *uas, const struct sip_flow *flow,
                      const struct config_trunk *trunk)
 {
@@ -47,19 +49,20 @@ void sip_check_parties_of(struct sip_uas *uas, const struct sip_message *request
         address_to_jid(&request->request_uri, SPAN_NONE, &memory, &parties->to);
 }
 
-/* A Via of ours below the top: it has come through here before (RFC 3261 §16.3 item 4). */
-static bool is_loop(const struct sip_uas *uas, struct span raw)
+/* A Via of ours: it has come through here before (RFC 3261 §16.3 item 4). */
+static bool is_loop(const struct sip_uas *uas, const struct sip_message *request)
 {
-    while (raw.size > 0) {
-        size_t end = span_find(raw, '\n');
-        struct span line = span_trim(span_to(raw, end));
-        raw = span_from(raw, end + 1);
-        if (line.size == 0)
-            return false;
-        struct span name = span_trim(span_to(line, span_find(line, ':')));
-        if ((span_equal_nocase(name, SPAN("Via")) || span_equal_nocase(name, SPAN("v"))) &&
-            sip_transport_is_ours(uas->wire, line))
-            return true;
+    struct span rest = span_from(request->raw, span_find(request->raw, '\n') + 1);
+    struct sip_line line;
+    if (request->via_count == 1)
+        return sip_transport_is_ours(uas->wire, request->via.sent_by);
+    while (sip_line_next(&rest, &line)) {
+        struct span values = line.value;
+        struct sip_via via;
+        while (sip_line_is(&line, SPAN("Via"), 'v') && values.data != NULL &&
+               sip_line_via(values, &via, &values))
+            if (sip_transport_is_ours(uas->wire, via.sent_by))
+                return true;
     }
     return false;
 }
@@ -89,7 +92,7 @@ sip_check_request(struct sip_uas *uas, const struct sip_message *request, struct
         parts.extra = SPAN("Warning: 380 passerelle \"SIPS Not Allowed\"\r\n");
     } else if (request->max_forwards == 0 && !is_options) {
         parts.status = 483;
-    } else if (is_loop(uas, request->raw)) {
+    } else if (is_loop(uas, request)) {
         stats_count(uas->thread->stats, STAT_LOOPS_REFUSED);
         parts.status = 482;
     } else if (request->require.size > 0) {

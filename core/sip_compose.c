@@ -3,18 +3,20 @@
 #include "core/sip_uac_priv.h"
 
 #include <assert.h>
-#include <stdio.h>
-#include <stdlib.h>
+#include <string.h>
 
 #include "net/digest.h"
 
 void sip_compose_branch(struct sip_uac *uac, struct request *request)
 {
-    uint64_t random = 0;
-    digest_random(&random, sizeof(random));
-    int size = snprintf(request->branch, sizeof(request->branch), BRANCH_PREFIX "%02x%016llx",
-                        uac->thread->self & 0xffu, (unsigned long long)random);
-    assert((size_t)size == BRANCH_SIZE);
+    uint64_t random;
+    uint8_t bytes[1 + sizeof(random)] = {(uint8_t)uac->thread->self};
+    struct writer writer = writer_make(request->branch, BRANCH_SIZE);
+    digest_random(bytes + 1, sizeof(random));
+    memcpy(&random, bytes + 1, sizeof(random));
+    writer_put_literal(&writer, BRANCH_PREFIX);
+    writer_put_hex(&writer, bytes, sizeof(bytes));
+    assert(!writer.overflow);
     table_remove(&uac->requests, &request->node);
     table_add(&uac->requests, &request->node, random, request);
 }
@@ -39,11 +41,12 @@ void sip_compose_call(struct sip_uac *uac, struct request *request)
         writer_put(&writer, given);
     else
         writer_put_hex(&writer, random, 16);
-    request->call_id[writer.used] = '\0';
+    request->call_id_size = writer.used;
     /* The first two digits are the thread that owns the conversation. */
-    snprintf(request->tag, sizeof(request->tag), "%02x", uac->thread->self & 0xffu);
-    writer = writer_make(request->tag + 2, 16);
-    writer_put_hex(&writer, random + 16, 8);
+    uint8_t tag[1 + 8] = {(uint8_t)uac->thread->self};
+    memcpy(tag + 1, random + 16, 8);
+    writer = writer_make(request->tag, sizeof(request->tag));
+    writer_put_hex(&writer, tag, sizeof(tag));
     assert(!writer.overflow);
 }
 
@@ -66,10 +69,10 @@ struct span sip_compose_request(struct sip_uac *uac, struct request *request)
         .method = request->parcel != NULL ? SIP_METHOD_MESSAGE : SIP_METHOD_OPTIONS,
         .transport = transport,
         .sent_by = sip_transport_sent_by(uac->wire, request->trunk->config, &request->target),
-        .branch = span_make(request->branch, BRANCH_SIZE),
+        .branch = span_make(request->branch, sizeof(request->branch)),
         .alias = transport == SIP_TRANSPORT_TLS,
-        .from_tag = span_make(request->tag, 18),
-        .call_id = span_of(request->call_id),
+        .from_tag = span_make(request->tag, sizeof(request->tag)),
+        .call_id = span_make(request->call_id, request->call_id_size),
         .cseq = 1,
         .max_forwards = 70,
         .user_agent = SPAN("Passerelle/" PASSERELLE_VERSION)};
@@ -97,21 +100,27 @@ struct span sip_compose_request(struct sip_uac *uac, struct request *request)
     return writer_span(&writer);
 }
 
+static int hex_digit(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
 bool sip_compose_read_branch(struct span branch, unsigned *shard, uint64_t *random)
 {
-    char text[17];
+    uint8_t bytes[1 + sizeof(*random)];
     if (branch.size != BRANCH_SIZE || !span_starts(branch, SPAN(BRANCH_PREFIX)))
         return false;
     branch = span_from(branch, sizeof(BRANCH_PREFIX) - 1);
-    for (size_t i = 0; i < branch.size; i++)
-        if (memchr("0123456789abcdef", branch.data[i], 16) == NULL)
+    for (size_t i = 0; i < sizeof(bytes); i++) {
+        int high = hex_digit(branch.data[2 * i]), low = hex_digit(branch.data[2 * i + 1]);
+        if (high < 0 || low < 0)
             return false;
-    memcpy(text, branch.data, 2);
-    text[2] = '\0';
-    *shard = (unsigned)strtoul(text, NULL, 16);
-    memcpy(text, branch.data + 2, 16);
-    text[16] = '\0';
-    *random = strtoull(text, NULL, 16);
+        bytes[i] = (uint8_t)(high << 4 | low);
+    }
+    *shard = bytes[0];
+    memcpy(random, bytes + 1, sizeof(*random));
     return true;
 }
 

@@ -19,6 +19,11 @@ struct own_listener {
     union net_address address;
 };
 
+struct own_name {
+    size_t size;
+    char text[OWN_NAME_SIZE];
+};
+
 /* What one trunk's requests say. */
 struct own_choice {
     union net_address target;
@@ -30,7 +35,7 @@ struct sip_own {
     const char *host;
     struct own_listener listeners[OWN_LISTENER_MAX];
     unsigned listener_count, name_count;
-    char names[OWN_NAME_MAX][OWN_NAME_SIZE];
+    struct own_name names[OWN_NAME_MAX];
     struct own_choice choices[]; /* by trunk */
 };
 
@@ -62,17 +67,18 @@ static bool is_wildcard(const union net_address *address)
 /* The index + 1 of the name for `address`. When there are too many, the last place changes. */
 static unsigned name_of(struct sip_own *own, const union net_address *address)
 {
-    char text[OWN_NAME_SIZE];
+    struct own_name name;
     if (own->host != NULL)
-        snprintf(text, sizeof(text), "%s:%u", own->host, net_address_port(address));
+        snprintf(name.text, sizeof(name.text), "%s:%u", own->host, net_address_port(address));
     else
-        net_address_format(address, text);
+        net_address_format(address, name.text);
+    name.size = strlen(name.text);
     for (unsigned i = 0; i < own->name_count; i++)
-        if (strcmp(own->names[i], text) == 0)
+        if (strcmp(own->names[i].text, name.text) == 0)
             return i + 1;
     if (own->name_count < OWN_NAME_MAX)
         own->name_count++;
-    memcpy(own->names[own->name_count - 1], text, sizeof(text));
+    own->names[own->name_count - 1] = name;
     return own->name_count;
 }
 
@@ -128,21 +134,16 @@ struct span sip_own_sent_by(struct sip_own *own, const struct config_trunk *trun
         choice->target = *target;
         choice->fresh_until_ms = now_ms + OWN_FRESH_MS;
     }
-    return choice->name == 0 ? SPAN("") : span_of(own->names[choice->name - 1]);
+    if (choice->name == 0)
+        return SPAN("");
+    const struct own_name *name = &own->names[choice->name - 1];
+    return span_make(name->text, name->size);
 }
 
-bool sip_own_is_in(const struct sip_own *own, struct span via_line)
+bool sip_own_is(const struct sip_own *own, struct span sent_by)
 {
-    for (unsigned i = 0; i < own->name_count; i++) {
-        struct span ours = span_of(own->names[i]);
-        const char *hit = memmem(via_line.data, via_line.size, ours.data, ours.size);
-        if (hit == NULL || hit == via_line.data)
-            continue;
-        struct span rest = span_from(via_line, (size_t)(hit - via_line.data) + ours.size);
-        bool starts = hit[-1] == ' ' || hit[-1] == '\t';
-        bool ends = rest.size == 0 || strchr("; \t,\r", rest.data[0]) != NULL;
-        if (starts && ends)
+    for (unsigned i = 0; i < own->name_count; i++)
+        if (span_equal_nocase(sent_by, span_make(own->names[i].text, own->names[i].size)))
             return true;
-    }
     return false;
 }

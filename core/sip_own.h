@@ -20,7 +20,7 @@ void sip_own_add(struct sip_own *own, enum sip_transport transport,
    the kernel once a minute for each trunk, and when the target changes. */
 struct span sip_own_sent_by(struct sip_own *own, const struct config_trunk *trunk,
                             const union net_address *target, uint64_t now_ms);
-/* True when `via_line` holds a sent-by of ours as a whole token. */
-bool sip_own_is_in(const struct sip_own *own, struct span via_line);
+/* True when the sent-by of a Via is ours. */
+bool sip_own_is(const struct sip_own *own, struct span sent_by);
 
 #endif

@@ -39,6 +39,7 @@ void sip_reply_names(const struct sip_uas *uas, const struct sip_message *reques
     if (!span_starts(request->via.branch, SPAN("z9hG4bK")))
         keyed_hash_add(&hash, &merged, sizeof(merged));
     names->transaction = keyed_hash_end(&hash);
+    sip_answered_prefetch(uas->answered, names);
 }
 
 /* One request has one tag, so that a stateless answer has the same each time (RFC 3261 §8.2.7)

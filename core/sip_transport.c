@@ -187,9 +187,9 @@ struct span sip_transport_sent_by(struct sip_wire *wire, const struct config_tru
     return sip_own_sent_by(wire->own, trunk, target, wire->thread->now_ms);
 }
 
-bool sip_transport_is_ours(const struct sip_wire *wire, struct span via_line)
+bool sip_transport_is_ours(const struct sip_wire *wire, struct span sent_by)
 {
-    return sip_own_is_in(wire->own, via_line);
+    return sip_own_is(wire->own, sent_by);
 }
 
 int sip_transport_request(struct sip_wire *wire, const struct config_trunk *trunk,

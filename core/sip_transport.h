@@ -59,8 +59,8 @@ void sip_transport_tick(struct sip_wire *wire, struct timer *timer);
 /* The sent-by for requests of this trunk to this target (core/sip_own.h). */
 struct span sip_transport_sent_by(struct sip_wire *wire, const struct config_trunk *trunk,
                                   const union net_address *target);
-/* True when `text` holds a sent-by of ours as a whole token. */
-bool sip_transport_is_ours(const struct sip_wire *wire, struct span via_line);
+/* True when the sent-by of a Via is ours. */
+bool sip_transport_is_ours(const struct sip_wire *wire, struct span sent_by);
 /* Sends a request to a target of a trunk. For TCP and TLS opens or reuses the connection and
    fills *connection (its loss is told by SIP_INPUT_LOST). -errno when it cannot be sent. */
 int sip_transport_request(struct sip_wire *wire, const struct config_trunk *trunk,

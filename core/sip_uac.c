@@ -29,6 +29,7 @@ int sip_uac_open(struct sip_uac **uac, struct thread *thread, struct sip_wire *w
         made->timers.t1_ms = thread->config->sip_t1_ms;
     table_init(&made->requests);
     table_init(&made->recipients);
+    STAILQ_INIT(&made->ready);
     *uac = made;
     return 0;
 }
@@ -138,7 +139,9 @@ static bool start_on_trunk(struct sip_uac *uac, struct request *request)
 {
     bool reliable = request->trunk->config->transport != SIP_TRANSPORT_UDP;
     request->target = *trunk_target(request->trunk);
-    sip_compose_branch(uac, request);
+    if (request->has_branch)
+        sip_compose_branch(uac, request);
+    request->has_branch = true;
     struct span bytes = sip_compose_request(uac, request); /* empty: nothing leads there */
     /* RFC 3261 §18.1.1 and RFC 3428 §8. */
     if (!reliable && bytes.size > SIP_UDP_REQUEST_SIZE_MAX)
@@ -284,7 +287,26 @@ static void next_for(struct sip_uac *uac, struct recipient *recipient)
     request->recipient = recipient;
     /* Not at once: a list of failures would recurse. */
     request->waits = true;
-    timer_arm(&uac->thread->timers, &request->timer, uac->thread->now_ms);
+    STAILQ_INSERT_TAIL(&uac->ready, request, turn);
+}
+
+/* Those that become ready meanwhile have the next turn: a trunk that fails everything at once
+   does not hold the thread. */
+void sip_uac_pump(struct sip_uac *uac)
+{
+    STAILQ_HEAD(, request) ready = STAILQ_HEAD_INITIALIZER(ready);
+    STAILQ_CONCAT(&ready, &uac->ready);
+    while (!STAILQ_EMPTY(&ready)) {
+        struct request *request = STAILQ_FIRST(&ready);
+        STAILQ_REMOVE_HEAD(&ready, turn);
+        request->waits = false;
+        try_next(uac, request, 503, SPAN("No trunk is up"));
+    }
+}
+
+bool sip_uac_is_ready(const struct sip_uac *uac)
+{
+    return !STAILQ_EMPTY(&uac->ready);
 }
 
 void sip_uac_message(struct sip_uac *uac, struct parcel **parcel)
@@ -360,7 +382,7 @@ static struct request *find_request(struct sip_uac *uac, const struct sip_messag
     struct request *request = node->owner;
     /* RFC 3261 §17.1.3, and the Call-ID, which the RFC leaves to the branch. */
     bool matches =
-        span_equal(response->call_id, span_of(request->call_id)) && response->cseq == 1;
+        span_equal(response->call_id, span_make(request->call_id, request->call_id_size)) && response->cseq == 1;
     return matches ? request : NULL;
 }
 
@@ -475,6 +497,7 @@ void sip_uac_close(struct sip_uac **uac)
     if (closed == NULL)
         return;
     struct table_node *node;
+    STAILQ_INIT(&closed->ready);
     while ((node = table_any(&closed->requests)) != NULL)
         drop_request(closed, node->owner);
     assert(closed->recipients.count == 0);

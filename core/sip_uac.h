@@ -23,6 +23,9 @@ void sip_uac_options(struct sip_uac *uac, struct trunk *trunk);
    and nothing is done; else *owner is self. */
 void sip_uac_response(struct sip_uac *uac, struct span bytes, unsigned *owner);
 void sip_uac_lost(struct sip_uac *uac, uint64_t connection);
+/* Starts the requests whose turn has come; once a loop. True below: there are more of them. */
+void sip_uac_pump(struct sip_uac *uac);
+bool sip_uac_is_ready(const struct sip_uac *uac);
 void sip_uac_tick(struct sip_uac *uac, struct timer *timer);
 /* Counts the messages that wait (for the one before them to the same recipient, or for an
    address) into `queued` of the trunk they wait for. Linear; for a report. */

@@ -3,12 +3,15 @@
 #ifndef PASSERELLE_CORE_SIP_UAC_PRIV_H
 #define PASSERELLE_CORE_SIP_UAC_PRIV_H
 
+#include <sys/queue.h>
+
 #include "core/sip_uac.h"
 #include "core/table.h"
 
 #define REQUEST_MAGIC 0x55414352u
 #define BRANCH_PREFIX "z9hG4bK" /* RFC 3261 §8.1.1.7 */
 #define BRANCH_SIZE   (sizeof(BRANCH_PREFIX) - 1 + 2 + 16)
+#define TAG_SIZE      (2 + 16)
 #define SCRATCH_SIZE  32768u
 
 _Static_assert(BRANCH_SIZE <= SIP_BRANCH_SIZE_MAX, "our branch is one we would take");
@@ -33,16 +36,19 @@ struct request {
     const struct config_tenant *tenant;
     struct trunk *trunk;
     size_t trunk_next; /* index into tenant->trunks of the next to try */
-    bool waits;        /* for a trunk's addresses; no transaction yet */
+    bool waits;        /* for a trunk's addresses or its turn; no transaction yet */
+    STAILQ_ENTRY(request) turn;
     bool in_flight;    /* counted at the trunk */
     struct sip_client client;
     struct timer timer;
     union net_address target;
     uint64_t connection;
     uint64_t wait_until_ms;
-    char branch[BRANCH_SIZE + 1];
-    char tag[19];
-    char call_id[SIP_CALL_ID_SIZE_MAX + 1];
+    bool has_branch; /* of an earlier transaction: the next one needs its own */
+    char branch[BRANCH_SIZE];
+    char tag[TAG_SIZE];
+    size_t call_id_size;
+    char call_id[SIP_CALL_ID_SIZE_MAX];
     size_t size;
     char bytes[SIP_UDP_REQUEST_SIZE_MAX]; /* UDP only: what Timer E sends again */
 };
@@ -53,6 +59,7 @@ struct sip_uac {
     struct trunk_table *trunks;
     struct sip_timers timers;
     struct table requests, recipients;
+    STAILQ_HEAD(, request) ready; /* their recipient is free */
     size_t pending;
     char scratch[SCRATCH_SIZE];
 };

@@ -3,7 +3,6 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "core/heap.h"
@@ -60,14 +59,13 @@ static struct parcel *fill_parcel(struct sip_uas *uas, const struct sip_message 
     if (parcel == NULL)
         return NULL;
     unsigned owner = route_link(thread->config, parties->from.domain, parties->to.domain);
-    uint8_t random[8];
-    char id_text[18];
     /* Its first two digits lead an error stanza back to the worker that sent it. */
-    digest_random(random, sizeof(random));
-    snprintf(id_text, sizeof(id_text), "%02x", owner & 0xffu);
-    struct writer digits = writer_make(id_text + 2, 16);
-    writer_put_hex(&digits, random, sizeof(random));
-    parcel->stanza_id = parcel_copy(parcel, span_make(id_text, 18));
+    uint8_t id[9] = {(uint8_t)owner};
+    char id_text[2 * sizeof(id)];
+    digest_random(id + 1, sizeof(id) - 1);
+    struct writer digits = writer_make(id_text, sizeof(id_text));
+    writer_put_hex(&digits, id, sizeof(id));
+    parcel->stanza_id = parcel_copy(parcel, writer_span(&digits));
     parcel->from.local = parcel_copy(parcel, parties->from.local);
     parcel->from.domain = parcel_copy(parcel, parties->from.domain);
     parcel->from.resource = parcel_copy(parcel, parties->from.resource);
@@ -323,6 +321,7 @@ void sip_uas_request(struct sip_uas *uas, const struct sip_input *input, bool ha
     }
     if (request.method == SIP_METHOD_ACK)
         return; /* never answered (RFC 3261 §17.1.1.3) */
+    sip_reply_names(uas, &request, &call.names);
     struct parties parties = {0};
     bool is_message = result == SIP_PARSE_OK && request.method == SIP_METHOD_MESSAGE;
     if (is_message)
@@ -330,7 +329,6 @@ void sip_uas_request(struct sip_uas *uas, const struct sip_input *input, bool ha
     bool needs_tenant = is_message && parties.from_result == ADDRESS_OK;
     if (!handed_over && !(needs_tenant && parties.tenant == NULL))
         call.flow.trunk = sip_check_source(uas, &call.flow, parties.tenant);
-    sip_reply_names(uas, &request, &call.names);
     if (call.flow.trunk == 0)
         sip_reply_reject(uas, &call, (struct sip_response_parts){.status = 403});
     else if (result == SIP_PARSE_REJECT)

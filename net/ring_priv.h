@@ -75,8 +75,6 @@ struct ring_group {
 };
 
 struct ring_datagram {
-    struct msghdr message;
-    struct iovec part;
     union net_address target;
     uint32_t socket; /* slot of the sending socket */
     struct ring_datagram *next_free;

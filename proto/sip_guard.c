@@ -124,11 +124,6 @@ static void scan_length(struct scan *scan, struct span value)
 
 static void scan_line(struct scan *scan, const struct sip_line *line)
 {
-    for (size_t i = 0; i < line->value.size; i++)
-        scan->separator_count += line->value.data[i] == ',' || line->value.data[i] == ';';
-    for (size_t i = 0; i + 2 < line->text.size; i++)
-        scan->line_count += line->text.data[i] == '\n';
-    scan->line_count++;
     if (!sip_line_is_token(line->name)) {
         fault(scan, 400, SPAN("Bad Header"));
         return;
@@ -154,28 +149,38 @@ static void scan_line(struct scan *scan, const struct sip_line *line)
     }
 }
 
-/* Control characters: none has a place in a header section but TAB and the line ends. An
-   unknown method with some in a quoted string is legal all the same (RFC 4475 §3.1.1.2) and
-   learns that the method is the first thing we do not understand (RFC 3261 §8.2.1). */
+/* What needs a second look. */
+static const bool is_special[256] = {
+    [0 ... 8] = true, ['\n'] = true, [0x0b ... 0x1f] = true, [0x7f] = true,
+    [','] = true, [';'] = true,
+};
+
+/* Line ends, separators and control characters of the whole head in one pass. Of controls only
+   TAB has a place in it. An unknown method with some in a quoted string is legal all the same
+   (RFC 4475 §3.1.1.2) and learns that the method is the first thing we do not understand (RFC
+   3261 §8.2.1). */
 static void scan_bytes(struct scan *scan, struct span head)
 {
     for (size_t i = 0; i < head.size; i++) {
         unsigned char c = (unsigned char)head.data[i];
-        if (c == '\r' && (i + 1 == head.size || head.data[i + 1] != '\n')) {
-            fault_fatal(scan, 400, SPAN("Bad Line End"));
-            return;
-        }
-        if (c == '\n' && (i == 0 || head.data[i - 1] != '\r')) {
-            fault_fatal(scan, 400, SPAN("Bad Line End"));
-            return;
-        }
-        if ((c >= ' ' && c != 0x7f) || c == '\t' || c == '\r' || c == '\n')
+        if (!is_special[c])
             continue;
-        if (scan->out->is_request && scan->method == SIP_METHOD_UNKNOWN)
+        if (c == ',' || c == ';') {
+            scan->separator_count++;
+        } else if (c == '\r' && i + 1 < head.size && head.data[i + 1] == '\n') {
+            scan->line_count++;
+            i++;
+        } else if (c == '\r' || c == '\n') {
+            fault_fatal(scan, 400, SPAN("Bad Line End"));
+            return;
+        } else if (scan->out->is_request && scan->method == SIP_METHOD_UNKNOWN) {
             fault(scan, 501, SPAN("Not Implemented"));
-        else
+        } else {
             fault(scan, 400, SPAN("Control Character"));
+        }
     }
+    assert(scan->line_count >= 2);
+    scan->line_count -= 2; /* the start line and the empty one */
 }
 
 static void scan_limits(struct scan *scan)

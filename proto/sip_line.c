@@ -1,27 +1,35 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "proto/sip_line.h"
 
-static bool is_blank(char c)
-{
-    return c == ' ' || c == '\t' || c == '\r' || c == '\n';
-}
+/* What a byte may be part of (RFC 3261 §25.1). */
+enum { TOKEN = 1, HOST = 2 };
 
-static bool is_alnum(char c)
+static const unsigned char classes[256] = {
+    ['0' ... '9'] = TOKEN | HOST, ['A' ... 'Z'] = TOKEN | HOST, ['a' ... 'z'] = TOKEN | HOST,
+    ['-'] = TOKEN | HOST, ['.'] = TOKEN | HOST, ['_'] = TOKEN | HOST, ['!'] = TOKEN,
+    ['%'] = TOKEN, ['*'] = TOKEN, ['+'] = TOKEN, ['`'] = TOKEN, ['\''] = TOKEN, ['~'] = TOKEN,
+    [':'] = HOST, ['['] = HOST, [']'] = HOST,
+};
+
+static bool is_made_of(struct span text, unsigned class)
 {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+    for (size_t i = 0; i < text.size; i++)
+        if ((classes[(unsigned char)text.data[i]] & class) == 0)
+            return false;
+    return text.size > 0;
 }
 
 static bool is_one_of(char c, struct span set)
 {
-    return span_find(set, c) < set.size;
+    for (size_t i = 0; i < set.size; i++)
+        if (set.data[i] == c)
+            return true;
+    return false;
 }
 
 bool sip_line_is_token(struct span text)
 {
-    for (size_t i = 0; i < text.size; i++)
-        if (!is_alnum(text.data[i]) && !is_one_of(text.data[i], SPAN("-.!%*_+`'~")))
-            return false;
-    return text.size > 0;
+    return is_made_of(text, TOKEN);
 }
 
 bool sip_line_next(struct span *rest, struct sip_line *line)
@@ -152,7 +160,7 @@ static bool display_name_legal(struct span text)
     }
     for (size_t i = 0; i < text.size; i++)
         /* Octets above 0x7f are not tokens, but common in the field and harmless here. */
-        if (!is_blank(text.data[i]) && (text.data[i] & 0x80) == 0 &&
+        if (!span_is_blank(text.data[i]) && (text.data[i] & 0x80) == 0 &&
             !sip_line_is_token(span_make(text.data + i, 1)))
             return false;
     return true;
@@ -212,16 +220,28 @@ static bool via_sent_by(struct sip_via *via)
     }
     via->host = span_trim(span_to(text, colon));
     via->port = 0;
-    for (size_t i = 0; i < via->host.size; i++)
-        if (!is_alnum(via->host.data[i]) && !is_one_of(via->host.data[i], SPAN("-._:[]")))
-            return false;
     if (colon < text.size) {
         uint64_t port;
         if (!sip_line_uint(span_trim(span_from(text, colon + 1)), UINT16_MAX, &port))
             return false;
         via->port = (uint16_t)port;
     }
-    return via->host.size > 0;
+    return is_made_of(via->host, HOST);
+}
+
+/* The first of each name counts. */
+static bool via_parameters(struct sip_via *via, struct span parameters)
+{
+    struct span name, value;
+    while (sip_line_parameter(&parameters, &name, &value)) {
+        if (via->branch.data == NULL && span_equal_nocase(name, SPAN("branch")))
+            via->branch = value;
+        else if (via->received.data == NULL && span_equal_nocase(name, SPAN("received")))
+            via->received = value;
+        else if (span_equal_nocase(name, SPAN("rport")))
+            via->rport_present = true;
+    }
+    return parameters.size == 0;
 }
 
 bool sip_line_via(struct span value, struct sip_via *via, struct span *rest)
@@ -237,7 +257,7 @@ bool sip_line_via(struct span value, struct sip_via *via, struct span *rest)
     struct span version = take_part(&text, span_find(text, '/'));
     text = span_trim(text);
     size_t blank = 0;
-    while (blank < text.size && !is_blank(text.data[blank]))
+    while (blank < text.size && !span_is_blank(text.data[blank]))
         blank++;
     via->transport = span_to(text, blank);
     text = span_from(text, blank);
@@ -247,18 +267,15 @@ bool sip_line_via(struct span value, struct sip_via *via, struct span *rest)
 
     size_t semicolon = span_find(text, ';');
     via->sent_by = span_trim(span_to(text, semicolon));
-    struct span parameters = span_from(text, semicolon), item;
-    (void)sip_line_find(parameters, SPAN("branch"), &via->branch);
-    (void)sip_line_find(parameters, SPAN("received"), &via->received);
-    via->rport_present = sip_line_find(parameters, SPAN("rport"), &item);
-    return via_sent_by(via) && parameters_well_formed(parameters);
+    struct span parameters = span_from(text, semicolon);
+    return via_sent_by(via) && via_parameters(via, parameters);
 }
 
 bool sip_line_cseq(struct span value, uint32_t *number, struct span *method)
 {
     size_t blank = 0;
     uint64_t sum;
-    while (blank < value.size && !is_blank(value.data[blank]))
+    while (blank < value.size && !span_is_blank(value.data[blank]))
         blank++;
     *method = span_trim(span_from(value, blank));
     if (!sip_line_uint(span_to(value, blank), INT32_MAX, &sum) || !sip_line_is_token(*method))

@@ -81,13 +81,17 @@ static inline bool span_starts(struct span text, struct span prefix)
            (prefix.size == 0 || memcmp(text.data, prefix.data, prefix.size) == 0);
 }
 
+static inline bool span_is_blank(char c)
+{
+    return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+}
+
 /* Strips spaces, tabs, CR and LF from both ends. */
 static inline struct span span_trim(struct span text)
 {
-    while (text.size > 0 && strchr(" \t\r\n", text.data[0]) != NULL && text.data[0] != '\0')
+    while (text.size > 0 && span_is_blank(text.data[0]))
         text = span_from(text, 1);
-    while (text.size > 0 && text.data[text.size - 1] != '\0' &&
-           strchr(" \t\r\n", text.data[text.size - 1]) != NULL)
+    while (text.size > 0 && span_is_blank(text.data[text.size - 1]))
         text.size--;
     return text;
 }

@@ -79,10 +79,24 @@ bool utf8_valid(struct span text)
     return true;
 }
 
+/* True when all eight bytes are ASCII and no control characters. */
+static bool is_plain(const char bytes[8])
+{
+    const uint64_t ones = 0x0101010101010101u, high = 0x80 * ones;
+    uint64_t word;
+    memcpy(&word, bytes, sizeof(word));
+    /* A byte below 0x20 borrows into its high bit; exact as long as no byte has that bit. */
+    return ((word | (word - 0x20 * ones)) & high) == 0;
+}
+
 bool utf8_xml_legal(struct span text)
 {
     uint32_t character;
     while (text.size > 0) {
+        while (text.size >= 8 && is_plain(text.data))
+            text = span_from(text, 8);
+        if (text.size == 0)
+            break;
         size_t size = utf8_decode(text, &character);
         if (size == 0)
             return false;
