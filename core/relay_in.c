@@ -98,6 +98,8 @@ void relay_in_outcome(struct worker *worker, struct parcel **come)
     struct parcel *parcel = *come;
     *come = NULL;
     assert(parcel->kind == PARCEL_MESSAGE_TO_SIP);
+    assert(worker->waiting > 0);
+    worker->waiting--;
     if (parcel->outcome.kind == OUTCOME_FAILED) {
         message_failed(worker, parcel);
         return;
@@ -205,6 +207,7 @@ static bool on_message(struct session *session, const struct xml_node *stanza,
         return true;
     }
     own_draft(parcel);
+    worker->waiting++;
     mesh_post(thread->mesh, thread->self,
               route_egress(thread->config, &parcel->to, &parcel->from), &parcel);
     return true;
