@@ -1,0 +1,273 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "tests/sim/ledger.h"
+
+#include <assert.h>
+#include <stdio.h>
+
+#include "proto/writer.h"
+
+#define NOTICE_NS    (2 * SIM_S)
+#define AVOIDANCE_NS (60 * SIM_S) /* the longest back-off of a link; a trunk's is shorter */
+
+struct ledger ledger;
+
+void ledger_open(const struct plan *plan)
+{
+    memset(&ledger, 0, sizeof(ledger));
+    ledger.plan = plan;
+}
+
+struct ledger_message *ledger_add(bool to_sip)
+{
+    assert(ledger.count < LEDGER_MAX);
+    struct ledger_message *message = &ledger.messages[ledger.count];
+    *message = (struct ledger_message){.number = ledger.count++, .to_sip = to_sip};
+    return message;
+}
+
+struct ledger_message *ledger_find(struct span text)
+{
+    unsigned number = 0;
+    size_t i = 1;
+    for (; i < text.size && i < 6 && text.data[i] >= '0' && text.data[i] <= '9'; i++)
+        number = number * 10 + (unsigned)(text.data[i] - '0');
+    if (text.size < 2 || text.data[0] != '#' || i == 1 || number >= ledger.count)
+        return NULL;
+    return &ledger.messages[number];
+}
+
+void ledger_write_jid(const struct ledger_message *message, struct writer *writer)
+{
+    writer_put_char(writer, 'u');
+    writer_put_uint(writer, message->partner_user);
+    writer_put_char(writer, '@');
+    writer_put(writer, span_of(ledger.plan->partners[message->partner].domain));
+}
+
+void ledger_write_user(const struct ledger_message *message, struct writer *writer)
+{
+    writer_put_char(writer, 'v');
+    writer_put_uint(writer, message->tenant_user);
+    writer_put_char(writer, '@');
+    writer_put(writer, span_of(ledger.plan->tenants[message->tenant].domain));
+}
+
+void ledger_sent(struct ledger_message *message)
+{
+    message->was_sent = true;
+    message->sent_ns = sim.now_ns;
+    sim_trace("ledger: #%u sent %s%s", message->number, message->to_sip ? "to SIP" : "to XMPP",
+              message->is_forged ? ", forged" : "");
+}
+
+/* ---- arrivals ---- */
+
+/* Both ends learn of a broken connection a little after it broke. */
+static bool had_trouble(const union net_address *host, const struct ledger_message *message)
+{
+    return network_had_trouble(host, message->sent_ns - NOTICE_NS);
+}
+
+static void check_order(const struct ledger_message *message)
+{
+    unsigned *last = &ledger.last[message->to_sip][message->partner][message->partner_user]
+                                 [message->tenant][message->tenant_user];
+    const struct ledger_message *previous = &ledger.messages[*last > 0 ? *last - 1 : 0];
+    const union net_address *host = &ledger.plan->partners[message->partner].address;
+    /* What hangs in a broken stream may be overtaken on a new one, and what a SIP peer gave up
+       may still come. */
+    bool is_excused = message->gave_up || had_trouble(host, message);
+    if (message->number < previous->number && !is_excused)
+        sim_fail("#%u arrived after #%u of the same sender", message->number, previous->number);
+    if (message->number + 1 > *last)
+        *last = message->number + 1;
+}
+
+static bool is_jid(const struct ledger_message *message, struct span address, size_t skip)
+{
+    char memory[128];
+    struct writer writer = writer_make(memory, sizeof(memory));
+    ledger_write_jid(message, &writer);
+    struct span rest = span_from(address, skip);
+    rest = span_to(rest, writer.used);
+    return span_equal(rest, writer_span(&writer));
+}
+
+static bool is_user(const struct ledger_message *message, struct span address, size_t skip)
+{
+    char memory[128];
+    struct writer writer = writer_make(memory, sizeof(memory));
+    ledger_write_user(message, &writer);
+    struct span rest = span_from(address, skip);
+    rest = span_to(rest, writer.used);
+    return span_equal(rest, writer_span(&writer));
+}
+
+void ledger_arrived_sip(struct ledger_message *message, unsigned tenant, struct span from,
+                        struct span to)
+{
+    sim_trace("ledger: #%u reached SIP", message->number);
+    bool is_right = message->to_sip && !message->is_forged && message->was_sent &&
+                    tenant == message->tenant && is_jid(message, from, strlen("sip:")) &&
+                    is_user(message, to, strlen("sip:"));
+    if (!is_right)
+        sim_fail("#%u reached %s as from %.*s to %.*s", message->number,
+                 ledger.plan->tenants[tenant].domain, (int)from.size, from.data, (int)to.size,
+                 to.data);
+    else if (message->arrivals == 0)
+        check_order(message);
+    message->arrivals++;
+}
+
+void ledger_arrived_xmpp(struct ledger_message *message, struct span stream_from,
+                         struct span stream_to, struct span from, struct span to)
+{
+    sim_trace("ledger: #%u reached XMPP", message->number);
+    const struct plan *plan = ledger.plan;
+    bool is_right = !message->to_sip && !message->is_forged && message->was_sent &&
+                    is_user(message, from, 0) && is_jid(message, to, 0) &&
+                    span_equal(stream_from, span_of(plan->tenants[message->tenant].domain)) &&
+                    span_equal(stream_to, span_of(plan->partners[message->partner].domain));
+    if (!is_right)
+        sim_fail("#%u reached the stream %.*s → %.*s as from %.*s to %.*s", message->number,
+                 (int)stream_from.size, stream_from.data, (int)stream_to.size, stream_to.data,
+                 (int)from.size, from.data, (int)to.size, to.data);
+    else
+        check_order(message);
+    /* A datagram that is on its way for longer than Timer J lasts is a new request. */
+    if (++message->arrivals > 1 && !message->gave_up)
+        sim_fail("#%u reached its XMPP server twice", message->number);
+}
+
+void ledger_judged_sip(struct ledger_message *message, int status)
+{
+    sim_trace("ledger: #%u answered %d by SIP", message->number, status);
+    if (status >= 200 && status < 300)
+        message->was_accepted = true;
+    else
+        message->was_refused = true;
+    if (status == 0 || status == 503 || status == 408) {
+        message->may_repeat = true;
+        ledger.trunk_failed[message->tenant] = true;
+    }
+}
+
+/* ---- what the senders hear ---- */
+
+void ledger_heard_error(struct ledger_message *message, struct span condition)
+{
+    sim_trace("ledger: #%u: its sender hears %.*s", message->number, (int)condition.size,
+              condition.data);
+    if (!message->to_sip || !message->was_sent)
+        sim_fail("#%u: an error for what was never sent", message->number);
+    if (message->type == LEDGER_HEADLINE)
+        sim_fail("#%u: an error for a headline", message->number);
+    if (++message->errors > 1)
+        sim_fail("#%u: a second error", message->number);
+    if (span_equal(condition, SPAN("resource-constraint")))
+        message->was_full = true;
+}
+
+void ledger_heard_status(struct ledger_message *message, int status)
+{
+    sim_trace("ledger: #%u: its sender hears %d", message->number, status);
+    if (message->status != 0) {
+        if (message->status != status)
+            sim_fail("#%u: %d after %d", message->number, status, message->status);
+        return;
+    }
+    message->status = status;
+    if (message->is_forged && status != 403)
+        sim_fail("#%u: forged and answered %d", message->number, status);
+    if (status == 200 && message->arrivals == 0)
+        sim_fail("#%u: 200 for what the XMPP server has not", message->number);
+    /* A refusal may be lost with its stream, and a later ping be answered on another. */
+    const union net_address *host = &ledger.plan->partners[message->partner].address;
+    if (status == 200 && message->was_refused && !had_trouble(host, message))
+        sim_fail("#%u: 200 for what the XMPP server refused", message->number);
+}
+
+/* ---- the end ---- */
+
+/* For as long as the relay avoids a peer that failed before. */
+static bool had_trouble_before(const union net_address *host,
+                               const struct ledger_message *message)
+{
+    return network_had_trouble(host, message->sent_ns - AVOIDANCE_NS);
+}
+
+static bool trunks_had_trouble(const struct ledger_message *message, bool before)
+{
+    const struct plan_tenant *tenant = &ledger.plan->tenants[message->tenant];
+    bool had = false;
+    for (unsigned i = 0; i < tenant->trunk_count; i++) {
+        const union net_address *host = &tenant->trunks[i].address;
+        had = had || (before ? had_trouble_before(host, message) : had_trouble(host, message));
+    }
+    return had;
+}
+
+static bool dns_may_fail(void)
+{
+    return ledger.plan->dns_fail > 0;
+}
+
+static void check_to_sip(const struct ledger_message *message)
+{
+    const struct plan_partner *partner = &ledger.plan->partners[message->partner];
+    bool trunk_trouble = trunks_had_trouble(message, false);
+    bool has_error = message->errors > 0;
+    if (message->arrivals > 1 && !message->may_repeat && !trunk_trouble)
+        sim_fail("#%u: sent by SIP %u times", message->number, message->arrivals);
+    if (message->was_accepted && has_error && !trunk_trouble && !message->may_repeat)
+        sim_fail("#%u: delivered, and its sender hears an error", message->number);
+    if (message->is_forged || ledger.is_stopping)
+        return;
+    bool may_be_silent = message->type == LEDGER_HEADLINE || dns_may_fail() ||
+                         had_trouble_before(&partner->address, message);
+    if (!message->was_accepted && !has_error && !may_be_silent)
+        sim_fail("#%u: neither delivered nor answered", message->number);
+    bool has_reason = message->was_refused || message->is_long || message->was_full ||
+                      trunks_had_trouble(message, true) ||
+                      ledger.trunk_failed[message->tenant] || dns_may_fail();
+    if (has_error && !has_reason)
+        sim_fail("#%u: an error without a reason", message->number);
+}
+
+static void check_to_xmpp(const struct ledger_message *message)
+{
+    const struct plan_partner *partner = &ledger.plan->partners[message->partner];
+    const struct plan_tenant *tenant = &ledger.plan->tenants[message->tenant];
+    bool partner_trouble = had_trouble(&partner->address, message);
+    bool trunk_trouble = had_trouble(&tenant->trunks[message->trunk].address, message);
+    bool slow = partner->answer_ns >= SIM_S || partner->mute > 0 ||
+                ledger.plan->network.latency_max_ns > 10 * SIM_MS;
+    if (message->is_forged || ledger.is_stopping)
+        return;
+    if (message->status == 0 && !trunk_trouble)
+        sim_fail("#%u: no final response", message->number);
+    bool was_in_trouble = had_trouble_before(&partner->address, message);
+    if (message->status == 202 && !was_in_trouble && !slow)
+        sim_fail("#%u: 202 though the XMPP server answers", message->number);
+    if (message->status == 202 && message->arrivals == 0 && !partner_trouble)
+        sim_fail("#%u: 202 for what never arrived", message->number);
+    bool has_reason = message->was_refused || was_in_trouble || dns_may_fail();
+    if (message->status >= 300 && !has_reason)
+        sim_fail("#%u: %d without a reason", message->number, message->status);
+    if (message->status >= 300 && message->arrivals > 0 && !message->was_refused &&
+        !partner_trouble)
+        sim_fail("#%u: %d for what the XMPP server took", message->number, message->status);
+}
+
+void ledger_check(void)
+{
+    for (unsigned i = 0; i < ledger.count; i++) {
+        const struct ledger_message *message = &ledger.messages[i];
+        if (!message->was_sent)
+            continue;
+        if (message->to_sip)
+            check_to_sip(message);
+        else
+            check_to_xmpp(message);
+    }
+}

@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "tests/sim/plan.h"
+
+#include <assert.h>
+#include <stdio.h>
+
+#define XMPP_PORT 5269
+#define SIP_PORT  5060
+
+static union net_address address_of(const char *prefix, unsigned number, uint16_t port)
+{
+    char text[32];
+    union net_address address;
+    snprintf(text, sizeof(text), "%s.%u", prefix, number + 1);
+    int rc = net_address_parse_host(&address, text, port);
+    assert(rc == 0);
+    (void)rc;
+    return address;
+}
+
+static void draw_network(struct network_faults *faults)
+{
+    static const uint64_t latencies_ns[] = {50 * SIM_US, 2 * SIM_MS, 40 * SIM_MS, 200 * SIM_MS};
+    faults->latency_min_ns = 20 * SIM_US;
+    faults->latency_max_ns = latencies_ns[sim_below(4)];
+    faults->jitter_ns = sim_chance(500) ? faults->latency_max_ns : 1;
+    faults->window = sim_chance(200) ? sim_between(200, 4000) : 65536;
+    if (sim_chance(600)) {
+        faults->tear = (unsigned)sim_between(50, 1000);
+        faults->short_send = (unsigned)sim_between(50, 800);
+    }
+    if (sim_chance(400)) {
+        faults->lose = (unsigned)sim_between(10, 300);
+        faults->duplicate = (unsigned)sim_between(0, 200);
+        faults->delay = (unsigned)sim_between(0, 300);
+    }
+    if (sim_chance(150))
+        faults->send_refused = (unsigned)sim_between(5, 100);
+    if (sim_chance(350))
+        faults->reset = (unsigned)sim_between(100, 800);
+    if (sim_chance(200))
+        faults->stall = (unsigned)sim_between(100, 500);
+    if (sim_chance(200))
+        faults->refuse = (unsigned)sim_between(50, 400);
+    if (sim_chance(100))
+        faults->black_hole = (unsigned)sim_between(50, 300);
+}
+
+static void draw_down(uint64_t *from_ns, uint64_t *until_ns)
+{
+    if (!sim_chance(150))
+        return;
+    *from_ns = 1 + sim_below(PLAN_SEND_NS);
+    *until_ns = *from_ns + sim_below(30 * SIM_S);
+}
+
+static void draw_partner(struct plan_partner *partner, unsigned i)
+{
+    static const char *const domains[PLAN_PARTNER_MAX] = {"x0.example", "x1.example",
+                                                          "x2.example"};
+    *partner = (struct plan_partner){.domain = domains[i],
+                                     .address = address_of("10.1.0", i, XMPP_PORT),
+                                     .by_dns = sim_chance(500),
+                                     .direct_tls = sim_chance(300),
+                                     .auth = (enum partner_auth)sim_below(3),
+                                     .answer_ns = sim_chance(300) ? 3 * SIM_S : 5 * SIM_MS};
+    if (sim_chance(200))
+        partner->mute = (unsigned)sim_between(50, 1000);
+    if (sim_chance(400))
+        partner->refuse = (unsigned)sim_between(20, 500);
+    if (sim_chance(100))
+        partner->misaddress = (unsigned)sim_between(20, 100);
+    if (sim_chance(200))
+        partner->closes = (unsigned)sim_between(5, 100);
+    draw_down(&partner->down_from_ns, &partner->down_until_ns);
+}
+
+static void draw_trunk(struct plan_trunk *trunk, unsigned tenant, unsigned i)
+{
+    *trunk = (struct plan_trunk){
+        .address = address_of("10.2.0", tenant * PLAN_TRUNK_MAX + i, SIP_PORT),
+        .by_dns = sim_chance(300),
+        .transport = sim_chance(600) ? SIP_TRANSPORT_UDP : SIP_TRANSPORT_TCP,
+        .answer_ns = sim_chance(200) ? 4 * SIM_S : 2 * SIM_MS,
+        .options_interval_s = sim_chance(300) ? 10 : 0};
+    if (sim_chance(200))
+        trunk->silent = (unsigned)sim_between(10, 200);
+    if (sim_chance(400))
+        trunk->refuse = (unsigned)sim_between(20, 500);
+    if (sim_chance(150))
+        trunk->unavailable = (unsigned)sim_between(10, 200);
+    if (sim_chance(300))
+        trunk->provisional = (unsigned)sim_between(50, 800);
+    if (sim_chance(100))
+        trunk->misaddress = (unsigned)sim_between(20, 100);
+    draw_down(&trunk->down_from_ns, &trunk->down_until_ns);
+}
+
+void plan_draw(struct plan *plan)
+{
+    static const char *const domains[PLAN_TENANT_MAX] = {"s0.example", "s1.example"};
+    static const unsigned parcels[] = {128, 128, 256, 1024};
+    *plan = (struct plan){.workers = (unsigned)sim_between(1, 3),
+                          .egress = (unsigned)sim_between(1, 3),
+                          .parcels = parcels[sim_below(4)],
+                          .recipient_queue_max = sim_chance(200) ? 2 : 64,
+                          .confirm_timeout_ms = sim_chance(300) ? 1000 : 5000,
+                          .partner_count = (unsigned)sim_between(1, PLAN_PARTNER_MAX),
+                          .tenant_count = (unsigned)sim_between(1, PLAN_TENANT_MAX),
+                          .to_sip = (unsigned)sim_between(5, 80),
+                          .to_xmpp = (unsigned)sim_between(5, 80),
+                          .long_text = sim_chance(300) ? 50 : 0,
+                          .stops_ns = sim_chance(150) ? 1 + sim_below(PLAN_SEND_NS) : 0};
+    draw_network(&plan->network);
+    if (sim_chance(150))
+        plan->dns_fail = (unsigned)sim_between(50, 500);
+    for (unsigned i = 0; i < plan->partner_count; i++)
+        draw_partner(&plan->partners[i], i);
+    for (unsigned i = 0; i < plan->tenant_count; i++) {
+        struct plan_tenant *tenant = &plan->tenants[i];
+        tenant->domain = domains[i];
+        tenant->trunk_count = (unsigned)sim_between(1, PLAN_TRUNK_MAX);
+        for (unsigned j = 0; j < tenant->trunk_count; j++)
+            draw_trunk(&tenant->trunks[j], i, j);
+    }
+}

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * What a seed stands for: how many threads, which domains, how the network and each peer
+ * misbehaves, how much is said. Most seeds have a few kinds of trouble, some none, some all:
+ * a fault shows best when not everything else fails too. Drawn once, then read only.
+ */
+#ifndef PASSERELLE_TESTS_SIM_PLAN_H
+#define PASSERELLE_TESTS_SIM_PLAN_H
+
+#include "core/config.h"
+#include "tests/sim/network.h"
+
+#define PLAN_PARTNER_MAX 3u
+#define PLAN_TENANT_MAX  2u
+#define PLAN_TRUNK_MAX   2u /* of one tenant */
+#define PLAN_USER_MAX    3u /* of one domain */
+#define PLAN_RELAY_HOST  "10.0.0.1"
+#define PLAN_SEND_NS     (20 * SIM_S)  /* messages are sent within this */
+#define PLAN_SETTLE_NS   (200 * SIM_S) /* then everything comes to its end */
+
+/* An XMPP server. */
+struct plan_partner {
+    const char *domain;
+    union net_address address; /* STARTTLS; direct TLS is one port above */
+    bool by_dns, direct_tls;
+    enum partner_auth auth;
+    uint64_t answer_ns;                /* how long it thinks at most */
+    unsigned mute, refuse, misaddress; /* per mille: pings without an answer, messages refused,
+                                          messages sent in another domain's name */
+    unsigned closes;                   /* streams it ends politely, per mille of stanzas */
+    uint64_t down_from_ns, down_until_ns; /* after the start; 0, 0: never */
+};
+
+/* A SIP peer: the trunk of a tenant. */
+struct plan_trunk {
+    union net_address address;
+    bool by_dns;
+    enum sip_transport transport;
+    uint64_t answer_ns;
+    unsigned silent, refuse, unavailable, provisional, misaddress; /* per mille */
+    unsigned options_interval_s;
+    uint64_t down_from_ns, down_until_ns;
+};
+
+struct plan_tenant {
+    const char *domain;
+    struct plan_trunk trunks[PLAN_TRUNK_MAX];
+    unsigned trunk_count;
+};
+
+struct plan {
+    unsigned workers, egress, parcels;
+    unsigned recipient_queue_max, confirm_timeout_ms;
+    struct network_faults network;
+    unsigned dns_fail;
+    struct plan_partner partners[PLAN_PARTNER_MAX];
+    struct plan_tenant tenants[PLAN_TENANT_MAX];
+    unsigned partner_count, tenant_count;
+    unsigned to_sip, to_xmpp; /* messages */
+    unsigned long_text;       /* messages too long for UDP, per mille */
+    uint64_t stops_ns;        /* after the start the relay is stopped in mid-traffic; 0: not */
+};
+
+void plan_draw(struct plan *plan);
+
+#endif

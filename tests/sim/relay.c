@@ -1,0 +1,280 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "tests/sim/relay.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "core/inquiry.h"
+#include "tests/sim/ledger.h"
+
+/* Longer than anything else in a run: a thread that nobody wakes shows as a stall. */
+#define TURN_MS       3600000u
+#define INQUIRY_SHARE 2 /* of control's turns, per mille */
+
+static const char *const transports[] = {"udp", "tcp", "tls"};
+
+/* ---- configuration ---- */
+
+static void write_partner(FILE *file, const struct plan_partner *partner)
+{
+    static const char *const auths[] = {"any", "external", "dialback"};
+    char host[NET_ADDRESS_TEXT_SIZE];
+    net_address_format_host(&partner->address, host);
+    fprintf(file, "  - domain: %s\n    auth: %s\n", partner->domain, auths[partner->auth]);
+    if (!partner->by_dns)
+        fprintf(file, "    host: %s\n    port: %u\n    direct_tls: %s\n", host,
+                net_address_port(&partner->address) + partner->direct_tls,
+                partner->direct_tls ? "true" : "false");
+}
+
+static void write_tenant(FILE *file, const struct plan_tenant *tenant, unsigned number)
+{
+    fprintf(file, "  - name: t%u\n    domains: [%s]\n    policy: open\n    trunks:\n", number,
+            tenant->domain);
+    for (unsigned i = 0; i < tenant->trunk_count; i++) {
+        const struct plan_trunk *trunk = &tenant->trunks[i];
+        char host[NET_ADDRESS_TEXT_SIZE];
+        net_address_format_host(&trunk->address, host);
+        if (trunk->by_dns)
+            fprintf(file, "      - uri: sip:trunk%u.%s;transport=%s\n", i, tenant->domain,
+                    transports[trunk->transport]);
+        else
+            fprintf(file, "      - uri: sip:%s:%u;transport=%s\n", host,
+                    net_address_port(&trunk->address), transports[trunk->transport]);
+        fprintf(file,
+                "        sources: [%s]\n        priority: %u\n"
+                "        options_interval: %u\n",
+                host, i, trunk->options_interval_s);
+    }
+}
+
+static void write_config(const struct plan *plan, const char *path)
+{
+    FILE *file = fopen(path, "w");
+    if (file == NULL)
+        abort();
+    fprintf(file,
+            "global:\n  workers: %u\n  egress: %u\n  parcel_count: %u\n"
+            "xmpp:\n  listen: [\"" PLAN_RELAY_HOST ":5269\"]\n"
+            "  listen_direct_tls: [\"" PLAN_RELAY_HOST ":5270\"]\n"
+            "  certificate: relay.pem\n  key: relay.key\n  ca_file: ca.pem\n"
+            "  dialback_secret: the-secret-of-the-simulated-relay\n"
+            "  confirm_timeout_ms: %u\n  deliver_timeout_ms: 25000\n"
+            "  connect_timeout_ms: 5000\n  negotiation_timeout_ms: 10000\n"
+            "  idle_timeout_ms: 60000\n  sessions_max: 200\n"
+            "sip:\n  listen_udp: [\"" PLAN_RELAY_HOST ":5060\"]\n"
+            "  listen_tcp: [\"" PLAN_RELAY_HOST ":5060\"]\n"
+            "  recipient_queue_max: %u\n"
+            "dns:\n  allow_special: true\n  timeout_ms: 5000\ntenants:\n",
+            plan->workers, plan->egress, plan->parcels, plan->confirm_timeout_ms,
+            plan->recipient_queue_max);
+    for (unsigned i = 0; i < plan->tenant_count; i++)
+        write_tenant(file, &plan->tenants[i], i);
+    fputs("partners:\n", file);
+    for (unsigned i = 0; i < plan->partner_count; i++)
+        write_partner(file, &plan->partners[i]);
+    if (fclose(file) != 0)
+        abort();
+}
+
+/* ---- life ---- */
+
+static void die(const char *what, const char *error)
+{
+    fprintf(stderr, "passerelle-sim: %s: %s\n", what, error);
+    exit(EXIT_FAILURE);
+}
+
+static void open_thread(struct relay *relay, unsigned i)
+{
+    char error[512] = "";
+    struct relay_thread *one = &relay->threads[i];
+    struct thread *thread = &one->thread;
+    struct ring_options options = {.socket_max = relay->config->sessions_max + 64};
+    *thread = (struct thread){.self = i + 1,
+                              .config = relay->config,
+                              .mesh = relay->mesh,
+                              .resolver = relay->resolver,
+                              .stats = relay->stats[i + 1],
+                              .stopping = &relay->stopping};
+    timer_heap_init(&thread->timers);
+    int rc = ring_open(&thread->ring, &options);
+    assert(rc == 0);
+    mesh_attach(relay->mesh, thread->self, thread->ring);
+    if (i < relay->config->worker_count)
+        rc = worker_open(&one->worker, thread, error, sizeof(error));
+    else
+        rc = egress_open(&one->egress, thread, error, sizeof(error));
+    if (rc != 0)
+        die("cannot open a thread", error);
+}
+
+void relay_open(struct relay *relay, const struct plan *plan, const char *folder)
+{
+    char error[512] = "", path[256];
+    memset(relay, 0, sizeof(*relay));
+    (void)snprintf(path, sizeof(path), "%s/relay.yaml", folder);
+    write_config(plan, path);
+    if (config_open(&relay->config, path, error, sizeof(error)) != 0)
+        die("the configuration is refused", error);
+    (void)unlink(path);
+    relay->thread_count = plan->workers + plan->egress;
+    assert(relay->thread_count < RELAY_THREAD_MAX);
+    for (unsigned i = 0; i <= relay->thread_count; i++) {
+        relay->stats[i] = stats_open(relay->config->tenant_count);
+        assert(relay->stats[i] != NULL);
+    }
+    struct resolver_options resolver = {.timeout_ms = relay->config->dns_timeout_ms};
+    int rc = mesh_open(&relay->mesh, relay->thread_count + 1, plan->parcels);
+    if (rc == 0)
+        rc = resolver_open(&relay->resolver, &resolver);
+    assert(rc == 0);
+    for (unsigned i = 0; i < relay->thread_count; i++)
+        open_thread(relay, i);
+}
+
+bool relay_is_ready(const struct relay *relay, unsigned i)
+{
+    return network_is_ready(relay->threads[i].thread.ring);
+}
+
+uint64_t relay_wakes_ns(const struct relay *relay, unsigned i)
+{
+    return relay->threads[i].thread.ring->wakes_at_ns;
+}
+
+void relay_turn(struct relay *relay, unsigned i)
+{
+    struct relay_thread *one = &relay->threads[i];
+    uint64_t wait_ms = relay->stopping ? 20 : TURN_MS;
+    if (one->worker != NULL)
+        worker_turn(one->worker, wait_ms);
+    else
+        egress_turn(one->egress, wait_ms);
+}
+
+/* ---- control ---- */
+
+static void ask(struct relay *relay)
+{
+    struct parcel *parcel = mesh_take(relay->mesh, THREAD_CONTROL, MESH_CONTROL);
+    struct inquiry *inquiry = calloc(1, sizeof(*inquiry));
+    if (parcel == NULL || inquiry == NULL)
+        abort();
+    unsigned i = (unsigned)sim_below(relay->thread_count);
+    inquiry->kind = relay->threads[i].worker != NULL ? INQUIRY_SESSIONS : INQUIRY_TRUNKS;
+    inquiry->out = fopen("/dev/null", "w");
+    if (inquiry->out == NULL)
+        abort();
+    parcel->kind = PARCEL_INQUIRY;
+    parcel->inquiry = inquiry;
+    mesh_post(relay->mesh, THREAD_CONTROL, i + 1, &parcel);
+    mesh_flush(relay->mesh, THREAD_CONTROL);
+}
+
+static void take_answers(struct relay *relay)
+{
+    struct parcel *parcel;
+    while ((parcel = mesh_next(relay->mesh, THREAD_CONTROL)) != NULL) {
+        struct inquiry *inquiry = parcel->inquiry;
+        assert(parcel->is_return && parcel->kind == PARCEL_INQUIRY);
+        (void)fclose(inquiry->out);
+        free(inquiry);
+        mesh_give(relay->mesh, THREAD_CONTROL, &parcel);
+    }
+}
+
+void relay_control(struct relay *relay)
+{
+    take_answers(relay);
+    if (!relay->stopping && mesh_out(relay->mesh, THREAD_CONTROL) < 8 &&
+        sim_chance(INQUIRY_SHARE))
+        ask(relay);
+}
+
+/* ---- the end ---- */
+
+bool relay_is_settled(const struct relay *relay)
+{
+    for (unsigned i = 0; i <= relay->thread_count; i++)
+        if (mesh_out(relay->mesh, i) > 0)
+            return false;
+    return true;
+}
+
+bool relay_drain(struct relay *relay)
+{
+    bool all = true;
+    relay->stopping = true;
+    for (unsigned i = 0; i < relay->thread_count; i++) {
+        struct relay_thread *one = &relay->threads[i];
+        bool done = one->worker != NULL ? worker_drain(one->worker, false)
+                                        : egress_drain(one->egress, false);
+        all = all && done;
+    }
+    return all;
+}
+
+static uint64_t sum(const struct relay *relay, enum stats_counter stat)
+{
+    return stats_sum(relay->stats, relay->thread_count + 1, stat);
+}
+
+static void check_books(const struct relay *relay)
+{
+    uint64_t accepted = sum(relay, STAT_XMPP_MESSAGES_ACCEPTED);
+    uint64_t ended = sum(relay, STAT_XMPP_MESSAGES_DELIVERED) +
+                     sum(relay, STAT_XMPP_MESSAGES_FAILED) +
+                     sum(relay, STAT_XMPP_MESSAGES_DROPPED);
+    if (accepted != ended)
+        sim_fail("the books: XMPP messages accepted %" PRIu64 ", ended %" PRIu64, accepted,
+                 ended);
+    accepted = sum(relay, STAT_SIP_MESSAGES_ACCEPTED);
+    ended = sum(relay, STAT_SIP_MESSAGES_DELIVERED) +
+            sum(relay, STAT_SIP_MESSAGES_HANDED_OVER) + sum(relay, STAT_SIP_MESSAGES_FAILED) +
+            sum(relay, STAT_SIP_MESSAGES_DROPPED);
+    if (accepted != ended)
+        sim_fail("the books: SIP messages accepted %" PRIu64 ", ended %" PRIu64, accepted,
+                 ended);
+    if (sum(relay, STAT_SESSIONS_OPENED) != sum(relay, STAT_SESSIONS_CLOSED))
+        sim_fail("the books: %" PRIu64 " sessions opened, %" PRIu64 " closed",
+                 sum(relay, STAT_SESSIONS_OPENED), sum(relay, STAT_SESSIONS_CLOSED));
+}
+
+/* The threads end in any order, as the real ones do. */
+static void close_threads(struct relay *relay)
+{
+    bool closed[RELAY_THREAD_MAX] = {false};
+    for (unsigned left = relay->thread_count; left > 0; left--) {
+        unsigned i = (unsigned)sim_below(relay->thread_count);
+        while (closed[i])
+            i = (i + 1) % relay->thread_count;
+        closed[i] = true;
+        struct relay_thread *one = &relay->threads[i];
+        if (one->worker != NULL) {
+            worker_drain(one->worker, true);
+            worker_close(&one->worker);
+        } else {
+            egress_drain(one->egress, true);
+            egress_close(&one->egress);
+        }
+        mesh_attach(relay->mesh, one->thread.self, NULL);
+        ring_close(&one->thread.ring);
+        timer_heap_fini(&one->thread.timers);
+    }
+}
+
+void relay_close(struct relay *relay)
+{
+    close_threads(relay);
+    take_answers(relay);
+    check_books(relay);
+    resolver_close(&relay->resolver);
+    for (unsigned i = 0; i <= relay->thread_count; i++)
+        stats_close(&relay->stats[i]);
+    mesh_close(&relay->mesh);
+    config_close(&relay->config);
+}

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * The relay under test: the real core, opened as core/main.c does it, its threads stepped one
+ * turn at a time instead of running. Its control thread asks now and then what `show sess` and
+ * `show trunks` ask.
+ */
+#ifndef PASSERELLE_TESTS_SIM_RELAY_H
+#define PASSERELLE_TESTS_SIM_RELAY_H
+
+#include "core/egress.h"
+#include "core/worker.h"
+#include "tests/sim/plan.h"
+
+#define RELAY_THREAD_MAX 8u
+
+struct relay_thread {
+    struct thread thread;
+    struct worker *worker; /* this or … */
+    struct egress *egress; /* … that */
+};
+
+struct relay {
+    struct config *config;
+    struct mesh *mesh;
+    struct resolver *resolver;
+    struct stats *stats[RELAY_THREAD_MAX]; /* by mesh index */
+    struct relay_thread threads[RELAY_THREAD_MAX];
+    unsigned thread_count; /* without control */
+    _Atomic bool stopping;
+};
+
+/* Writes the configuration of the plan into `folder`, reads and checks it, opens everything. */
+void relay_open(struct relay *relay, const struct plan *plan, const char *folder);
+/* Has thread `i` something to do, and when does it wake by itself? */
+bool relay_is_ready(const struct relay *relay, unsigned i);
+uint64_t relay_wakes_ns(const struct relay *relay, unsigned i);
+void relay_turn(struct relay *relay, unsigned i);
+/* Control's turn: takes answers, sometimes asks a thread. */
+void relay_control(struct relay *relay);
+/* Are all parcels at home? */
+bool relay_is_settled(const struct relay *relay);
+/* Begins the end that a signal begins; true when every thread has drained. */
+bool relay_drain(struct relay *relay);
+/* Closes the threads, balances the books, frees everything. */
+void relay_close(struct relay *relay);
+
+#endif

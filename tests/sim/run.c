@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "tests/sim/run.h"
+
+#include <assert.h>
+
+#include "tests/sim/dns.h"
+#include "tests/sim/ledger.h"
+#include "tests/sim/relay.h"
+#include "tests/sim/world.h"
+
+#define TURN_COST_NS (30 * SIM_US) /* a turn takes at most this */
+#define DRAIN_NS     (5 * SIM_S)   /* as in core/main.c */
+#define STEP_MAX     3000000u      /* more than this at one go is a livelock */
+
+struct run {
+    struct plan plan;
+    struct relay relay;
+    struct world world;
+    uint64_t start_ns, steps;
+};
+
+/* The world is the thread behind the relay's. */
+static bool is_ready(const struct run *run, unsigned i)
+{
+    return i < run->relay.thread_count ? relay_is_ready(&run->relay, i)
+                                       : network_is_ready(run->world.ring);
+}
+
+static uint64_t wakes_ns(const struct run *run, unsigned i)
+{
+    return i < run->relay.thread_count ? relay_wakes_ns(&run->relay, i)
+                                       : run->world.ring->wakes_at_ns;
+}
+
+static void turn(struct run *run, unsigned i)
+{
+    sim.is_scheduled = true;
+    sim_trace("turn %u", i);
+    if (i < run->relay.thread_count)
+        relay_turn(&run->relay, i);
+    else
+        world_turn(&run->world);
+    relay_control(&run->relay);
+    sim.is_scheduled = false;
+    run->steps++;
+    sim.now_ns += sim_below(TURN_COST_NS);
+}
+
+/* Lets one thread that can go on have a turn; when none can, time passes. False at `end_ns`. */
+static bool step(struct run *run, uint64_t end_ns)
+{
+    unsigned ready[RELAY_THREAD_MAX], count = 0;
+    uint64_t next_ns = sim_next_ns();
+    sim_run_due();
+    for (unsigned i = 0; i <= run->relay.thread_count; i++) {
+        if (is_ready(run, i))
+            ready[count++] = i;
+        else if (wakes_ns(run, i) < next_ns)
+            next_ns = wakes_ns(run, i);
+    }
+    if (count > 0) {
+        turn(run, ready[sim_below(count)]);
+        return sim.now_ns < end_ns;
+    }
+    if (sim_next_ns() < next_ns)
+        next_ns = sim_next_ns();
+    if (next_ns >= end_ns) {
+        sim.now_ns = end_ns;
+        return false;
+    }
+    sim.now_ns = next_ns > sim.now_ns ? next_ns : sim.now_ns;
+    return true;
+}
+
+static void run_until(struct run *run, uint64_t end_ns)
+{
+    uint64_t limit = run->steps + STEP_MAX;
+    while (step(run, end_ns) && sim.fault[0] == '\0')
+        if (run->steps > limit) {
+            sim_fail("a livelock: %u turns and no end", STEP_MAX);
+            return;
+        }
+}
+
+static void drain(struct run *run)
+{
+    uint64_t end_ns = sim.now_ns + DRAIN_NS;
+    ledger.is_stopping = true;
+    while (sim.fault[0] == '\0' && sim.now_ns < end_ns && !relay_drain(&run->relay))
+        (void)step(run, end_ns);
+}
+
+static void open_all(struct run *run, const char *folder)
+{
+    plan_draw(&run->plan);
+    network_open(&run->plan.network, PLAN_RELAY_HOST);
+    dns_open(run->plan.dns_fail, run->plan.network.latency_max_ns);
+    ledger_open(&run->plan);
+    relay_open(&run->relay, &run->plan, folder);
+    world_open(&run->world, &run->plan, folder);
+}
+
+static void play(struct run *run)
+{
+    const struct plan *plan = &run->plan;
+    if (plan->stops_ns > 0) {
+        run_until(run, run->start_ns + plan->stops_ns);
+    } else {
+        run_until(run, run->start_ns + PLAN_SEND_NS);
+        run_until(run, run->start_ns + PLAN_SEND_NS + PLAN_SETTLE_NS);
+        if (sim.fault[0] == '\0' && !relay_is_settled(&run->relay))
+            sim_fail("after %llu s of silence parcels are still out",
+                     (unsigned long long)(PLAN_SETTLE_NS / SIM_S));
+        if (sim.fault[0] == '\0')
+            ledger_check();
+    }
+    drain(run);
+}
+
+void run_one(uint64_t seed, bool is_verbose, const char *folder, struct run_result *result)
+{
+    static struct run run;
+    memset(&run, 0, sizeof(run));
+    sim_open(seed, is_verbose);
+    run.start_ns = sim.now_ns;
+    open_all(&run, folder);
+    play(&run);
+    if (sim.fault[0] == '\0' && run.plan.stops_ns > 0)
+        ledger_check();
+    relay_close(&run.relay);
+    world_retire(&run.world);
+    *result = (struct run_result){
+        .hash = sim.hash, .simulated_ns = sim.now_ns - run.start_ns, .steps = run.steps};
+    for (unsigned i = 0; i < ledger.count; i++)
+        result->messages += ledger.messages[i].was_sent;
+    memcpy(result->fault, sim.fault, sizeof(result->fault));
+    sim_flush();
+    world_close(&run.world);
+    network_close();
+    sim_close();
+}

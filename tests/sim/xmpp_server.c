@@ -1,0 +1,474 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "tests/sim/xmpp_server.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "core/dialback.h"
+#include "tests/sim/certificates.h"
+
+#define RETRY_NS   (2 * SIM_S)
+#define LETTER_MAX 20000u
+
+static void pump(struct xmpp_pair *pair);
+
+static struct xmpp_pair *pair_of(struct xmpp_server *server, struct span remote)
+{
+    for (unsigned i = 0; i < server->plan->tenant_count; i++)
+        if (span_equal(remote, span_of(server->pairs[i].remote)))
+            return &server->pairs[i];
+    return NULL;
+}
+
+/* ---- letters ---- */
+
+static struct xmpp_letter *letter_make(struct xmpp_pair *pair, struct ledger_message *message,
+                                       struct span text)
+{
+    struct xmpp_letter *letter = calloc(1, sizeof(*letter) + text.size);
+    if (letter == NULL)
+        abort();
+    letter->pair = pair;
+    letter->message = message;
+    letter->size = text.size;
+    memcpy(letter->text, text.data, text.size);
+    return letter;
+}
+
+static void letter_add(struct xmpp_letter *letter)
+{
+    *letter->pair->last = letter;
+    letter->pair->last = &letter->next;
+}
+
+static void letter_drop(struct xmpp_pair *pair)
+{
+    struct xmpp_letter *letter = pair->first;
+    pair->first = letter->next;
+    if (pair->first == NULL)
+        pair->last = &pair->first;
+    free(letter);
+}
+
+static void send_letters(struct xmpp_pair *pair)
+{
+    struct xmpp_stream *stream = pair->stream;
+    while (pair->first != NULL && stream->state == XMPP_STREAM_READY) {
+        struct xmpp_letter *letter = pair->first;
+        if (!xmpp_stream_write(stream, span_make(letter->text, letter->size)))
+            break;
+        struct ledger_message *message = letter->message;
+        if (message != NULL)
+            ledger_sent(message);
+        if (message != NULL && message->is_forged)
+            network_note_trouble(&pair->server->partner->address); /* it ends the stream */
+        letter_drop(pair);
+        if (sim_chance(pair->server->partner->closes)) {
+            network_note_trouble(&pair->server->partner->address);
+            xmpp_stream_end(stream);
+            return;
+        }
+    }
+    xmpp_stream_flush(stream);
+}
+
+/* ---- dialback ---- */
+
+void xmpp_server_write_key(const struct xmpp_stream *stream, struct writer *writer)
+{
+    char key[DIALBACK_KEY_SIZE];
+    dialback_key(stream->server->secret, span_of(stream->remote), span_of(stream->local),
+                 span_of(stream->id), key);
+    writer_put(writer, span_of(key));
+}
+
+bool xmpp_server_knows_key(const struct xmpp_server *server, struct span remote, struct span id,
+                           struct span key)
+{
+    return dialback_check(server->secret, remote, span_of(server->partner->domain), id, key);
+}
+
+void xmpp_server_verify(struct xmpp_stream *stream, struct span key)
+{
+    struct xmpp_pair *pair = pair_of(stream->server, span_of(stream->remote));
+    if (pair == NULL) {
+        sim_fail("%s: a key for %s", stream->local, stream->remote);
+        return;
+    }
+    for (unsigned i = 0; i < XMPP_VERIFY_MAX; i++) {
+        struct xmpp_verify *verify = &pair->verifies[i];
+        if (verify->stream != 0)
+            continue;
+        *verify = (struct xmpp_verify){.stream = stream->number};
+        memcpy(verify->id, stream->id, sizeof(verify->id));
+        snprintf(verify->key, sizeof(verify->key), "%.*s", (int)key.size,
+                 key.size > 0 ? key.data : "");
+        pump(pair);
+        return;
+    }
+    xmpp_stream_kill(stream, "too many keys wait");
+}
+
+static void ask_verifies(struct xmpp_pair *pair)
+{
+    char text[1024];
+    struct xmpp_stream *stream = pair->stream;
+    for (unsigned i = 0; i < XMPP_VERIFY_MAX; i++) {
+        struct xmpp_verify *verify = &pair->verifies[i];
+        if (verify->stream == 0 || verify->is_asked)
+            continue;
+        struct writer writer = writer_make(text, sizeof(text));
+        writer_put_literal(&writer, "<db:verify");
+        writer_put_attribute(&writer, SPAN("from"), span_of(stream->local));
+        writer_put_attribute(&writer, SPAN("to"), span_of(stream->remote));
+        writer_put_attribute(&writer, SPAN("id"), span_of(verify->id));
+        writer_put_char(&writer, '>');
+        writer_put_xml_text(&writer, span_of(verify->key));
+        writer_put_literal(&writer, "</db:verify>");
+        verify->is_asked = xmpp_stream_write(stream, writer_span(&writer));
+    }
+    xmpp_stream_flush(stream);
+}
+
+void xmpp_server_verified(struct xmpp_stream *stream, const struct xml_node *node)
+{
+    struct xmpp_pair *pair = pair_of(stream->server, span_of(stream->remote));
+    struct span id = xml_node_attribute(node, SPAN("id"));
+    bool valid = span_equal(xml_node_attribute(node, SPAN("type")), SPAN("valid"));
+    assert(pair != NULL);
+    for (unsigned i = 0; i < XMPP_VERIFY_MAX; i++) {
+        struct xmpp_verify *verify = &pair->verifies[i];
+        if (verify->stream == 0 || !span_equal(id, span_of(verify->id)))
+            continue;
+        struct xmpp_stream *asker = stream->server->streams;
+        while (asker != NULL && asker->number != verify->stream)
+            asker = asker->next;
+        verify->stream = 0;
+        if (!valid)
+            sim_fail("%s: the relay does not know its own key", stream->local);
+        if (asker != NULL && asker->state != XMPP_STREAM_DEAD)
+            xmpp_stream_verdict(asker, valid);
+        return;
+    }
+    /* The stream that the key came on may be gone by now. */
+}
+
+/* ---- streams of its own ---- */
+
+static bool has_verifies(const struct xmpp_pair *pair)
+{
+    for (unsigned i = 0; i < XMPP_VERIFY_MAX; i++)
+        if (pair->verifies[i].stream != 0)
+            return true;
+    return false;
+}
+
+static void on_retry(void *context, uint64_t number)
+{
+    (void)number;
+    pump(context);
+}
+
+static void pump(struct xmpp_pair *pair)
+{
+    struct xmpp_server *server = pair->server;
+    bool wanted = pair->first != NULL || has_verifies(pair);
+    if (!wanted || server->is_over)
+        return;
+    if (pair->stream != NULL) {
+        if (pair->stream->may_verify)
+            ask_verifies(pair);
+        if (pair->stream != NULL && pair->stream->state == XMPP_STREAM_READY)
+            send_letters(pair);
+        return;
+    }
+    if (sim.now_ns < pair->retry_at_ns || !server->is_listening)
+        return;
+    pair->stream = xmpp_stream_connect(server, pair->remote,
+                                       server->partner->direct_tls ? &server->relay_direct
+                                                                   : &server->relay);
+}
+
+void xmpp_server_ready(struct xmpp_stream *stream)
+{
+    struct xmpp_pair *pair = pair_of(stream->server, span_of(stream->remote));
+    if (pair == NULL)
+        sim_fail("%s: ready for %s", stream->local, stream->remote);
+    else if (!stream->accepted)
+        pump(pair);
+}
+
+/* Whatever ends a stream may cost what was on it: an idle one that is ended politely costs
+   nothing, but that need not be told apart. */
+void xmpp_server_died(struct xmpp_stream *stream)
+{
+    struct xmpp_server *server = stream->server;
+    struct xmpp_pair *pair = pair_of(server, span_of(stream->remote));
+    if (pair == NULL)
+        return;
+    for (unsigned i = 0; i < XMPP_VERIFY_MAX; i++)
+        if (pair->verifies[i].stream == stream->number)
+            pair->verifies[i].stream = 0;
+    if (pair->stream != stream)
+        return;
+    pair->stream = NULL;
+    for (unsigned i = 0; i < XMPP_VERIFY_MAX; i++)
+        pair->verifies[i].is_asked = false;
+    uint64_t delay_ns = sim_between(RETRY_NS / 4, RETRY_NS);
+    pair->retry_at_ns = sim.now_ns + delay_ns;
+    sim_after(delay_ns, on_retry, pair, 0);
+}
+
+/* ---- stanzas ---- */
+
+static void on_answer(void *context, uint64_t number)
+{
+    struct xmpp_letter *letter = context;
+    (void)number;
+    if (letter->pair->server->is_over) {
+        free(letter);
+        return;
+    }
+    letter_add(letter);
+    pump(letter->pair);
+}
+
+/* In the order of the questions: the relay relies on it (RFC 6120 §10.1). */
+static void answer(struct xmpp_pair *pair, struct span text)
+{
+    uint64_t at_ns = sim.now_ns + sim_below(pair->server->partner->answer_ns + 1);
+    if (at_ns < pair->answer_at_ns)
+        at_ns = pair->answer_at_ns;
+    pair->answer_at_ns = at_ns;
+    sim_after(at_ns - sim.now_ns, on_answer, letter_make(pair, NULL, text), 0);
+}
+
+static void write_reversed(struct writer *writer, const struct xml_node *node)
+{
+    writer_put_attribute(writer, SPAN("from"), xml_node_attribute(node, SPAN("to")));
+    writer_put_attribute(writer, SPAN("to"), xml_node_attribute(node, SPAN("from")));
+    writer_put_attribute(writer, SPAN("id"), xml_node_attribute(node, SPAN("id")));
+}
+
+static void on_ping(struct xmpp_pair *pair, const struct xml_node *node)
+{
+    char text[1024];
+    struct writer writer = writer_make(text, sizeof(text));
+    if (sim_chance(pair->server->partner->mute))
+        return;
+    writer_put_literal(&writer, "<iq type='result'");
+    write_reversed(&writer, node);
+    writer_put_literal(&writer, "/>");
+    answer(pair, writer_span(&writer));
+}
+
+static void refuse(struct xmpp_pair *pair, const struct xml_node *node)
+{
+    static const struct span conditions[] = {
+        SPAN("service-unavailable"), SPAN("item-not-found"), SPAN("resource-constraint"),
+        SPAN("not-acceptable"), SPAN("recipient-unavailable")};
+    char text[1024];
+    struct writer writer = writer_make(text, sizeof(text));
+    writer_put_literal(&writer, "<message type='error'");
+    write_reversed(&writer, node);
+    writer_put_literal(&writer, "><error type='cancel'><");
+    writer_put(&writer, conditions[sim_below(5)]);
+    writer_put_literal(&writer, " xmlns='" NS_STANZAS "'/></error></message>");
+    answer(pair, writer_span(&writer));
+}
+
+/* An error for a message of ours: its id is its number. */
+static void on_error(struct xmpp_stream *stream, const struct xml_node *node)
+{
+    struct span id = xml_node_attribute(node, SPAN("id"));
+    struct ledger_message *message = ledger_find(id);
+    const struct xml_node *error = xml_node_child(node, SPAN(NS_SERVER), SPAN("error"));
+    const struct xml_node *condition = error != NULL ? xml_node_first_element(error) : NULL;
+    bool is_ours =
+        message != NULL && message->to_sip && message->partner == stream->server->number;
+    if (!is_ours || condition == NULL)
+        sim_fail("%s: a strange error, id %.*s", stream->local, (int)id.size,
+                 id.size > 0 ? id.data : "");
+    else
+        ledger_heard_error(message, condition->name);
+}
+
+static void on_message(struct xmpp_stream *stream, struct xmpp_pair *pair,
+                       const struct xml_node *node)
+{
+    const struct xml_node *body = xml_node_child(node, SPAN(NS_SERVER), SPAN("body"));
+    struct ledger_message *message = body != NULL ? ledger_find(xml_node_text(body)) : NULL;
+    if (message == NULL) {
+        sim_fail("%s: a message without a number", stream->local);
+        return;
+    }
+    ledger_arrived_xmpp(message, span_of(stream->remote), span_of(stream->local),
+                        xml_node_attribute(node, SPAN("from")),
+                        xml_node_attribute(node, SPAN("to")));
+    message->was_refused = sim_chance(stream->server->partner->refuse);
+    message->was_accepted = !message->was_refused;
+    if (message->was_refused)
+        refuse(pair, node);
+}
+
+void xmpp_server_stanza(struct xmpp_stream *stream, const struct xml_node *node)
+{
+    struct xmpp_pair *pair = pair_of(stream->server, span_of(stream->remote));
+    struct span type = xml_node_attribute(node, SPAN("type"));
+    if (pair == NULL)
+        sim_fail("%s: a stanza of %s", stream->local, stream->remote);
+    else if (span_equal(node->name, SPAN("iq")) && span_equal(type, SPAN("get")))
+        on_ping(pair, node);
+    else if (!span_equal(node->name, SPAN("message")))
+        sim_fail("%s: unexpected <%.*s>", stream->local, (int)node->name.size, node->name.data);
+    else if (span_equal(type, SPAN("error")))
+        on_error(stream, node);
+    else
+        on_message(stream, pair, node);
+    if (stream->state == XMPP_STREAM_READY && sim_chance(stream->server->partner->closes)) {
+        network_note_trouble(&stream->server->partner->address);
+        xmpp_stream_end(stream);
+    }
+}
+
+void xmpp_server_send(struct xmpp_server *server, struct ledger_message *message)
+{
+    static const struct span types[] = {SPAN("chat"), SPAN("normal"), SPAN("headline")};
+    char text[LETTER_MAX], from[128], to[128], id[16];
+    struct writer writer = writer_make(from, sizeof(from));
+    const struct plan *plan = server->plan;
+    ledger_write_jid(message, &writer);
+    struct span from_text = writer_span(&writer);
+    if (message->is_forged) {
+        unsigned other = (message->partner + 1) % PLAN_PARTNER_MAX;
+        snprintf(from, sizeof(from), "u0@x%u.example", other);
+        from_text = span_of(from);
+    }
+    writer = writer_make(to, sizeof(to));
+    ledger_write_user(message, &writer);
+    struct span to_text = writer_span(&writer);
+    snprintf(id, sizeof(id), "#%u", message->number);
+    writer = writer_make(text, sizeof(text));
+    writer_put_literal(&writer, "<message");
+    writer_put_attribute(&writer, SPAN("from"), from_text);
+    writer_put_attribute(&writer, SPAN("to"), to_text);
+    writer_put_attribute(&writer, SPAN("type"), types[message->type]);
+    writer_put_attribute(&writer, SPAN("id"), span_of(id));
+    writer_put_literal(&writer, "><body>");
+    writer_put(&writer, span_of(id));
+    size_t size = message->is_long ? 1500 : sim_below(200);
+    writer_put_char(&writer, ' ');
+    for (size_t i = 0; i < size; i++)
+        writer_put_char(&writer, (char)('a' + i % 26));
+    writer_put_literal(&writer, "</body></message>");
+    assert(!writer.overflow);
+    assert(message->tenant < plan->tenant_count);
+    struct xmpp_pair *pair = &server->pairs[message->tenant];
+    letter_add(letter_make(pair, message, writer_span(&writer)));
+    pump(pair);
+}
+
+/* ---- life ---- */
+
+static void listen_all(struct xmpp_server *server)
+{
+    union net_address address = server->partner->address;
+    for (unsigned i = 0; i < 2; i++) {
+        net_address_set_port(&address,
+                             (uint16_t)(net_address_port(&server->partner->address) + i));
+        int rc = ring_listen_stream(server->ring, &address, server, &server->listeners[i]);
+        assert(rc == 0);
+        (void)rc;
+    }
+    server->is_listening = true;
+}
+
+static void on_down(void *context, uint64_t number)
+{
+    struct xmpp_server *server = context;
+    (void)number;
+    if (server->is_over)
+        return;
+    sim_trace("%s: goes down", server->partner->domain);
+    network_note_trouble(&server->partner->address);
+    server->is_listening = false;
+    for (unsigned i = 0; i < 2; i++)
+        ring_drop(server->ring, server->listeners[i]);
+    for (struct xmpp_stream *stream = server->streams; stream != NULL; stream = stream->next)
+        xmpp_stream_kill(stream, "the server goes down");
+}
+
+static void on_up(void *context, uint64_t number)
+{
+    struct xmpp_server *server = context;
+    (void)number;
+    if (server->is_over)
+        return;
+    sim_trace("%s: is up again", server->partner->domain);
+    listen_all(server);
+    for (unsigned i = 0; i < server->plan->tenant_count; i++)
+        pump(&server->pairs[i]);
+}
+
+void xmpp_server_open(struct xmpp_server *server, const struct plan *plan, unsigned number,
+                      struct ring *ring, const char *folder)
+{
+    char error[256] = "", name[16], certificate[256], key[256], authority[256];
+    const struct plan_partner *partner = &plan->partners[number];
+    *server = (struct xmpp_server){.kind = PEER_XMPP_SERVER,
+                                   .number = number,
+                                   .plan = plan,
+                                   .partner = partner,
+                                   .ring = ring};
+    snprintf(server->secret, sizeof(server->secret), "secret of %s", partner->domain);
+    snprintf(name, sizeof(name), "x%u.pem", number);
+    certificates_path(folder, name, certificate);
+    snprintf(name, sizeof(name), "x%u.key", number);
+    certificates_path(folder, name, key);
+    certificates_path(folder, "ca.pem", authority);
+    struct tls_context_options options = {certificate, key, authority, NULL};
+    int rc = tls_context_open(&server->context, &options, error, sizeof(error));
+    if (rc == 0)
+        rc = net_address_parse_host(&server->relay, PLAN_RELAY_HOST, 5269);
+    if (rc == 0)
+        rc = net_address_parse_host(&server->relay_direct, PLAN_RELAY_HOST, 5270);
+    assert(rc == 0);
+    for (unsigned i = 0; i < plan->tenant_count; i++) {
+        struct xmpp_pair *pair = &server->pairs[i];
+        *pair = (struct xmpp_pair){.server = server, .remote = plan->tenants[i].domain};
+        pair->last = &pair->first;
+    }
+    listen_all(server);
+    if (partner->down_until_ns > 0) {
+        sim_after(partner->down_from_ns, on_down, server, 0);
+        sim_after(partner->down_until_ns, on_up, server, 0);
+    }
+}
+
+void xmpp_server_retire(struct xmpp_server *server)
+{
+    server->is_over = true;
+}
+
+void xmpp_server_event(struct xmpp_server *server, const struct ring_event *event)
+{
+    if (event->kind != RING_ACCEPTED)
+        return;
+    if (server->is_listening)
+        (void)xmpp_stream_accept(server, event->accepted,
+                                 event->handle == server->listeners[1]);
+    else
+        ring_drop(server->ring, event->accepted);
+}
+
+void xmpp_server_close(struct xmpp_server *server)
+{
+    server->is_over = true;
+    while (server->streams != NULL)
+        xmpp_stream_free(server->streams);
+    for (unsigned i = 0; i < server->plan->tenant_count; i++)
+        while (server->pairs[i].first != NULL)
+            letter_drop(&server->pairs[i]);
+    tls_context_close(&server->context);
+}
