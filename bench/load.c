@@ -189,6 +189,8 @@ static void load_start(struct load *load, const struct load_phase *phase)
     bool to_sip = load->options.drive != LOAD_SIP_TO_XMPP;
     bool to_xmpp = load->options.drive != LOAD_XMPP_TO_SIP;
     load->phase = *phase;
+    memset(load->failure, 0, sizeof(load->failure));
+    load->answers_lost = 0;
     ledger_start(&load->to_sip, load->number_next, to_sip ? phase->count : 0,
                  load->options.users);
     ledger_start(&load->to_xmpp, load->number_next, to_xmpp ? phase->count : 0,

@@ -51,6 +51,7 @@ struct load {
     uint32_t run;         /* names this run in SIP transactions */
     uint32_t number_next; /* the first number of the next phase */
     uint64_t progress_ns, send_end_ns, overdue_ns, now_ns;
+    char failure[200];     /* what the first failed message was told; empty: none failed */
     uint32_t answers_lost; /* our own answers that did not fit: the generator is the limit */
     char *text;            /* of a message: options.size bytes of padding */
     void (*tick)(void *context, const struct load *load); /* about 50 times a second */

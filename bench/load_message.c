@@ -45,6 +45,34 @@ static void load_pong(struct load *load, struct bench_stream *stream, const stru
         load->answers_lost++;
 }
 
+/* Keeps what the first failure said. */
+static void load_note_failure(struct load *load, struct span what)
+{
+    if (load->failure[0] != '\0')
+        return;
+    what = span_to(what, sizeof(load->failure) - 1);
+    for (size_t i = 0; i < what.size; i++) /* it will stand in JSON and on a terminal */
+        load->failure[i] = what.data[i] >= ' ' && what.data[i] != '"' && what.data[i] != '\\'
+                               ? what.data[i]
+                               : ' ';
+}
+
+static void load_on_error(struct load *load, const struct xml_node *stanza)
+{
+    uint32_t number;
+    const struct xml_node *error = xml_node_child(stanza, SPAN(NS_SERVER), SPAN("error"));
+    const struct xml_node *text =
+        error != NULL ? xml_node_child(error, SPAN(NS_STANZAS), SPAN("text")) : NULL;
+    const struct xml_node *condition = error != NULL ? xml_node_first_element(error) : NULL;
+    if (text != NULL)
+        load_note_failure(load, xml_node_text(text));
+    else if (condition != NULL)
+        load_note_failure(load, condition->name);
+    struct span id = xml_node_attribute(stanza, SPAN("id")); /* "m" and the number */
+    if (sip_peer_digits(span_from(id, 1), &number))
+        ledger_answered(&load->to_sip, number, false);
+}
+
 void load_on_stanza(struct bench_stream *stream, const struct xml_node *stanza)
 {
     struct load *load = stream->context;
@@ -56,9 +84,7 @@ void load_on_stanza(struct bench_stream *stream, const struct xml_node *stanza)
         return;
     load->progress_ns = clock_now_ns();
     if (span_equal(type, SPAN("error"))) {
-        struct span id = xml_node_attribute(stanza, SPAN("id")); /* "m" and the number */
-        if (sip_peer_digits(span_from(id, 1), &number))
-            ledger_answered(&load->to_sip, number, false);
+        load_on_error(load, stanza);
         return;
     }
     const struct xml_node *body = xml_node_child(stanza, SPAN(NS_SERVER), SPAN("body"));
@@ -117,6 +143,8 @@ void load_on_sip(void *context, struct span message, const struct sip_flow *flow
     int status = sip_peer_response(message, &number);
     if (status != 0) {
         load->progress_ns = clock_now_ns();
+        if (status >= 300)
+            load_note_failure(load, span_to(message, span_find(message, '\r')));
         ledger_answered(&load->to_xmpp, number, status < 300);
         return;
     }

@@ -6,6 +6,7 @@
 
 #include "bench/config.h"
 #include "bench/demo.h"
+#include "bench/floor.h"
 #include "bench/report.h"
 
 struct bench {
@@ -39,6 +40,8 @@ static bool bench_is_clean(const struct ledger *ledger)
 static bool bench_phase(struct bench *bench, const struct load_phase *phase, const char *key)
 {
     usage_start(&bench->usage, &bench->options.processes);
+    bench->load.tick = bench_tick;
+    bench->load.tick_context = bench;
     int status = load_run(&bench->load, phase);
     usage_stop(&bench->usage);
     if (bench->options.progress)
@@ -64,9 +67,24 @@ static double bench_peak(const struct bench *bench)
     return peak;
 }
 
+/* Opens what a first message opens. Failures of this phase are told, its costs are not. */
+static bool bench_warm_up(struct bench *bench)
+{
+    struct load_phase phase = {.count = bench->options.warmup,
+                               .window = bench->options.phase.window};
+    if (phase.count == 0)
+        return true;
+    int status = load_run(&bench->load, &phase);
+    if (status != 0)
+        bench_explain(bench, status);
+    return status == 0 && bench_is_clean(&bench->load.to_sip) &&
+           bench_is_clean(&bench->load.to_xmpp);
+}
+
 static bool bench_load(struct bench *bench)
 {
     struct load_phase phase = bench->options.phase;
+    bool warm = bench_warm_up(bench);
     bool clean = bench_phase(bench, &phase, NULL);
     phase.rate = bench->options.fraction * bench_peak(bench);
     if (clean && phase.rate > 0) {
@@ -74,7 +92,7 @@ static bool bench_load(struct bench *bench)
         clean = bench_phase(bench, &phase, "at_fraction");
     }
     report_end(&bench->options);
-    return clean;
+    return warm && clean;
 }
 
 /* Resident memory of sessions that do nothing. What the kernel holds (sockets) is not in it. */
@@ -111,8 +129,6 @@ static int bench_run(const struct bench_options *options)
         bench_idle(&bench, before_kib);
         clean = true;
     } else {
-        bench.load.tick = bench_tick;
-        bench.load.tick_context = &bench;
         clean = bench_load(&bench);
     }
     load_close(&bench.load);
@@ -140,6 +156,7 @@ int main(int argc, char **argv)
     case BENCH_HELP: bench_options_help(); break;
     case BENCH_CONFIG: bench_config_print(&options); break;
     case BENCH_DEMO: status = bench_demo(&options.load); break;
+    case BENCH_FLOOR: status = floor_run(&options) == 0 ? EXIT_SUCCESS : EXIT_FAILURE; break;
     case BENCH_LOAD:
     case BENCH_IDLE: status = bench_run(&options); break;
     }

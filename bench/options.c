@@ -10,6 +10,7 @@
 static const char options_usage[] =
     "usage: passerelle-bench [options]                  load\n"
     "       passerelle-bench --drive idle [options]     memory of idle sessions\n"
+    "       passerelle-bench floor [options]            the unavoidable work of one message\n"
     "       passerelle-bench --print-config [options]   a relay configuration for this load\n"
     "       passerelle-bench --demo [options]           a few messages each way, shown\n"
     "\n"
@@ -25,6 +26,8 @@ static const char options_usage[] =
     "  duplex     both at once, --count of each\n"
     "and one more:\n"
     "  idle       opens --streams sessions, sends nothing, reads the relay's memory\n"
+    "floor decrypts a record, reads it with expat, writes a request, sends and receives by UDP:\n"
+    "what no relay can do without, in µs of CPU; needs --certificate, --key and --ca only.\n"
     "\n"
     "Where:\n"
     "  --relay ADDR:PORT        the relay's S2S listener (127.0.0.1:5269)\n"
@@ -45,6 +48,8 @@ static const char options_usage[] =
     "  --rate R                 open loop: R messages a second of each direction. Latency counts\n"
     "                           from the time a message should have left, however late it did\n"
     "  --fraction F             after the closed loop an open loop at F × the rate it reached\n"
+    "  --warmup N               N messages of each direction before, not measured: links and\n"
+    "                           connections are open then\n"
     "  --timeout S              when nothing comes for S seconds the rest is lost (5)\n"
     "  --settle S               idle: wait before the memory is read (3)\n"
     "Report:\n"
@@ -66,8 +71,8 @@ static const char options_usage[] =
 enum bench_option {
     OPT_DRIVE = 256, OPT_RELAY, OPT_RELAY_SIP, OPT_LISTEN, OPT_LISTEN_SIP, OPT_TRANSPORT,
     OPT_CERTIFICATE, OPT_KEY, OPT_CA, OPT_XMPP_DOMAINS, OPT_SIP_DOMAINS, OPT_STREAMS, OPT_USERS,
-    OPT_SIZE, OPT_COUNT, OPT_SECONDS, OPT_WINDOW, OPT_RATE, OPT_FRACTION, OPT_TIMEOUT,
-    OPT_SETTLE, OPT_PID, OPT_PROGRESS, OPT_JSON, OPT_WORKERS, OPT_EGRESS, OPT_RELAY_CERTIFICATE,
+    OPT_SIZE, OPT_COUNT, OPT_SECONDS, OPT_WINDOW, OPT_RATE, OPT_FRACTION, OPT_WARMUP,
+    OPT_TIMEOUT, OPT_SETTLE, OPT_PID, OPT_PROGRESS, OPT_JSON, OPT_WORKERS, OPT_EGRESS, OPT_RELAY_CERTIFICATE,
     OPT_RELAY_KEY, OPT_PRINT_CONFIG, OPT_DEMO
 };
 
@@ -81,7 +86,8 @@ static const struct option options_table[] = {
     {"users", 1, NULL, OPT_USERS}, {"size", 1, NULL, OPT_SIZE}, {"count", 1, NULL, OPT_COUNT},
     {"seconds", 1, NULL, OPT_SECONDS}, {"window", 1, NULL, OPT_WINDOW},
     {"rate", 1, NULL, OPT_RATE}, {"fraction", 1, NULL, OPT_FRACTION},
-    {"timeout", 1, NULL, OPT_TIMEOUT}, {"settle", 1, NULL, OPT_SETTLE},
+    {"warmup", 1, NULL, OPT_WARMUP}, {"timeout", 1, NULL, OPT_TIMEOUT},
+    {"settle", 1, NULL, OPT_SETTLE},
     {"pid", 1, NULL, OPT_PID}, {"progress", 0, NULL, OPT_PROGRESS}, {"json", 0, NULL, OPT_JSON},
     {"workers", 1, NULL, OPT_WORKERS}, {"egress", 1, NULL, OPT_EGRESS},
     {"relay-certificate", 1, NULL, OPT_RELAY_CERTIFICATE},
@@ -170,6 +176,7 @@ static bool options_set(struct bench_options *options, int option, const char *t
     case OPT_WINDOW: return options_number(text, 1, 10000000, &phase->window);
     case OPT_RATE: return options_real(text, 1e7, &phase->rate);
     case OPT_FRACTION: return options_real(text, 10, &options->fraction);
+    case OPT_WARMUP: return options_number(text, 1, 1000000, &options->warmup);
     case OPT_SETTLE: return options_real(text, 600, &options->settle_s);
     case OPT_PID: return process_list_parse(&options->processes, text);
     case OPT_PROGRESS: options->progress = true; return true;
@@ -220,6 +227,10 @@ bool bench_options_read(struct bench_options *options, int argc, char **argv)
         if (!good && c != '?')
             fprintf(stderr, "passerelle-bench: bad value for %s: %s\n", argv[optind - 2],
                     optarg);
+    }
+    if (good && optind < argc && strcmp(argv[optind], "floor") == 0) {
+        options->command = BENCH_FLOOR;
+        optind++;
     }
     if (good && optind < argc) {
         fprintf(stderr, "passerelle-bench: unexpected argument: %s\n", argv[optind]);

@@ -6,12 +6,13 @@
 #include "bench/load.h"
 #include "bench/process.h"
 
-enum bench_command { BENCH_LOAD, BENCH_IDLE, BENCH_CONFIG, BENCH_DEMO, BENCH_HELP };
+enum bench_command { BENCH_LOAD, BENCH_IDLE, BENCH_FLOOR, BENCH_CONFIG, BENCH_DEMO, BENCH_HELP };
 
 struct bench_options {
     enum bench_command command;
     struct load_options load;
     struct load_phase phase;
+    uint32_t warmup; /* messages of each direction before what is measured */
     double fraction; /* of the peak: a second phase with an open loop; 0: none */
     double settle_s; /* idle: how long to wait before the memory is read */
     struct process_list processes;

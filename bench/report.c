@@ -31,6 +31,7 @@ static void report_ledger(const char *name, struct ledger *ledger, bool json)
 static void report_usage_json(const struct load *load, const struct usage *usage,
                               double messages)
 {
+    printf("\"failure\":\"%s\",", load->failure);
     printf("\"seconds\":%.3f,\"relay\":{\"cpu_us\":%.3f,\"threads\":{", usage->seconds,
            (double)usage->relay.cpu_ns / 1000 / messages);
     for (size_t i = 0; i < usage->relay.count; i++)
@@ -65,6 +66,8 @@ static void report_usage_text(const struct load *load, const struct usage *usage
                               double messages)
 {
     double core = usage_own_core(usage), wait = usage_own_wait(usage);
+    if (load->failure[0] != '\0')
+        printf("failed    first: %s\n", load->failure);
     if (usage->list->count > 0)
         report_relay(usage, messages);
     printf("generator %.2f µs of CPU a message, %.0f %% of a core\n",

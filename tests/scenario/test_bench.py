@@ -197,3 +197,35 @@ def test_memory_stays_bounded_under_flood(make_relay):
     memory = make_relay().run_load("duplex", 40000)["relay"]["rss_kib"]
     # A sanitizer keeps what is freed.
     assert memory["max"] - memory["idle"] < 64 * 1024 or "PASSERELLE_BUILD" in os.environ
+
+
+def test_the_floor_is_the_sum_of_its_parts(tmp_path):
+    subprocess.run([TOP / "tools/dev-certificates", tmp_path, "*.bench"], check=True,
+                   capture_output=True)
+    result = subprocess.run([BUILD / "passerelle-bench", "floor", "--json", "--certificate",
+                             tmp_path / "*.bench.pem", "--key", tmp_path / "*.bench.key",
+                             "--ca", tmp_path / "ca.pem"],
+                            check=True, capture_output=True, text=True)
+    floor = json.loads(result.stdout)
+    parts = [floor[f"{part}_us"] for part in ("decrypt", "expat", "write", "udp_send",
+                                              "udp_receive")]
+    assert all(part > 0 for part in parts)
+    assert floor["floor_us"] == pytest.approx(sum(parts), abs=0.01)
+
+
+def test_one_command_shows_every_target(tmp_path):
+    """Correctness of the counts only: at this size the figures say nothing."""
+    report = tmp_path / "figures.json"
+    result = subprocess.run([TOP / "bench/figures", "--no-build", "--seconds", "0.2", "--rounds",
+                             "1", "--sessions", "20", "--tenants", "50", "--json", report],
+                            capture_output=True, text=True, timeout=300)
+    assert result.returncode == 0, result.stdout + result.stderr
+    figures = json.loads(report.read_text())
+    assert sum(target["most"] is not None for target in figures["targets"]) == 15
+    for name, runs in figures["runs"].items():
+        for run in runs:
+            for direction in {"xmpp-sip", "sip-xmpp"} & run.keys():
+                assert run[direction]["sent"] > 0, name
+                assert run[direction]["lost"] == run[direction]["duplicated"] == 0, name
+    for target in figures["targets"]:
+        assert target["measure"].strip() in result.stdout

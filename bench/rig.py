@@ -1,0 +1,231 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What bench/figures and bench/compare share: building, relays made for the load generator, runs
+of it, and tables. Standard library only. Whatever is started here ends with its starter."""
+import ctypes
+import datetime
+import json
+import os
+import pathlib
+import platform
+import shutil
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+TOP = pathlib.Path(__file__).resolve().parent.parent
+BUILD = TOP / os.environ.get("PASSERELLE_BUILD", "build")
+ADDRESS = "127.0.0.1"
+
+
+def say(text):
+    print(text, file=sys.stderr, flush=True)
+
+
+def build():
+    """The release build, as the README's commands make it."""
+    say("building")
+    setup = subprocess.run([TOP / "tools/setup", "--wolfssl-prefix"], check=True, text=True,
+                           stdout=subprocess.PIPE)
+    prefix = setup.stdout.split()[-1]
+    for command in (["cmake", "--preset", "release", f"-DPASSERELLE_WOLFSSL={prefix}"],
+                    ["cmake", "--build", "build"]):
+        result = subprocess.run(command, cwd=TOP, text=True, capture_output=True)
+        if result.returncode != 0:
+            sys.exit(result.stdout[-4000:] + result.stderr[-4000:])
+
+
+def machine():
+    """What the figures were measured on."""
+    model = next((line.split(":", 1)[1].strip() for line in open("/proc/cpuinfo")
+                  if line.startswith("model name")), platform.machine())
+    commit = subprocess.run(["git", "-C", TOP, "describe", "--always", "--dirty"], text=True,
+                            capture_output=True).stdout.strip()
+    return {"date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
+            "cpu": model, "cores": os.cpu_count(), "kernel": platform.release(),
+            "commit": commit or "unknown", "load": os.getloadavg()[0]}
+
+
+def machine_line(about):
+    return (f"{about['date']}, {about['cores']} cores of {about['cpu']}, Linux "
+            f"{about['kernel']}, commit {about['commit']}; load average {about['load']:.1f} "
+            "before the start")
+
+
+_given_ports = set()
+
+
+def free_port():
+    """A port that is free for TCP and UDP, never the same twice."""
+    while True:
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as tcp, \
+                socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
+            tcp.bind((ADDRESS, 0))
+            port = tcp.getsockname()[1]
+            try:
+                udp.bind((ADDRESS, port))
+            except OSError:
+                continue
+            if port not in _given_ports:
+                _given_ports.add(port)
+                return port
+
+
+def _die_with_parent():
+    ctypes.CDLL(None, use_errno=True).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
+
+
+def start(command, folder, name, **options):
+    """A server in its own session, its output in folder/name.log."""
+    with open(folder / f"{name}.log", "ab") as log:
+        return subprocess.Popen([str(word) for word in command], cwd=folder, stdout=log,
+                                stderr=log, stdin=subprocess.DEVNULL, start_new_session=True,
+                                preexec_fn=_die_with_parent, **options)
+
+
+def stop(process):
+    """Ends a server and what it has forked."""
+    if process.poll() is None:
+        process.terminate()
+    try:
+        process.wait(15)
+    except subprocess.TimeoutExpired:
+        pass
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+    process.wait()
+
+
+def wait_for(what, check, process, log, patience_s=60):
+    """Asks until the answer is true; tells the log when the process ends before."""
+    end = time.monotonic() + patience_s
+    while not check():
+        if process.poll() is not None or time.monotonic() > end:
+            sys.exit(f"{what}: did not start:\n" + log.read_text(errors="replace")[-3000:])
+        time.sleep(0.01)
+
+
+def certificates(folder, *domains):
+    subprocess.run([TOP / "tools/dev-certificates", folder / "dev", *domains], check=True,
+                   stdout=subprocess.DEVNULL)
+
+
+class Failed(Exception):
+    """The generator could not run; what it said."""
+
+
+def generate(words, patience_s=900):
+    """One run of passerelle-bench; its report. A run that lost messages has one too."""
+    result = subprocess.run([str(word) for word in [BUILD / "passerelle-bench", *words, "--json"]],
+                            text=True, capture_output=True, timeout=patience_s)
+    try:
+        report = json.loads(result.stdout)
+    except json.JSONDecodeError:
+        raise Failed(f"{' '.join(map(str, words))}: {result.stderr.strip()}") from None
+    report["said"] = result.stderr.strip()
+    return report
+
+
+class Relay:
+    """A relay with 1 worker and 1 egress thread, made for one kind of load."""
+
+    def __init__(self, folder, name, transport="udp", xmpp_domains=4, sip_domains=1):
+        self.folder = folder / name
+        self.folder.mkdir()
+        certificates(self.folder, "relay.bench,127.0.0.1", "partner.bench,*.bench,trunk.bench")
+        where = [f"{ADDRESS}:{free_port()}" for _ in range(4)]
+        dev = self.folder / "dev"
+        self.words = ["--relay", where[0], "--relay-sip", where[1], "--listen", where[2],
+                      "--listen-sip", where[3], "--transport", transport,
+                      "--certificate", dev / "partner.bench.pem",
+                      "--key", dev / "partner.bench.key", "--ca", dev / "ca.pem",
+                      "--xmpp-domains", xmpp_domains, "--sip-domains", sip_domains]
+        config = subprocess.run(
+            [str(word) for word in
+             [BUILD / "passerelle-bench", *self.words, "--print-config",
+              "--relay-certificate", dev / "relay.bench.pem",
+              "--relay-key", dev / "relay.bench.key"]],
+            check=True, text=True, stdout=subprocess.PIPE).stdout
+        (self.folder / "relay.yaml").write_text(config)
+        begin = time.monotonic()
+        self.process = start([BUILD / "passerelle", "-c", "relay.yaml"], self.folder, "relay")
+        log = self.folder / "relay.log"
+        wait_for("passerelle", lambda: "start.ready" in log.read_text(), self.process, log)
+        self.start_s = time.monotonic() - begin
+
+    def anonymous_kib(self):
+        for line in open(f"/proc/{self.process.pid}/status"):
+            if line.startswith("RssAnon:"):
+                return int(line.split()[1])
+        return 0
+
+    def run(self, drive, *words):
+        return generate([*self.words, "--pid", self.process.pid, "--drive", drive, *words])
+
+
+class Rig:
+    """A folder for everything and the servers in it; `with` ends them all."""
+
+    def __init__(self):
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="passerelle-bench-"))
+        self.servers = []
+
+    def relay(self, name, **options):
+        self.servers.append(Relay(self.folder, name, **options))
+        return self.servers[-1]
+
+    def __enter__(self):
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+        return self
+
+    def __exit__(self, *_):
+        for server in self.servers:
+            server.process.terminate()
+        for server in self.servers:
+            stop(server.process)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+DIRECTIONS = ("xmpp-sip", "sip-xmpp")
+
+
+def phases(report):
+    """A report and the phases inside it."""
+    return [report] + [report[key] for key in ("at_fraction",) if key in report]
+
+
+def faults(reports):
+    """What must be zero, summed up; what we sent again over UDP may overtake."""
+    sums = {key: 0 for key in ("sent", "lost", "duplicated", "reordered", "contradicted",
+                               "failed")}
+    for report in reports:
+        for phase in phases(report):
+            for direction in DIRECTIONS:
+                one = phase.get(direction)
+                for key in sums if one else ():
+                    if key != "reordered" or one["resent"] == 0:
+                        sums[key] += one[key]
+    return sums
+
+
+def thread_us(report, name):
+    """CPU a message of one of the relay's threads."""
+    return sum(us for thread, us in report["relay"]["threads"].items()
+               if thread.split("/")[0] == name)
+
+
+def median(values):
+    return statistics.median(list(values))
+
+
+def table(rows, head):
+    """Text in columns; numbers are strings already."""
+    rows = [head, ["-" * len(cell) for cell in head], *rows]
+    widths = [max(len(str(row[i])) for row in rows) for i in range(len(head))]
+    return "\n".join("  ".join(str(cell).ljust(width) for cell, width in zip(row, widths)).rstrip()
+                     for row in rows)
