@@ -2,6 +2,7 @@
 """Fixtures: one small internet for the whole run. The world's ports and names are settled
 first, because the DNS zone must know them all; servers start when a test first asks for them."""
 import contextlib
+import datetime
 import pathlib
 import subprocess
 import sys
@@ -10,16 +11,41 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
+import attack_certificates  # noqa: E402
+import ejabberd as ejabberds  # noqa: E402
 import peers  # noqa: E402
 import relay as relays  # noqa: E402
 import users  # noqa: E402
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
-SIP_DOMAIN = "sip.example"          # the tenant, behind Kamailio
-XMPP_DOMAIN = "xmpp.example"        # a partner with certificates only
-DIALBACK_DOMAIN = "dialback.example"  # a partner nobody can verify: dialback only
-ANY_DOMAIN = "any.example"          # a partner that takes either
 RELAY_HOST = "relay.example"
+PROXY_HOST = "proxy.example"          # what Kamailio's certificate names
+
+# The tenants. All live behind Kamailio; the relay's trunk to it differs.
+SIP_DOMAIN = "sip.example"            # over UDP
+TCP_DOMAIN = "tcp.example"
+TLS_DOMAIN = "tls.example"            # both sides show certificates
+FAILOVER_DOMAIN = "failover.example"  # a front proxy first, over UDP, then Kamailio
+STRAIGHT_DOMAIN = "straight.example"  # found by XMPP servers for direct TLS only
+LIST_DOMAIN = "list.example"          # talks with XMPP_DOMAIN only
+CLOSED_DOMAIN = "closed.example"      # talks with nobody
+TENANTS = (SIP_DOMAIN, TCP_DOMAIN, TLS_DOMAIN, FAILOVER_DOMAIN, STRAIGHT_DOMAIN, LIST_DOMAIN,
+           CLOSED_DOMAIN)
+
+# The partners.
+XMPP_DOMAIN = "xmpp.example"          # Prosody, with certificates only
+DIALBACK_DOMAIN = "dialback.example"  # Prosody nobody can verify: dialback only
+ANY_DOMAIN = "any.example"            # Prosody that takes either
+EJABBERD_DOMAIN = "ejabberd.example"  # ejabberd, with certificates only
+RUSTIC_DOMAIN = "rustic.example"      # ejabberd nobody can verify: dialback only
+DIRECT_DOMAIN = "direct.example"      # Prosody, found for direct TLS only
+SIX_DOMAIN = "six.example"            # Prosody on IPv6 only
+SPARE_DOMAIN = "spare.example"        # Prosody behind SRV records of which only the last works
+DOWN_DOMAIN = "down.example"          # nobody listens
+# Prosody again, with certificates that the relay must refuse.
+MISMATCH_DOMAIN, EXPIRED_DOMAIN = "mismatch.example", "expired.example"
+STRANGER_DOMAIN = "stranger.example"  # signed by an authority that the relay does not know
+CROOKED = (MISMATCH_DOMAIN, EXPIRED_DOMAIN, STRANGER_DOMAIN)
 
 
 class World:
@@ -27,38 +53,87 @@ class World:
 
     def __init__(self, folder):
         self.folder, self.ports = folder, peers.Ports()
-        names = """dns kamailio relay_s2s relay_direct relay_udp relay_tcp relay_tls
-            xmpp_s2s xmpp_c2s dialback_s2s dialback_c2s any_s2s any_c2s""".split()
+        names = """dns kamailio kamailio_tls front relay_s2s relay_direct relay_udp relay_tcp
+            relay_tls xmpp_s2s xmpp_c2s dialback_s2s dialback_c2s any_s2s any_c2s ejabberd_s2s
+            ejabberd_c2s many_s2s many_c2s many_direct nobody""".split()
         for name in names:
             setattr(self, name, self.ports.take())
         self.certificates = folder / "certificates"
         # The authority of these certificates is trusted by nobody else.
         self.strange_certificates = folder / "strange-certificates"
+        honest = (*TENANTS, XMPP_DOMAIN, ANY_DOMAIN, EJABBERD_DOMAIN, DIRECT_DOMAIN, SIX_DOMAIN,
+                  SPARE_DOMAIN, RELAY_HOST, PROXY_HOST)
         for place, domains in (
-                (self.certificates, (SIP_DOMAIN, XMPP_DOMAIN, ANY_DOMAIN, RELAY_HOST)),
-                (self.strange_certificates, (DIALBACK_DOMAIN,))):
+                (self.certificates, honest),
+                (self.strange_certificates, (DIALBACK_DOMAIN, RUSTIC_DOMAIN, STRANGER_DOMAIN))):
             subprocess.run([ROOT / "tools/dev-certificates", place, *domains], check=True,
                            stdout=subprocess.DEVNULL)
         self.ca_file = self.certificates / "ca.pem"
+        self._make_crooked()
+
+    def _make_crooked(self):
+        """Two certificates of an authority that the relay trusts, and that it must refuse."""
+        self.crooked_certificates = self.folder / "crooked-certificates"
+        authority = attack_certificates.Authority(self.crooked_certificates)
+        authority.issue(MISMATCH_DOMAIN, [attack_certificates.dns("elsewhere.example")])
+        authority.issue(EXPIRED_DOMAIN, [attack_certificates.dns(EXPIRED_DOMAIN)],
+                        age=datetime.timedelta(days=9), life=datetime.timedelta(days=8))
+        self.relay_ca_file = self.folder / "relay-authorities.pem"
+        self.relay_ca_file.write_bytes(self.ca_file.read_bytes() + authority.pem.read_bytes())
 
     def records(self):
-        """The zone. The SIP domain's XMPP service is the relay's, and the XMPP domains' SIP
-        service is the relay's too."""
-        hosts = [f"{name.split('.')[0]} A {peers.ADDRESS}"
-                 for name in (SIP_DOMAIN, XMPP_DOMAIN, DIALBACK_DOMAIN, ANY_DOMAIN, RELAY_HOST)]
-        services = [("_xmpp-server._tcp.sip", self.relay_s2s, "relay"),
-                    ("_xmpps-server._tcp.sip", self.relay_direct, "relay"),
-                    ("_xmpp-server._tcp.xmpp", self.xmpp_s2s, "xmpp"),
-                    ("_xmpp-server._tcp.dialback", self.dialback_s2s, "dialback"),
-                    ("_xmpp-server._tcp.any", self.any_s2s, "any"),
-                    ("_sip._udp.sip", self.kamailio, "sip"),
-                    ("_sip._tcp.sip", self.kamailio, "sip")]
-        for domain in ("xmpp", "dialback", "any"):
-            services += [(f"_sip._udp.{domain}", self.relay_udp, "relay"),
-                         (f"_sip._tcp.{domain}", self.relay_tcp, "relay"),
-                         (f"_sips._tcp.{domain}", self.relay_tls, "relay"),
-                         (f"_sipfederationtls._tcp.{domain}", self.relay_tls, "relay")]
-        return hosts + [f"{name} SRV 0 0 {port} {target}" for name, port, target in services]
+        """The zone. The tenants' XMPP service is the relay's."""
+        hosts = [f"{name} A {peers.ADDRESS}" for name in ("relay", "prosody", "ejabberd-host")]
+        hosts.append("prosody-six AAAA ::1")
+        services = []
+        for tenant in TENANTS:
+            label = tenant.split(".", maxsplit=1)[0]
+            # localhost is for ejabberd, which can find no other host here.
+            for priority, host in ((0, "relay"), (10, "localhost.")):
+                services.append((f"_xmpps-server._tcp.{label}", priority, self.relay_direct, host))
+                if tenant != STRAIGHT_DOMAIN:
+                    services.append((f"_xmpp-server._tcp.{label}", priority, self.relay_s2s, host))
+        services += [(f"_xmpp-server._tcp.{label}", priority, port, host)
+                     for label, priority, port, host in (
+                         ("xmpp", 0, self.xmpp_s2s, "prosody"),
+                         ("dialback", 0, self.dialback_s2s, "prosody"),
+                         ("any", 0, self.any_s2s, "prosody"),
+                         ("ejabberd", 0, self.ejabberd_s2s, "ejabberd-host"),
+                         ("rustic", 0, self.ejabberd_s2s, "ejabberd-host"),
+                         ("six", 0, self.many_s2s, "prosody-six"),
+                         # Refused, without an address, and only then somebody who listens.
+                         ("spare", 10, self.nobody, "prosody"),
+                         ("spare", 20, self.many_s2s, "nowhere"),
+                         ("spare", 30, self.many_s2s, "prosody"),
+                         ("down", 0, self.nobody, "prosody"),
+                         ("mismatch", 0, self.many_s2s, "prosody"),
+                         ("expired", 0, self.many_s2s, "prosody"),
+                         ("stranger", 0, self.many_s2s, "prosody"))]
+        services.append(("_xmpps-server._tcp.direct", 0, self.many_direct, "prosody"))
+        return hosts + [f"{name} SRV {priority} 0 {port} {target}"
+                        for name, priority, port, target in services]
+
+    def relay_settings(self):
+        """The keys of the relay's configuration that relays.Relay does not have by itself."""
+        def trunk(port, transport="udp", **more):
+            return {"uri": f"sip:{peers.ADDRESS}:{port};transport={transport}",
+                    "options_interval": 0, **more}
+        trunks = {TCP_DOMAIN: [trunk(self.kamailio, "tcp")],
+                  TLS_DOMAIN: [trunk(self.kamailio_tls, "tls", identity=PROXY_HOST)],
+                  FAILOVER_DOMAIN: [trunk(self.kamailio, priority=10), trunk(self.front)]}
+        policies = {LIST_DOMAIN: {"policy": "list", "partners": [XMPP_DOMAIN]},
+                    CLOSED_DOMAIN: {"policy": "closed"}}
+        tenants = [{"name": domain.split(".", maxsplit=1)[0], "domains": [domain],
+                    "trunks": trunks.get(domain, [trunk(self.kamailio)]),
+                    "certificate": str(self.certificates / f"{domain}.pem"),
+                    "key": str(self.certificates / f"{domain}.key"),
+                    **policies.get(domain, {})} for domain in TENANTS]
+        strict = (XMPP_DOMAIN, EJABBERD_DOMAIN, *CROOKED)
+        return {"xmpp": {"ca_file": str(self.relay_ca_file)}, "tenants": tenants,
+                "sip": {"certificate": str(self.certificates / f"{RELAY_HOST}.pem"),
+                        "key": str(self.certificates / f"{RELAY_HOST}.key"),
+                        "ca_file": str(self.ca_file)},
+                "partners": [{"domain": domain, "auth": "external"} for domain in strict]}
 
 
 @pytest.fixture(scope="session")
@@ -75,34 +150,64 @@ def dns_server(world):
 @pytest.fixture(scope="session")
 def prosody(world, dns_server):
     """The partner that accepts and shows certificates, for romeo and juliet."""
-    with peers.Prosody(world.folder / "xmpp", XMPP_DOMAIN, (world.xmpp_s2s, world.xmpp_c2s),
-                       dns_server.port, world.certificates, "external",
-                       ["romeo", "juliet"]) as server:
+    with peers.Prosody(world.folder / "xmpp", {XMPP_DOMAIN: world.certificates},
+                       (world.xmpp_s2s, world.xmpp_c2s), dns_server.port, world.ca_file,
+                       "external", ["romeo", "juliet"]) as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def prosody_dialback(world, dns_server):
     """The partner whose certificate proves nothing: dialback over TLS, for mercutio."""
-    with peers.Prosody(world.folder / "dialback", DIALBACK_DOMAIN,
+    with peers.Prosody(world.folder / "dialback", {DIALBACK_DOMAIN: world.strange_certificates},
                        (world.dialback_s2s, world.dialback_c2s), dns_server.port,
-                       world.strange_certificates, "dialback", ["mercutio"]) as server:
+                       world.strange_certificates / "ca.pem", "dialback",
+                       ["mercutio"]) as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def prosody_any(world, dns_server):
     """The partner that takes either proof, for benvolio."""
-    with peers.Prosody(world.folder / "any", ANY_DOMAIN, (world.any_s2s, world.any_c2s),
-                       dns_server.port, world.certificates, "any", ["benvolio"]) as server:
+    with peers.Prosody(world.folder / "any", {ANY_DOMAIN: world.certificates},
+                       (world.any_s2s, world.any_c2s), dns_server.port, world.ca_file, "any",
+                       ["benvolio"]) as server:
         yield server
 
 
 @pytest.fixture(scope="session")
-def kamailio(world, dns_server):
-    relay_uri = f"sip:{peers.ADDRESS}:{world.relay_udp}"
-    with peers.Kamailio(world.folder / "kamailio", SIP_DOMAIN, world.kamailio, relay_uri,
-                        [XMPP_DOMAIN, DIALBACK_DOMAIN, ANY_DOMAIN]) as server:
+def prosody_many(world, dns_server):
+    """One server for the partners that are hard to find or not to be trusted, for paris."""
+    places = dict.fromkeys((DIRECT_DOMAIN, SIX_DOMAIN, SPARE_DOMAIN), world.certificates)
+    places.update({MISMATCH_DOMAIN: world.crooked_certificates,
+                   EXPIRED_DOMAIN: world.crooked_certificates,
+                   STRANGER_DOMAIN: world.strange_certificates})
+    with peers.Prosody(world.folder / "many", places, (world.many_s2s, world.many_c2s),
+                       dns_server.port, world.ca_file, "external", ["paris"],
+                       direct_port=world.many_direct,
+                       interfaces=(peers.ADDRESS, "::1")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def ejabberd(world, dns_server):
+    """EJABBERD_DOMAIN with certificates only and RUSTIC_DOMAIN with dialback, for tybalt."""
+    with ejabberds.Ejabberd(
+            world.folder / "ejabberd",
+            {EJABBERD_DOMAIN: world.certificates, RUSTIC_DOMAIN: world.strange_certificates},
+            (world.ejabberd_s2s, world.ejabberd_c2s), dns_server.port, world.ca_file,
+            ["tybalt"], dialback=[RUSTIC_DOMAIN]) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def kamailio(world):
+    routes = dict.fromkeys(TENANTS, f"sip:{peers.ADDRESS}:{world.relay_udp}")
+    routes[TCP_DOMAIN] = f"sip:{peers.ADDRESS}:{world.relay_tcp};transport=tcp"
+    routes[TLS_DOMAIN] = f"sip:{peers.ADDRESS}:{world.relay_tls};transport=tls"
+    with peers.Kamailio(world.folder / "kamailio", routes, world.kamailio,
+                        (world.kamailio_tls, world.certificates / f"{PROXY_HOST}.pem",
+                         world.ca_file)) as server:
         yield server
 
 
@@ -111,7 +216,8 @@ def relay(world, dns_server, kamailio):
     """The relay between all of them; that it is still alive at the end is part of every test."""
     if not relays.PROGRAM.exists():
         pytest.skip(f"there is no {relays.PROGRAM.name} yet")
-    with relays.Relay(world.folder / "relay", world, dns_server.port, [SIP_DOMAIN]) as server:
+    with relays.Relay(world.folder / "relay", world, dns_server.port, [SIP_DOMAIN],
+                      world.relay_settings()) as server:
         yield server
         assert server.alive(), server.tail()
         assert server.stop() == 0, "it ended badly on SIGTERM"
@@ -119,18 +225,20 @@ def relay(world, dns_server, kamailio):
 
 @pytest.fixture
 def xmpp_user():
-    """xmpp_user(server, "romeo") is online until the test's end."""
+    """xmpp_user(server, "romeo") is online until the test's end; `domain` is one of the
+    server's, by default its first."""
     with contextlib.ExitStack() as stack:
-        yield lambda server, user: stack.enter_context(users.XmppUser(server, user))
+        yield lambda server, user, domain=None: stack.enter_context(
+            users.XmppUser(server, user, domain))
 
 
 @pytest.fixture
 def sip_user(world, kamailio):
     """sip_user("alice") is registered at Kamailio until the test's end."""
     with contextlib.ExitStack() as stack:
-        def make(name):
+        def make(name, domain=SIP_DOMAIN, proxy_port=None):
             user = stack.enter_context(
-                users.SipUser(name, SIP_DOMAIN, world.ports.take(), kamailio.port))
+                users.SipUser(name, domain, world.ports.take(), proxy_port or kamailio.port))
             assert user.register().status == 200
             return user
         yield make

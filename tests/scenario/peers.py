@@ -5,6 +5,7 @@ before, and is stopped by its process id."""
 import ctypes
 import os
 import pathlib
+import random
 import re
 import signal
 import socket
@@ -33,24 +34,31 @@ def wait_for(what, check, patience_s=PATIENCE_S):
 
 
 class Ports:
-    """Hands out ports that are free for UDP and TCP, none of them twice."""
+    """Hands out ports that are free for UDP and TCP, on IPv4 and IPv6, none of them twice. They
+    are below the range from which the kernel gives ports to everybody who asks for any: such
+    a port would be gone again before its server binds it."""
 
     def __init__(self):
-        self.given = set()
+        low = int(pathlib.Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+        self.candidates = random.sample(range(10000, low), low - 10000)
 
     def take(self):
         while True:
-            with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as tcp, \
-                    socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
-                tcp.bind((ADDRESS, 0))
-                port = tcp.getsockname()[1]
-                try:
-                    udp.bind((ADDRESS, port))
-                except OSError:
-                    continue
-                if port not in self.given:
-                    self.given.add(port)
-                    return port
+            port = self.candidates.pop()
+            if all(self._is_free(port, *kind) for kind in (
+                    (socket.AF_INET, socket.SOCK_STREAM, ADDRESS),
+                    (socket.AF_INET, socket.SOCK_DGRAM, ADDRESS),
+                    (socket.AF_INET6, socket.SOCK_STREAM, "::1"))):
+                return port
+
+    @staticmethod
+    def _is_free(port, family, kind, address):
+        with socket.socket(family, kind) as probe:
+            try:
+                probe.bind((address, port))
+            except OSError:
+                return False
+        return True
 
 
 def _die_with_parent():
@@ -193,36 +201,35 @@ zone:
 
 
 class Prosody(Peer):
-    """An XMPP server for one domain. `auth` is "external" (certificates only), "dialback"
-    (certificates are not looked at) or "any"."""
+    """An XMPP server. `domains` names each domain's certificate folder; every domain gets `users`.
+    `auth` is "external" (certificates only), "dialback" (certificates are not looked at) or
+    "any". `direct_port` adds a listener for direct TLS."""
 
     name = "prosody"
 
-    def __init__(self, folder, domain, ports, dns_port, certificates, auth="external",
-                 users=()):
+    def __init__(self, folder, domains, ports, dns_port, ca_file, auth="external", users=(),
+                 direct_port=None, interfaces=(ADDRESS,)):
         super().__init__(folder)
-        self.domain, (self.s2s_port, self.c2s_port) = domain, ports
-        s2s_port, c2s_port = ports
+        self.domain, (self.s2s_port, self.c2s_port) = next(iter(domains)), ports
         self.users = {user: f"secret of {user}" for user in users}
-        # Prosody's file store writes a name's other bytes as %xx.
-        encoded = re.sub(r"[^A-Za-z0-9]", lambda found: f"%{ord(found.group()):02x}", domain)
-        accounts = self.folder / "data" / encoded / "accounts"
-        accounts.mkdir(parents=True)
-        for user, password in self.users.items():
-            (accounts / f"{user}.dat").write_text(f'return {{ ["password"] = "{password}" }};\n')
+        for domain in domains:
+            self._add_accounts(domain)
         strict = "true" if auth == "external" else "false"
         dialback = "" if auth == "external" else '"dialback";'
         external = "" if auth == "dialback" else '"s2s_auth_certs";'
+        hosts = "".join(self._host(domain, place, ca_file) for domain, place in domains.items())
+        addresses = "; ".join(f'"{address}"' for address in interfaces)
         (self.folder / "prosody.cfg.lua").write_text(f"""
 run_as_root = true
 pidfile = "{self.folder}/prosody.pid"
 data_path = "{self.folder}/data"
 log = {{ {{ levels = {{ min = "debug" }}; to = "console" }} }}
-interfaces = {{ "{ADDRESS}" }}
-c2s_ports = {{ {c2s_port} }}
-s2s_ports = {{ {s2s_port} }}
+interfaces = {{ {addresses} }}
+c2s_ports = {{ {self.c2s_port} }}
+s2s_ports = {{ {self.s2s_port} }}
 c2s_direct_tls_ports = {{}}
-s2s_direct_tls_ports = {{}}
+s2s_direct_tls_ports = {{ {direct_port or ""} }}
+s2s_direct_tls_ssl = {{ {self._credentials(self.domain, domains[self.domain], ca_file)} }}
 http_ports = {{}}
 https_ports = {{}}
 modules_enabled = {{ "roster"; "saslauth"; "tls"; "disco"; "ping"; "smacks"; {dialback} {external} }}
@@ -237,12 +244,24 @@ unbound = {{
     resolvconf = false; hoststxt = false; forward = {{ "{ADDRESS}@{dns_port}" }};
     options = {{ ["do-not-query-localhost:"] = "no"; ["module-config:"] = "iterator" }};
 }}
-VirtualHost "{domain}"
-    ssl = {{
-        certificate = "{certificates}/{domain}.pem"; key = "{certificates}/{domain}.key";
-        cafile = "{certificates}/ca.pem"; verify = {{ "peer"; "client_once" }};
-    }}
-""")
+{hosts}""")
+
+    def _add_accounts(self, domain):
+        # Prosody's file store writes a name's other bytes as %xx.
+        encoded = re.sub(r"[^A-Za-z0-9]", lambda found: f"%{ord(found.group()):02x}", domain)
+        accounts = self.folder / "data" / encoded / "accounts"
+        accounts.mkdir(parents=True)
+        for user, password in self.users.items():
+            (accounts / f"{user}.dat").write_text(f'return {{ ["password"] = "{password}" }};\n')
+
+    @staticmethod
+    def _credentials(domain, place, ca_file):
+        return (f'certificate = "{place}/{domain}.pem"; key = "{place}/{domain}.key"; '
+                f'cafile = "{ca_file}"; verify = {{ "peer"; "client_once" }};')
+
+    def _host(self, domain, place, ca_file):
+        return (f'VirtualHost "{domain}"\n'
+                f'    ssl = {{ {self._credentials(domain, place, ca_file)} }}\n')
 
     def command(self):
         return ["/usr/bin/prosody", "-F", "--config", self.folder / "prosody.cfg.lua"]
@@ -252,17 +271,22 @@ VirtualHost "{domain}"
 
 
 class Kamailio(Peer):
-    """The SIP domain's proxy and registrar. Requests for the remote domains go to the relay, by
-    its transport and port; requests for its own domain go where the user registered."""
+    """The proxy and registrar of the SIP domains, whose users speak UDP. `routes` gives each
+    domain's URI of the relay: requests of its users for anybody else go there. With `tls`
+    (port, certificate, authority) it takes and shows certificates too."""
 
     name = "kamailio"
 
-    def __init__(self, folder, domain, port, relay_uri, remote_domains):
+    def __init__(self, folder, routes, port, tls=None):
         super().__init__(folder)
-        self.domain, self.port = domain, port
-        remote = " || ".join(f'$rd == "{name}"' for name in remote_domains)
+        self.port = port
+        own = " || ".join(f'$rd == "{domain}"' for domain in routes)
+        relay = "\n        else ".join(f'if ($fd == "{domain}") $du = "{uri}";'
+                                       for domain, uri in routes.items())
         modules = "tm sl rr maxfwd pv textops siputils usrloc registrar xlog kex corex".split()
         loads = "\n".join(f'loadmodule "{name}.so"' for name in modules)
+        aliases = "\n".join(f'alias="{domain}"' for domain in routes)
+        listen_tls = "" if tls is None else self._add_tls(*tls)
         (self.folder / "kamailio.cfg").write_text(f"""#!KAMAILIO
 debug=2
 log_stderror=yes
@@ -270,12 +294,14 @@ fork=yes
 children=2
 tcp_children=2
 auto_aliases=no
-alias="{domain}"
+{aliases}
 listen=udp:{ADDRESS}:{port}
 listen=tcp:{ADDRESS}:{port}
+{listen_tls}
 mpath="/usr/lib/x86_64-linux-gnu/kamailio/modules/:/usr/lib/aarch64-linux-gnu/kamailio/modules/"
 {loads}
 modparam("usrloc", "db_mode", 0)
+modparam("usrloc", "use_domain", 1)
 modparam("tm", "failure_reply_mode", 3)
 modparam("tm", "fr_timer", 10000)
 
@@ -284,7 +310,7 @@ request_route {{
         sl_send_reply("483", "Too Many Hops");
         exit;
     }}
-    xlog("L_NOTICE", "request $rm $ru from $fu by $proto\\n");
+    xlog("L_NOTICE", "request $rm $ru from $fu by $proto\n");
     if (is_method("CANCEL")) {{
         if (t_check_trans()) t_relay();
         exit;
@@ -295,29 +321,36 @@ request_route {{
     }}
     if (is_method("INVITE|SUBSCRIBE")) record_route();
     if (is_method("REGISTER")) {{
-        if (!save("location")) sl_reply_error();
+        # 0x04: the newest contact only; those of earlier tests are gone.
+        if (!save("location", "0x04")) sl_reply_error();
         exit;
     }}
     if (is_method("OPTIONS") && $rU == $null) {{
         sl_send_reply("200", "OK");
         exit;
     }}
-    if ({remote}) {{
-        $du = "{relay_uri}";
-        if (!t_relay()) sl_reply_error();
-        exit;
-    }}
-    if ($rd == "{domain}" || uri == myself) {{
+    if ({own} || uri == myself) {{
         if (!lookup("location")) {{
             sl_send_reply("404", "Not Found");
             exit;
         }}
-        if (!t_relay()) sl_reply_error();
-        exit;
+    }} else {{
+        {relay}
+        else {{ sl_send_reply("403", "Not a domain of ours"); exit; }}
     }}
-    sl_send_reply("403", "Not a domain of ours");
+    if (!t_relay()) sl_reply_error();
 }}
 """)
+
+    def _add_tls(self, port, certificate, ca_file):
+        """Both as server and as client: a certificate is shown, and one is required."""
+        profile = (f"method = TLSv1.2+\ncertificate = {certificate}\n"
+                   f"private_key = {certificate.with_suffix('.key')}\nca_list = {ca_file}\n"
+                   "verify_certificate = yes\nrequire_certificate = yes\n")
+        (self.folder / "tls.cfg").write_text(f"[server:default]\n{profile}\n"
+                                             f"[client:default]\n{profile}")
+        return (f'listen=tls:{ADDRESS}:{port}\nenable_tls=yes\nloadmodule "tls.so"\n'
+                f'modparam("tls", "config", "{self.folder}/tls.cfg")')
 
     def command(self):
         return ["/usr/sbin/kamailio", "-DD", "-E", "-m", "32", "-M", "4", "-Y", self.folder,

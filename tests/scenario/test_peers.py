@@ -6,7 +6,7 @@ from conftest import ANY_DOMAIN, DIALBACK_DOMAIN, SIP_DOMAIN, XMPP_DOMAIN
 
 def test_dns_names_the_relay_for_the_sip_domain(world, dns_server):
     assert dns_server.ask(f"_xmpp-server._tcp.{SIP_DOMAIN}", "SRV") == [
-        f"0 0 {world.relay_s2s} relay.example."]
+        f"0 0 {world.relay_s2s} relay.example.", f"10 0 {world.relay_s2s} localhost."]
     assert dns_server.ask("relay.example", "A") == [peers.ADDRESS]
     assert dns_server.ask("nobody.example", "A") == []
 

@@ -14,10 +14,10 @@ from peers import ADDRESS, PATIENCE_S
 
 
 class XmppUser:
-    """Logs in at a server of peers.Prosody; what arrives waits in queues."""
+    """Logs in at a server, at its first domain unless told; what arrives waits in queues."""
 
-    def __init__(self, server, user, resource="scenario"):
-        self.jid = f"{user}@{server.domain}"
+    def __init__(self, server, user, domain=None, resource="scenario"):
+        self.jid = f"{user}@{domain or server.domain}"
         self.messages, self.presences = queue.Queue(), queue.Queue()
         self._server, self._resource = server, resource
         self._password = server.users[user]
