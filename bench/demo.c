@@ -171,7 +171,9 @@ static int demo_open(struct demo *demo)
     char error[300] = "";
     const struct load_options *options = demo->options;
     struct ring_options ring = {.socket_max = 16, .error_text = &cause};
-    struct tls_context_options tls = {options->certificate, options->key, options->ca, NULL};
+    struct tls_context_options tls = {.certificate_file = options->certificate,
+                                      .key_file = options->key,
+                                      .ca_file = options->ca};
     int status = ring_open(&demo->ring, &ring);
     if (status == 0)
         status = tls_context_open(&demo->tls, &tls, error, sizeof(error));

@@ -77,7 +77,9 @@ static void floor_on_text(void *context, const char *text, int size)
 static int floor_open_tls(struct floor *floor, const struct load_options *load)
 {
     char error[300] = "";
-    struct tls_context_options options = {load->certificate, load->key, load->ca, NULL};
+    struct tls_context_options options = {.certificate_file = load->certificate,
+                                          .key_file = load->key,
+                                          .ca_file = load->ca};
     net_buffer_init(&floor->to_server, FLOOR_CIPHER);
     net_buffer_init(&floor->to_client, FLOOR_CIPHER);
     int status = tls_context_open(&floor->context, &options, error, sizeof(error));

@@ -337,7 +337,9 @@ int load_open(struct load *load, const struct load_options *options)
         status = load_open_ring(load);
     if (status != 0)
         return status;
-    struct tls_context_options tls = {options->certificate, options->key, options->ca, NULL};
+    struct tls_context_options tls = {.certificate_file = options->certificate,
+                                      .key_file = options->key,
+                                      .ca_file = options->ca};
     status = tls_context_open(&load->tls, &tls, load->problem, sizeof(load->problem));
     if (status != 0)
         return status;

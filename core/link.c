@@ -52,6 +52,7 @@ static struct link *make(struct worker *worker, struct span local, struct span r
     link->timer.kind = WORKER_TIMER_LINK;
     link->timer.owner = link;
     table_add(&worker->links, &link->node, pair_hash(local, remote), link);
+    stats_count(worker->thread->stats, STAT_LINKS_OPENED);
     return link;
 }
 
@@ -65,8 +66,10 @@ static void give_up(struct link *link, enum stanza_error error)
     link->answer = NULL;
     link->failures++;
     link->last_fault = error;
-    link->backoff_until_ms =
-        link->worker->thread->now_ms + (wait < BACKOFF_MAX_MS ? wait : BACKOFF_MAX_MS);
+    wait = wait < BACKOFF_MAX_MS ? wait : BACKOFF_MAX_MS;
+    link->backoff_until_ms = link->worker->thread->now_ms + wait;
+    /* As long again, so that a failure right after the next try counts as one more. */
+    link->forget_ms = link->backoff_until_ms + wait;
     log_event(link->worker->draining ? LOG_LEVEL_DEBUG : LOG_LEVEL_WARN, "link.failed", 0,
               log_text("local", s2s_domain_span(&link->local)),
               log_text("remote", s2s_domain_span(&link->remote)),
@@ -254,6 +257,7 @@ void link_lost(struct link *link, struct session *session)
 
 void link_close(struct link *link)
 {
+    stats_count(link->worker->thread->stats, STAT_LINKS_CLOSED);
     timer_disarm(&link->worker->thread->timers, &link->timer);
     table_remove(&link->worker->links, &link->node);
     snprintf(link->reason, sizeof(link->reason), "The relay is shutting down");

@@ -20,6 +20,7 @@ void link_take(struct worker *worker, struct parcel **parcel);
 /* What a CONFIRM parcel tells; the parcel stays the caller's. */
 void link_confirm(struct worker *worker, const struct parcel *parcel);
 void link_resolved(struct link *link, struct resolver_answer *answer);
+/* The link may be gone afterwards. */
 void link_timer(struct link *link);
 /* Called by the link's session: */
 void link_prepare(const struct link *link, struct s2s_out *out);
@@ -28,7 +29,7 @@ const char *link_remote_ascii(const struct link *link);
 void link_pump(struct link *link);
 void link_verified(struct link *link, const struct s2s_action *action);
 void link_lost(struct link *link, struct session *session);
-/* At the end of the worker: everything that waits goes home as failed. */
+/* When it is unused, or at the end of the worker: everything that waits goes home as failed. */
 void link_close(struct link *link);
 
 #endif

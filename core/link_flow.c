@@ -63,6 +63,13 @@ void link_fail_list(struct link *link, struct parcel_list *list, enum stanza_err
         link_finish_failed(link, parcel, error, span_of(link->reason));
 }
 
+bool link_is_unused(const struct link *link)
+{
+    return link->state == LINK_IDLE && link->session == NULL && link->queue.head == NULL &&
+           link->verify.head == NULL && link->asked.head == NULL &&
+           link->unconfirmed.head == NULL;
+}
+
 void link_arm(struct link *link)
 {
     struct thread *thread = link->worker->thread;
@@ -74,6 +81,8 @@ void link_arm(struct link *link)
         uint64_t end = waiting[i]->born_ms + thread->config->deliver_timeout_ms;
         deadline = end < deadline ? end : deadline;
     }
+    if (deadline == UINT64_MAX && link_is_unused(link))
+        deadline = link->forget_ms;
     if (deadline == UINT64_MAX)
         timer_disarm(&thread->timers, &link->timer);
     else if (link->timer.position == 0 || deadline < link->timer.deadline_ms)
@@ -280,5 +289,8 @@ void link_timer(struct link *link)
     expire(link, &link->asked);
     if (link->pinging && link->worker->thread->now_ms >= link->ping_deadline_ms)
         finish_covered(link, OUTCOME_HANDED_OVER);
-    link_arm(link);
+    if (link_is_unused(link) && link->worker->thread->now_ms >= link->forget_ms)
+        link_close(link);
+    else
+        link_arm(link);
 }

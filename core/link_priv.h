@@ -36,7 +36,7 @@ struct link {
     uint64_t ping_next, ping_deadline_ms;
     struct timer timer;
     unsigned failures;
-    uint64_t backoff_until_ms;
+    uint64_t backoff_until_ms, forget_ms; /* forget: without anything to do until then */
     enum stanza_error last_fault;
     char reason[480];
 };
@@ -54,7 +54,10 @@ void link_finish_failed(struct link *link, struct parcel *parcel, enum stanza_er
                         struct span text);
 /* All of the list fail with the link's reason. */
 void link_fail_list(struct link *link, struct parcel_list *list, enum stanza_error error);
-/* Sees to it that the timer comes no later than the earliest deadline of what waits. */
+/* Nothing is left to do: neither a stream nor a question nor a parcel. */
+bool link_is_unused(const struct link *link);
+/* Sees to it that the timer comes no later than the earliest deadline of what waits, or when an
+   unused link is to be forgotten. */
 void link_arm(struct link *link);
 /* Everything that was written and has no outcome ends with the stream. */
 void link_unconfirmed_lost(struct link *link, const struct session *session);

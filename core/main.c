@@ -51,6 +51,7 @@ struct main_process {
     struct config *config;
     struct mesh *mesh;
     struct resolver *resolver;
+    struct census *census;
     struct control *control;
     struct stats **stats; /* by mesh index */
     struct main_thread *threads;
@@ -197,6 +198,7 @@ static int main_start_threads(struct main_process *process)
                                       .config = process->config,
                                       .mesh = process->mesh,
                                       .resolver = process->resolver,
+                                      .census = process->census,
                                       .stats = process->stats[i + 1],
                                       .stopping = &process->stopping};
         if (pthread_create(&one->id, NULL, main_thread_run, one) != 0) {
@@ -299,6 +301,7 @@ static void main_close(struct main_process *process)
         stats_close(&process->stats[i]);
     free(process->stats);
     free(process->threads);
+    census_close(&process->census);
     mesh_close(&process->mesh);
 }
 
@@ -316,6 +319,10 @@ static int main_open(struct main_process *process)
             return -ENOMEM;
     }
     int status = mesh_open(&process->mesh, process->thread_count + 1, config->parcel_count);
+    if (status != 0)
+        return status;
+    status = census_open(&process->census, config->sessions_max,
+                         config->sessions_per_address_max);
     if (status != 0)
         return status;
     struct resolver_options resolver = {.server = config->dns_server,

@@ -60,7 +60,7 @@ struct parcel {
     struct sip_draft draft;  /* MESSAGE_TO_SIP */
     struct span bytes;       /* STANZA_TO_XMPP: the stanza; SIP_*: the message; VERIFY: key */
     struct span stream_id;   /* VERIFY */
-    union net_address peer;  /* SIP_*: where it came from or goes to */
+    union net_address peer;  /* SIP_*: where it came from or goes to; VERIFY: site of the claimant */
     uint64_t connection;     /* SIP_*: connection ticket at the thread that holds it;
                                 STANZA_TO_XMPP: how far the stream was when it was written */
     uint8_t transport;       /* SIP_*: enum sip_transport */

@@ -103,6 +103,10 @@ void session_free(struct session *session)
     TAILQ_REMOVE(&worker->sessions, session, all);
     table_remove(&worker->sessions_by_ticket, &session->by_ticket);
     worker->session_count--;
+    if (worker->thread->census != NULL && session->outbound)
+        census_leave_own(worker->thread->census);
+    else if (worker->thread->census != NULL)
+        census_leave(worker->thread->census, &session->site);
     session_unhold(session);
     if (session->unsent)
         TAILQ_REMOVE(&worker->unsent, session, sending_next);
@@ -388,33 +392,39 @@ void session_timer(struct session *session)
     }
 }
 
-static bool too_many(const struct worker *worker, const union net_address *peer)
+static void log_refusal(struct worker *worker, const union net_address *peer)
 {
-    const struct config *config = worker->thread->config;
-    unsigned count = 0;
-    if (config->sessions_max > 0 && worker->session_count >= config->sessions_max)
-        return true;
-    const struct session *one;
-    TAILQ_FOREACH(one, &worker->sessions, all)
-        count += !one->outbound && net_address_equal_host(&one->peer, peer);
-    return config->sessions_per_address_max > 0 && count >= config->sessions_per_address_max;
+    char text[NET_ADDRESS_TEXT_SIZE];
+    net_address_format(peer, text);
+    stats_count(worker->thread->stats, STAT_SESSIONS_REFUSED);
+    log_event(LOG_LEVEL_DEBUG, "session.refused", 0, log_text("peer", span_of(text)),
+              log_text("reason", SPAN("too many connections")));
 }
 
 void session_accept(struct worker *worker, ring_handle handle, const union net_address *peer,
                     bool direct)
 {
-    struct session *session =
-        worker->draining || too_many(worker, peer) ? NULL : make(worker, false, direct);
+    struct thread *thread = worker->thread;
+    union net_address site;
+    net_address_site(&site, peer);
+    bool entered = !worker->draining &&
+                   (thread->census == NULL || census_enter(thread->census, &site));
+    struct session *session = entered ? make(worker, false, direct) : NULL;
     if (session == NULL) {
-        ring_drop(worker->thread->ring, handle);
+        if (entered && thread->census != NULL)
+            census_leave(thread->census, &site);
+        else if (!worker->draining)
+            log_refusal(worker, peer);
+        ring_drop(thread->ring, handle);
         return;
     }
     session->handle = handle;
     session->peer = *peer;
+    session->site = site;
     session->state = SESSION_OPEN;
     s2s_in_init(&session->in, &heap_memory, &session->policy, false);
-    ring_set_owner(worker->thread->ring, handle, session);
-    session_arm(session, worker->thread->config->negotiation_timeout_ms);
+    ring_set_owner(thread->ring, handle, session);
+    session_arm(session, thread->config->negotiation_timeout_ms);
     if (direct)
         session_begin_tls(session);
 }
@@ -427,6 +437,8 @@ int session_connect(struct session **result, struct worker *worker, struct link 
         return -ENOMEM;
     session->peer = *target;
     session->state = SESSION_CONNECTING;
+    if (worker->thread->census != NULL)
+        census_enter_own(worker->thread->census);
     link_prepare(link, &session->out);
     int error = ring_connect(worker->thread->ring, target, NULL, session, &session->handle);
     if (error != 0) {

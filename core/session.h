@@ -32,7 +32,7 @@ struct session {
     struct link *link; /* outbound: whom it serves, until it is lost */
     bool outbound, direct, in_flight, held, unsent;
     ring_handle handle;
-    union net_address peer;
+    union net_address peer, site; /* site: whom the limits per address are about */
     uint64_t ticket, opened_ms, active_ms, stanzas_in, stanzas_out;
     /* Bytes of the stream, in clear: queued, being sent, and taken by the kernel. */
     uint64_t written_total, sending_total, sent_total;

@@ -137,8 +137,12 @@ static void authorised(struct session *session, const struct s2s_action *action)
 static void ask_verify(struct session *session, const struct s2s_action *action)
 {
     struct thread *thread = session->worker->thread;
-    struct parcel *parcel = mesh_take(thread->mesh, thread->self, MESH_CONTROL);
+    uint16_t *verifying = worker_verifying(session->worker, &session->site);
+    struct parcel *parcel = NULL;
+    if (*verifying < DIALBACK_CHECKS_PER_ADDRESS_MAX)
+        parcel = mesh_take(thread->mesh, thread->self, MESH_CONTROL);
     if (parcel == NULL) {
+        stats_count(thread->stats, STAT_DIALBACK_REFUSED);
         struct s2s_action refused = *action, ignored;
         char memory[2048];
         struct writer writer = writer_make(memory, sizeof(memory));
@@ -162,6 +166,8 @@ static void ask_verify(struct session *session, const struct s2s_action *action)
         session_close(session, STREAM_ERROR_POLICY_VIOLATION, SPAN("the key is too long"));
         return;
     }
+    parcel->peer = session->site;
+    ++*verifying;
     mesh_post(thread->mesh, thread->self,
               route_link(thread->config, action->local, action->remote), &parcel);
 }

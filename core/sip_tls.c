@@ -7,24 +7,16 @@
 
 #include "core/log.h"
 
-static int open_context(const struct config *config, const char *certificate, const char *key,
-                        struct tls_context **context, char *error, size_t error_size)
-{
-    struct tls_context_options options = {
-        .certificate_file = certificate,
-        .key_file = key,
-        .ca_file = config->sip_ca_file != NULL ? config->sip_ca_file : config->ca_file};
-    return tls_context_open(context, &options, error, error_size);
-}
-
 struct tls_context *sip_tls_context(struct sip_tls *tls, const struct config_tenant *tenant)
 {
     char error[256];
     if (tenant->certificate == NULL)
         return tls->context;
     struct tls_context **context = &tls->contexts[tenant->index];
-    if (*context == NULL && open_context(tls->config, tenant->certificate, tenant->key, context,
-                                         error, sizeof(error)) < 0) {
+    struct tls_context_options options = {.certificate_file = tenant->certificate,
+                                          .key_file = tenant->key,
+                                          .base = tls->context};
+    if (*context == NULL && tls_context_open(context, &options, error, sizeof(error)) < 0) {
         log_event(LOG_LEVEL_ERROR, "sip.tls_context", 0, log_text("reason", span_of(error)));
         return tls->context;
     }
@@ -61,7 +53,11 @@ int sip_tls_open(struct sip_tls *tls, const struct config *config, char *error,
     const char *key = own ? config->sip_key : config->key;
     if (!wants_tls(config))
         return 0;
-    return open_context(config, certificate, key, &tls->context, error, error_size);
+    struct tls_context_options options = {
+        .certificate_file = certificate,
+        .key_file = key,
+        .ca_file = config->sip_ca_file != NULL ? config->sip_ca_file : config->ca_file};
+    return tls_context_open(&tls->context, &options, error, error_size);
 }
 
 void sip_tls_close(struct sip_tls *tls)

@@ -7,6 +7,7 @@
 #ifndef PASSERELLE_CORE_THREAD_H
 #define PASSERELLE_CORE_THREAD_H
 
+#include "core/census.h"
 #include "core/config.h"
 #include "core/mesh.h"
 #include "core/stats.h"
@@ -21,6 +22,7 @@ struct thread {
     struct mesh *mesh;
     struct ring *ring;
     struct resolver *resolver;
+    struct census *census; /* of all workers; NULL: XMPP connections are not limited */
     struct stats *stats;
     struct timer_heap timers;
     uint64_t now_ms; /* monotonic, read once per loop */

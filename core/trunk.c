@@ -85,12 +85,14 @@ static void start(struct trunk *trunk)
         arm_next(trunk);
         return;
     }
-    int error = net_address_parse_host(&trunk->targets[0], trunk->config->host,
+    int error = net_address_parse_host(&trunk->literal, trunk->config->host,
                                        default_port(trunk->config));
     assert(error == 0);
+    trunk->targets = &trunk->literal;
     trunk->target_count = 1;
+    /* One a millisecond: the first keep-alive of ten thousand trunks is no burst. */
     if (trunk->config->options_interval_s != 0)
-        timer_arm(&thread->timers, &trunk->timer, thread->now_ms);
+        timer_arm(&thread->timers, &trunk->timer, thread->now_ms + trunk->config->index);
 }
 
 int trunk_open(struct trunk_table **table, struct thread *thread)
@@ -123,13 +125,23 @@ int trunk_open(struct trunk_table **table, struct thread *thread)
     return 0;
 }
 
+static void targets_free(struct trunk *trunk)
+{
+    if (trunk->targets != &trunk->literal)
+        free(trunk->targets);
+    trunk->targets = NULL;
+    trunk->target_count = 0;
+}
+
 void trunk_close(struct trunk_table **table)
 {
     struct trunk_table *closed = *table;
     if (closed == NULL)
         return;
-    for (size_t i = 0; i < closed->count; i++)
+    for (size_t i = 0; i < closed->count; i++) {
         timer_disarm(&closed->thread->timers, &closed->trunks[i].timer);
+        targets_free(&closed->trunks[i]);
+    }
     if (closed->port != NULL)
         resolver_port_close(&closed->port);
     free(closed);
@@ -184,14 +196,20 @@ static void take_answer(struct trunk *trunk, const struct resolver_answer *answe
     struct thread *thread = trunk->table->thread;
     bool first = trunk->target_count == 0;
     trunk->resolving = false;
-    if (answer->status != RESOLVER_FOUND || answer->target_count == 0) {
+    bool found = answer->status == RESOLVER_FOUND && answer->target_count > 0;
+    union net_address *targets =
+        found ? malloc(answer->target_count * sizeof(*targets)) : NULL;
+    if (targets == NULL) {
         log_event(LOG_LEVEL_WARN, "trunk.dns", 0,
                   log_text("trunk", span_of(trunk->config->name)),
-                  log_text("reason", span_of(resolver_status_text(answer->status))));
+                  log_text("reason", found ? SPAN("out of memory")
+                                           : span_of(resolver_status_text(answer->status))));
         trunk->resolve_at_ms = thread->now_ms + TRUNK_DNS_RETRY_MS;
         arm_next(trunk);
         return;
     }
+    targets_free(trunk);
+    trunk->targets = targets;
     trunk->target_count = answer->target_count;
     trunk->target_next = 0;
     for (unsigned i = 0; i < answer->target_count; i++)

@@ -18,7 +18,8 @@ struct trunk {
     enum trunk_status status;
     bool resolving;
     uint64_t resolve_at_ms; /* when to ask DNS again; for named trunks */
-    union net_address targets[RESOLVER_TARGET_MAX]; /* in the order to try */
+    union net_address literal;  /* the only target of a trunk without a name */
+    union net_address *targets; /* in the order to try; own memory unless it is `literal` */
     unsigned target_count, target_next;
     unsigned misses;           /* failures in a row */
     uint64_t blocked_until_ms; /* Retry-After or open circuit breaker */

@@ -28,8 +28,9 @@ struct tls_context *worker_tls_context(struct worker *worker, const struct confi
     struct tls_context **context = &worker->tenant_contexts[tenant->index];
     if (*context != NULL)
         return *context;
-    struct tls_context_options options = {tenant->certificate, tenant->key,
-                                          worker->thread->config->ca_file, NULL};
+    struct tls_context_options options = {.certificate_file = tenant->certificate,
+                                          .key_file = tenant->key,
+                                          .base = worker->context};
     if (tls_context_open(context, &options, error, sizeof(error)) == 0)
         return *context;
     log_event(LOG_LEVEL_ERROR, "tls.certificate", 0, log_text("tenant", span_of(tenant->name)),
@@ -48,12 +49,19 @@ struct tls_context *worker_choose_context(void *choose_context, const char *serv
     return worker_tls_context(worker, tenant);
 }
 
+uint16_t *worker_verifying(struct worker *worker, const union net_address *site)
+{
+    return &worker->verifying[net_address_hash(site) % WORKER_SITE_COUNT];
+}
+
 enum s2s_auth worker_pair_policy(const struct worker *worker, struct span local,
                                  struct span remote)
 {
     const struct config *config = worker->thread->config;
     const struct config_tenant *tenant = config_find_tenant(config, local);
-    if (tenant == NULL || !config_partner_allowed(config, tenant, remote))
+    /* Nobody is a partner under the name of a tenant: we would be our own authority. */
+    if (tenant == NULL || config_find_tenant(config, remote) != NULL ||
+        !config_partner_allowed(config, tenant, remote))
         return S2S_AUTH_REFUSED;
     const struct config_partner *partner = config_find_partner(config, remote);
     if (partner == NULL)
@@ -117,8 +125,9 @@ int worker_open(struct worker **opened, struct thread *thread, char *error, size
     worker->tenant_contexts = calloc(config->tenant_count + 1, sizeof(struct tls_context *));
     if (worker->tenant_contexts == NULL)
         goto fail;
-    struct tls_context_options options = {config->certificate, config->key, config->ca_file,
-                                          NULL};
+    struct tls_context_options options = {.certificate_file = config->certificate,
+                                          .key_file = config->key,
+                                          .ca_file = config->ca_file};
     result = tls_context_open(&worker->context, &options, error, error_size);
     if (result != 0)
         goto fail;
@@ -165,6 +174,9 @@ static void parcel_home(struct worker *worker, struct parcel *parcel)
                   log_text("reason", parcel->outcome.fault.text));
     }
     if (parcel->kind == PARCEL_VERIFY) {
+        uint16_t *verifying = worker_verifying(worker, &parcel->peer);
+        assert(*verifying > 0);
+        --*verifying;
         struct table_node *node = table_find(&worker->sessions_by_ticket, parcel->ticket);
         struct session *session = node != NULL ? node->owner : NULL;
         if (session != NULL)

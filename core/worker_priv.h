@@ -12,6 +12,7 @@
 
 #define WORKER_LISTENER_MAGIC 0x4c495354u
 #define WORKER_SCRATCH_SIZE   65536
+#define WORKER_SITE_COUNT     4096
 
 TAILQ_HEAD(session_list, session);
 
@@ -36,11 +37,16 @@ struct worker {
     struct table sessions_by_ticket, links;
     unsigned session_count;
     uint64_t ticket_next;
+    /* Dialback claims under verification, by hash of their site: sites that share a place share
+       the limit too. */
+    uint16_t verifying[WORKER_SITE_COUNT];
     uint64_t waiting; /* messages to SIP whose outcome has not come home */
     bool draining;
     char scratch[WORKER_SCRATCH_SIZE]; /* for what is written within one step */
 };
 
+/* The count of claims under verification for this site. */
+uint16_t *worker_verifying(struct worker *worker, const union net_address *site);
 /* The context that shows the certificate for a domain of this tenant (NULL: the common one). */
 struct tls_context *worker_tls_context(struct worker *worker, const struct config_tenant *tenant);
 /* As above by server name (A-label); NULL when nothing is served under it. */

@@ -191,6 +191,14 @@ bool net_address_equal(const union net_address *a, const union net_address *b)
     return net_address_port(a) == net_address_port(b) && net_address_equal_host(a, b);
 }
 
+void net_address_site(union net_address *site, const union net_address *address)
+{
+    *site = *address;
+    net_address_set_port(site, 0);
+    if (!address_is_v4(address) && !IN6_IS_ADDR_V4MAPPED(&address->v6.sin6_addr))
+        memset(&site->v6.sin6_addr.s6_addr[8], 0, 8);
+}
+
 bool net_address_in(const union net_address *address, const union net_address *network,
                     unsigned prefix_size)
 {

@@ -29,6 +29,7 @@
 #define TTL_MIN_S        30
 #define TTL_MAX_S        3600
 #define RR_CLASS_IN      1
+#define OUTGOING_PORT_COUNT "4096" /* questions that libunbound asks at a time */
 
 enum record_type { RECORD_A = 1, RECORD_AAAA = 28, RECORD_SRV = 33 };
 enum job_stage { JOB_NEW, JOB_SERVICES, JOB_ADDRESSES };
@@ -378,6 +379,10 @@ static int resolver_set_up(struct resolver *resolver, const struct resolver_opti
     /* A server on the loopback interface is usual (systemd-resolved, a local unbound). */
     if (rc == 0)
         rc = ub_ctx_set_option(context, "do-not-query-localhost:", "no");
+    /* A question without an answer holds one of libunbound's ports for some seconds. With its
+       16, a few names of silent servers would stop everybody's questions. */
+    if (rc == 0)
+        rc = ub_ctx_set_option(context, "outgoing-range:", OUTGOING_PORT_COUNT);
     if (rc == 0 && options->server != NULL)
         rc = ub_ctx_set_fwd(context, options->server);
     else if (rc == 0)

@@ -119,13 +119,7 @@ int tls_session_on_name(WOLFSSL *ssl, int *alert, void *unused)
         return alert_fatal;
     if (chosen == session->context)
         return 0;
-    /* Only certificate and key change: wolfSSL_set_SSL_CTX is not in every build. */
-    if (chosen->certificate.data == NULL ||
-        wolfSSL_use_certificate_chain_buffer(
-            ssl, chosen->certificate.data, (long)chosen->certificate.size) != WOLFSSL_SUCCESS ||
-        wolfSSL_use_PrivateKey_buffer(ssl, chosen->key.data, (long)chosen->key.size,
-                                      WOLFSSL_FILETYPE_PEM) != WOLFSSL_SUCCESS ||
-        wolfSSL_set_cipher_list(ssl, tls_context_suites(chosen)) != WOLFSSL_SUCCESS) {
+    if (tls_context_lend(chosen, ssl) < 0) {
         *alert = 80; /* internal_error, RFC 8446 §6.2 */
         return alert_fatal;
     }
@@ -159,6 +153,10 @@ static int session_open(struct tls_session **out, struct tls_context *context, b
                         WOLFSSL_ALPN_FAILED_ON_MISMATCH) != WOLFSSL_SUCCESS) {
         tls_close(&session);
         return -ENOMEM;
+    }
+    if (context->base != NULL && tls_context_lend(context, session->ssl) < 0) {
+        tls_close(&session);
+        return -EBADMSG;
     }
     *out = session;
     return 0;
@@ -246,8 +244,10 @@ static void session_judge(struct tls_session *session)
     session->verified = session->verify_error == 0;
     if (session->verified)
         return;
-    WOLFSSL_CTX *side = session->server ? session->context->server : session->context->client;
-    WOLFSSL_CERT_MANAGER *manager = wolfSSL_CTX_GetCertManager(side);
+    const struct tls_context *base =
+        session->context->base != NULL ? session->context->base : session->context;
+    WOLFSSL_CERT_MANAGER *manager =
+        wolfSSL_CTX_GetCertManager(session->server ? base->server : base->client);
     assert(manager != NULL);
     int rc = wolfSSL_CertManagerVerifyBuffer(manager, session->peer, (long)session->peer_size,
                                              WOLFSSL_FILETYPE_ASN1);
@@ -269,6 +269,8 @@ enum tls_result tls_handshake(struct tls_session *session, struct net_buffer *ou
     session->output = NULL;
     session->finished = true;
     session_judge(session);
+    /* A lent certificate and its key have done their work. */
+    (void)wolfSSL_UnloadCertsKeys(session->ssl);
     return TLS_DONE;
 }
 

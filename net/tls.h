@@ -3,7 +3,8 @@
  * TLS 1.2/1.3 by wolfSSL over memory: bytes in, bytes out, no socket. AEAD suites only, no
  * tickets, no session cache, verification always explicit: the chain is checked and the result
  * kept, identity is the caller's business (net/certificate.h). A session belongs to one thread;
- * a context may be shared by sessions of one thread only (each thread opens its own).
+ * a context may be shared by sessions of one thread only (each thread opens its own). A thread
+ * with many certificates opens one context with the trust anchors and the others on its base.
  */
 #ifndef PASSERELLE_NET_TLS_H
 #define PASSERELLE_NET_TLS_H
@@ -26,9 +27,13 @@ struct tls_context_options {
     const char *key_file;         /* PEM */
     const char *ca_file;          /* PEM bundle of trust anchors; NULL: ca_directory or system */
     const char *ca_directory;
+    /* NULL, or the context of this thread whose trust anchors and rules are used: ca_* are not
+       read then, and the new context costs little more than its certificate. To accept sessions
+       it needs a certificate of its own. */
+    struct tls_context *base;
 };
-/* -ENOENT, -EACCES, -EBADMSG (key does not fit, not PEM …); `error` gets a sentence naming the
-   file. */
+/* Certificate, key and trust anchors are read and checked here. -ENOENT, -EACCES, -EBADMSG (key
+   does not fit, not PEM …); `error` gets a sentence naming the file. */
 int tls_context_open(struct tls_context **context, const struct tls_context_options *options,
                      char *error, size_t error_size) NET_MUST_USE;
 /* Sessions keep their context alive; this drops the caller's hold. */

@@ -83,23 +83,9 @@ static int side_use_certificate(const struct tls_context *context, WOLFSSL_CTX *
     return wolfSSL_CTX_check_private_key(side) == WOLFSSL_SUCCESS ? 0 : -EBADMSG;
 }
 
-static int side_use_anchors(const struct tls_context *context, WOLFSSL_CTX *side)
-{
-    /* One broken or expired file in a directory or bundle of the system must not cost the rest.
-     */
-    const unsigned tolerant = WOLFSSL_LOAD_FLAG_IGNORE_ERR | WOLFSSL_LOAD_FLAG_PEM_CA_ONLY;
-    bool own = context->ca_file != NULL || context->ca_directory != NULL;
-    const char *file = own ? context->ca_file : system_ca_file;
-    if (!own && access(system_ca_file, R_OK) < 0)
-        return 0;
-    int rc = wolfSSL_CTX_load_verify_locations_ex(side, file, context->ca_directory,
-                                                  own && file != NULL ? 0 : tolerant);
-    return rc == WOLFSSL_SUCCESS || !own ? 0 : -EBADMSG;
-}
-
 /* wolfSSL takes the signature on the certificate for the kind of its key, and would agree in
    TLS 1.2 on an ECDSA suite with an RSA key that an ECDSA authority certified. */
-const char *tls_context_suites(const struct tls_context *context)
+static const char *server_suites(const struct tls_context *context)
 {
     return context->key_is_rsa ? rsa_suites : ecdsa_suites;
 }
@@ -122,15 +108,43 @@ static int side_set_rules(WOLFSSL_CTX *side, const char *suites)
     return 0;
 }
 
+/* Only certificate and key change: wolfSSL_set_SSL_CTX is not in every build. */
+int tls_context_lend(const struct tls_context *context, WOLFSSL *ssl)
+{
+    bool server = wolfSSL_is_server(ssl) != 0;
+    if (context->certificate.data == NULL)
+        return server ? -EBADMSG : 0;
+    if (wolfSSL_use_certificate_chain_buffer(ssl, context->certificate.data,
+                                             (long)context->certificate.size) !=
+            WOLFSSL_SUCCESS ||
+        wolfSSL_use_PrivateKey_buffer(ssl, context->key.data, (long)context->key.size,
+                                      WOLFSSL_FILETYPE_PEM) != WOLFSSL_SUCCESS)
+        return -EBADMSG;
+    if (server && wolfSSL_set_cipher_list(ssl, server_suites(context)) != WOLFSSL_SUCCESS)
+        return -EBADMSG;
+    return 0;
+}
+
+/* wolfSSL's context then holds the store, too. */
+static int side_use_anchors(const struct tls_context *context, WOLFSSL_CTX *side)
+{
+    if (wolfSSL_X509_STORE_up_ref(context->anchors) != WOLFSSL_SUCCESS)
+        return -ENOMEM;
+    wolfSSL_CTX_set_cert_store(side, context->anchors);
+    return 0;
+}
+
 int tls_context_side(struct tls_context *context, bool server, WOLFSSL_CTX **out)
 {
+    if (context->base != NULL)
+        context = context->base;
     WOLFSSL_CTX **kept = server ? &context->server : &context->client;
     if (*kept == NULL) {
         WOLFSSL_CTX *side =
             wolfSSL_CTX_new(server ? wolfSSLv23_server_method() : wolfSSLv23_client_method());
         if (side == NULL)
             return -ENOMEM;
-        int rc = side_set_rules(side, server ? tls_context_suites(context) : client_suites);
+        int rc = side_set_rules(side, server ? server_suites(context) : client_suites);
         if (rc == 0)
             rc = side_use_certificate(context, side);
         if (rc == 0)
@@ -175,40 +189,74 @@ static int check_certificate(struct tls_context *context)
     return rc;
 }
 
-static int text_copy(char **copy, const char *text)
+static int load_certificate(struct tls_context *context,
+                            const struct tls_context_options *options, const char **file)
 {
-    if (text == NULL)
-        return 0;
-    *copy = strdup(text);
-    if (*copy == NULL)
+    assert(options->key_file != NULL);
+    *file = options->certificate_file;
+    int rc = text_read(&context->certificate, options->certificate_file);
+    if (rc < 0)
+        return rc;
+    *file = options->key_file;
+    rc = text_read(&context->key, options->key_file);
+    return rc < 0 ? rc : check_certificate(context);
+}
+
+/* Reads the anchors through a context of wolfSSL's: only that way knows files and directories. */
+static int load_anchors(struct tls_context *context, const struct tls_context_options *options)
+{
+    /* One broken or expired file in a directory or bundle of the system must not cost the rest.
+     */
+    const unsigned tolerant = WOLFSSL_LOAD_FLAG_IGNORE_ERR | WOLFSSL_LOAD_FLAG_PEM_CA_ONLY;
+    bool own = options->ca_file != NULL || options->ca_directory != NULL;
+    const char *file = own ? options->ca_file : system_ca_file;
+    context->anchors = wolfSSL_X509_STORE_new();
+    if (context->anchors == NULL)
         return -ENOMEM;
-    return access(text, R_OK) < 0 ? -errno : 0;
+    if (!own && access(system_ca_file, R_OK) < 0)
+        return 0;
+    WOLFSSL_CTX *trial = wolfSSL_CTX_new(wolfSSLv23_server_method());
+    if (trial == NULL)
+        return -ENOMEM;
+    int rc = side_use_anchors(context, trial);
+    if (rc == 0 && wolfSSL_CTX_load_verify_locations_ex(trial, file, options->ca_directory,
+                                                        own && file != NULL ? 0 : tolerant) !=
+                       WOLFSSL_SUCCESS)
+        rc = own ? -EBADMSG : 0;
+    wolfSSL_CTX_free(trial);
+    return rc;
+}
+
+static int check_readable(const char *file)
+{
+    return file == NULL || access(file, R_OK) == 0 ? 0 : -errno;
 }
 
 static int context_load(struct tls_context *context, const struct tls_context_options *options,
                         const char **file)
 {
-    int rc;
-    *file = options->certificate_file;
-    if (options->certificate_file != NULL) {
-        assert(options->key_file != NULL);
-        rc = text_read(&context->certificate, options->certificate_file);
-        if (rc < 0)
-            return rc;
-        *file = options->key_file;
-        rc = text_read(&context->key, options->key_file);
-        if (rc < 0)
-            return rc;
-        rc = check_certificate(context);
-        if (rc < 0)
-            return rc;
-    }
-    *file = options->ca_file;
-    rc = text_copy(&context->ca_file, options->ca_file);
-    if (rc < 0)
+    int rc = 0;
+    if (options->certificate_file != NULL)
+        rc = load_certificate(context, options, file);
+    if (rc < 0 || options->base != NULL)
         return rc;
     *file = options->ca_directory;
-    return text_copy(&context->ca_directory, options->ca_directory);
+    rc = check_readable(options->ca_directory);
+    if (rc < 0)
+        return rc;
+    *file = options->ca_file != NULL ? options->ca_file : options->ca_directory;
+    rc = check_readable(options->ca_file);
+    return rc < 0 ? rc : load_anchors(context, options);
+}
+
+static const char *open_error_text(int rc, const struct tls_context_options *options,
+                                   const char *file)
+{
+    if (rc != -EBADMSG)
+        return strerror(-rc);
+    return file == options->ca_file || file == options->ca_directory
+               ? "no trust anchors can be read from it: it is to hold certificates as PEM"
+               : "certificate and key are not PEM or do not belong together";
 }
 
 int tls_context_open(struct tls_context **out, const struct tls_context_options *options,
@@ -219,16 +267,16 @@ int tls_context_open(struct tls_context **out, const struct tls_context_options 
     if (context == NULL)
         return -ENOMEM;
     context->references = 1;
+    context->base = options->base;
+    if (context->base != NULL)
+        tls_context_hold(context->base);
     int rc = context_load(context, options, &file);
     if (rc == 0) {
         *out = context;
         return 0;
     }
-    if (error != NULL && rc == -EBADMSG)
-        (void)snprintf(error, error_size,
-                       "%s: certificate and key are not PEM or do not belong together", file);
-    else if (error != NULL)
-        (void)snprintf(error, error_size, "%s: %s", file, strerror(-rc));
+    if (error != NULL)
+        (void)snprintf(error, error_size, "%s: %s", file, open_error_text(rc, options, file));
     tls_context_close(&context);
     return rc;
 }
@@ -252,7 +300,7 @@ void tls_context_close(struct tls_context **out)
     wolfSSL_CTX_free(context->client);
     text_free(&context->certificate);
     text_free(&context->key);
-    free(context->ca_file);
-    free(context->ca_directory);
+    wolfSSL_X509_STORE_free(context->anchors);
+    tls_context_close(&context->base);
     free(context);
 }

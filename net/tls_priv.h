@@ -14,18 +14,19 @@ struct tls_text {
 };
 
 /*
- * The two sides of wolfSSL's own context are opened when first used: most tenants' contexts
- * only lend their certificate to a server session, and trust anchors are large.
+ * The two sides of wolfSSL's own context are opened when first used and share the trust anchors,
+ * which are large. A context with a base has neither: it lends its certificate to sessions of
+ * the base's sides.
  */
 struct tls_context {
     unsigned references;
+    struct tls_context *base; /* held; NULL: this is one */
+    WOLFSSL_X509_STORE *anchors;
     WOLFSSL_CTX *server;
     WOLFSSL_CTX *client;
     struct tls_text certificate; /* PEM */
     struct tls_text key;         /* PEM */
     bool key_is_rsa;
-    char *ca_file;
-    char *ca_directory;
 };
 
 struct tls_session {
@@ -47,8 +48,8 @@ struct tls_session {
 
 /* Opens the side when it is not there yet: 0, -ENOMEM, -EBADMSG. */
 int tls_context_side(struct tls_context *context, bool server, WOLFSSL_CTX **side) NET_MUST_USE;
-/* The cipher suites that a server with this context's key can serve. */
-const char *tls_context_suites(const struct tls_context *context);
+/* Has the session show this context's certificate: 0, or -EBADMSG. */
+int tls_context_lend(const struct tls_context *context, WOLFSSL *ssl) NET_MUST_USE;
 void tls_context_hold(struct tls_context *context);
 
 /* The callbacks of a session, set on every wolfSSL context. */

@@ -51,6 +51,10 @@
 #define TEXT_SIZE_MAX    12000
 #define PAIRS_PER_STREAM 64
 
+/* Dialback claims that one address (of IPv6: one /64) may have under verification at a time, on
+   each worker: every one costs up to four DNS questions and a connection. */
+#define DIALBACK_CHECKS_PER_ADDRESS_MAX 64
+
 _Static_assert(STANZA_SIZE_DEFAULT >= STANZA_SIZE_MIN, "RFC 6120 §13.12");
 _Static_assert(SIP_UDP_REQUEST_SIZE_MAX < SIP_DATAGRAM_SIZE_MAX, "requests fit a datagram");
 _Static_assert(SIP_DATAGRAM_SIZE_MAX < PARCEL_SIZE, "a datagram fits a parcel");

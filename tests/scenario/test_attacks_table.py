@@ -9,7 +9,7 @@ HERE = pathlib.Path(__file__).parent
 TABLE = HERE.parent.parent / "docs/security.md"
 
 
-def tests():
+def named():
     for path in sorted(HERE.glob("test_attacks_*.py")):
         if path.name == pathlib.Path(__file__).name:
             continue
@@ -22,6 +22,6 @@ def tests():
 
 def test_the_table_and_the_tests_agree():
     rows = dict(re.findall(r"^\| ([A-Z]\d+) \|.*\| `([^`|]+)` \|$", TABLE.read_text(), re.M))
-    found = list(tests())
+    found = list(named())
     assert len({name for name, _ in found}) == len(found), "an id is given twice"
     assert rows == dict(found)

@@ -427,7 +427,8 @@ void xmpp_server_open(struct xmpp_server *server, const struct plan *plan, unsig
     snprintf(name, sizeof(name), "x%u.key", number);
     certificates_path(folder, name, key);
     certificates_path(folder, "ca.pem", authority);
-    struct tls_context_options options = {certificate, key, authority, NULL};
+    struct tls_context_options options = {
+        .certificate_file = certificate, .key_file = key, .ca_file = authority};
     int rc = tls_context_open(&server->context, &options, error, sizeof(error));
     if (rc == 0)
         rc = net_address_parse_host(&server->relay, PLAN_RELAY_HOST, 5269);

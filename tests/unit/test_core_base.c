@@ -9,6 +9,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 
+#include "core/census.h"
 #include "core/mesh.h"
 #include "core/stats.h"
 #include "core/timer.h"
@@ -124,6 +125,66 @@ static void test_errors_are_escaped(void **state)
     assert_null(stats);
 }
 
+static union net_address host(const char *text, uint16_t port)
+{
+    union net_address address, site;
+    assert_int_equal(net_address_parse_host(&address, text, port), 0);
+    net_address_site(&site, &address);
+    return site;
+}
+
+static void test_census_limits(void **state)
+{
+    (void)state;
+    struct census *census;
+    assert_int_equal(census_open(&census, 6, 2), 0);
+    union net_address one = host("192.0.2.1", 1000), again = host("192.0.2.1", 1001);
+    assert_true(census_enter(census, &one));
+    assert_true(census_enter(census, &again));
+    assert_false(census_enter(census, &one));
+    /* One /64 is one address; the next is another. */
+    union net_address first = host("2001:db8:1:2::1", 1), second = host("2001:db8:1:2:9::2", 1);
+    union net_address other = host("2001:db8:1:3::1", 1);
+    assert_true(census_enter(census, &first));
+    assert_true(census_enter(census, &second));
+    assert_false(census_enter(census, &first));
+    assert_true(census_enter(census, &other));
+    census_leave(census, &again);
+    assert_true(census_enter(census, &one));
+    /* Six in all: our own count and are never refused, others are. */
+    census_enter_own(census);
+    census_enter_own(census);
+    assert_false(census_enter(census, &other));
+    census_leave_own(census);
+    census_leave_own(census);
+    assert_true(census_enter(census, &other));
+    census_close(&census);
+    assert_null(census);
+}
+
+/* Ten thousand connections cost each as much as ten: no walk over all of them. */
+static void test_census_grows(void **state)
+{
+    (void)state;
+    enum { COUNT = 10000 };
+    struct census *census;
+    assert_int_equal(census_open(&census, 0, 1), 0);
+    for (unsigned round = 0; round < 2; round++) {
+        for (unsigned i = 0; i < COUNT; i++) {
+            union net_address peer = {.v4 = {.sin_family = AF_INET}};
+            peer.v4.sin_addr.s_addr = htonl(0x0a000000u + i);
+            assert_true(census_enter(census, &peer));
+            assert_false(census_enter(census, &peer));
+        }
+        for (unsigned i = 0; i < COUNT; i++) {
+            union net_address peer = {.v4 = {.sin_family = AF_INET}};
+            peer.v4.sin_addr.s_addr = htonl(0x0a000000u + i);
+            census_leave(census, &peer);
+        }
+    }
+    census_close(&census);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -131,6 +192,8 @@ int main(void)
         cmocka_unit_test(test_pool_keeps_a_reserve),
         cmocka_unit_test(test_parcels_cross_in_order_and_come_home),
         cmocka_unit_test(test_errors_are_escaped),
+        cmocka_unit_test(test_census_limits),
+        cmocka_unit_test(test_census_grows),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -103,7 +103,8 @@ static void proxy_open(struct proxy *proxy, const char *name)
     (void)snprintf(certificate, sizeof(certificate), "%s/%s.pem", scene.folder, name);
     (void)snprintf(key, sizeof(key), "%s/%s.key", scene.folder, name);
     (void)snprintf(ca, sizeof(ca), "%s/ca.pem", scene.folder);
-    struct tls_context_options options = {certificate, key, ca, NULL};
+    struct tls_context_options options = {
+        .certificate_file = certificate, .key_file = key, .ca_file = ca};
     *proxy = (struct proxy){.listener = trunk_listener()};
     if (tls_context_open(&proxy->context, &options, error, sizeof(error)) != 0)
         fail_msg("%s", error);

@@ -89,6 +89,29 @@ static void test_address_equal(void **state)
     assert_int_equal(net_address_size(&mapped), sizeof(struct sockaddr_in6));
 }
 
+static void test_address_site(void **state)
+{
+    (void)state;
+    static const char *const same[][2] = {{"192.0.2.1:7", "192.0.2.1:8"},
+                                          {"[::ffff:192.0.2.1]:7", "192.0.2.1:8"},
+                                          {"[2001:db8::1]:7", "[2001:db8::ffff:1:2:3]:8"}};
+    static const char *const other[][2] = {{"192.0.2.1:7", "192.0.2.2:7"},
+                                           {"[::ffff:192.0.2.1]:7", "[::ffff:192.0.2.2]:7"},
+                                           {"[2001:db8::1]:7", "[2001:db8:0:1::1]:7"}};
+    for (size_t i = 0; i < 3; i++) {
+        union net_address a = parsed(same[i][0]), b = parsed(same[i][1]), x, y;
+        net_address_site(&x, &a);
+        net_address_site(&y, &b);
+        assert_true(net_address_equal(&x, &y));
+        assert_int_equal(net_address_hash(&x), net_address_hash(&y));
+        a = parsed(other[i][0]);
+        b = parsed(other[i][1]);
+        net_address_site(&x, &a);
+        net_address_site(&y, &b);
+        assert_false(net_address_equal(&x, &y));
+    }
+}
+
 static void test_address_networks(void **state)
 {
     (void)state;
@@ -263,7 +286,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_address_text),    cmocka_unit_test(test_address_refused),
-        cmocka_unit_test(test_address_equal),   cmocka_unit_test(test_address_networks),
+        cmocka_unit_test(test_address_equal),   cmocka_unit_test(test_address_site),
+        cmocka_unit_test(test_address_networks),
         cmocka_unit_test(test_address_special), cmocka_unit_test(test_buffer_limit),
         cmocka_unit_test(test_buffer_random),   cmocka_unit_test(test_digest),
         cmocka_unit_test(test_random),          cmocka_unit_test(test_clock),

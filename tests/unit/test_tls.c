@@ -20,7 +20,8 @@ struct pair {
     size_t piece; /* bytes handed over at a time; 0: all */
 };
 
-static struct tls_context *open_context(const char *name, const char *ca)
+static struct tls_context *open_on_base(const char *name, const char *ca,
+                                        struct tls_context *base)
 {
     char certificate[256], key[256], anchors[256], file[64], error[512] = "";
     struct tls_context_options options = {0};
@@ -32,11 +33,19 @@ static struct tls_context *open_context(const char *name, const char *ca)
         options.certificate_file = certificate;
         options.key_file = key;
     }
-    certificates_path(&certificates, ca, anchors);
-    options.ca_file = anchors;
+    options.base = base;
+    if (ca != NULL) {
+        certificates_path(&certificates, ca, anchors);
+        options.ca_file = anchors;
+    }
     if (tls_context_open(&context, &options, error, sizeof(error)) < 0)
         fail_msg("%s", error);
     return context;
+}
+
+static struct tls_context *open_context(const char *name, const char *ca)
+{
+    return open_on_base(name, ca, NULL);
 }
 
 static void pair_init(struct pair *pair)
@@ -391,6 +400,40 @@ static void test_alpn_refused(void **state)
     tls_context_close(&server);
 }
 
+/* Contexts on a base show their own certificates, on both sides, and verify by the base's
+   anchors; the base may be closed before them. */
+static void test_base(void **state)
+{
+    (void)state;
+    struct tls_context *base = open_context("server_only.pem", "root.pem");
+    struct tls_context *one = open_on_base("one.pem", NULL, base);
+    struct tls_context *two = open_on_base("rsa.pem", NULL, base);
+    assert_true(base->anchors != NULL && one->anchors == NULL && two->anchors == NULL);
+    tls_context_close(&base);
+    struct tls_context *const clients[] = {one, two}, *const servers[] = {two, one};
+    for (size_t i = 0; i < 4; i++) {
+        struct pair pair;
+        pair_open(&pair, clients[i % 2], servers[i % 2]);
+        if (i >= 2)
+            (void)wolfSSL_set_options(pair.client->ssl, WOLFSSL_OP_NO_TLSv1_3);
+        pair_handshake(&pair);
+        assert_finished(&pair);
+        assert_true(tls_peer_verified(pair.client, NULL));
+        assert_true(tls_peer_verified(pair.server, NULL));
+        assert_true(leaf_names(pair.server, i % 2 == 0 ? "one.example" : "two.example"));
+        assert_true(leaf_names(pair.client, i % 2 == 0 ? "two.example" : "one.example"));
+        uint8_t word[2];
+        assert_int_equal(tls_write(pair.server, "hi", 2, &pair.to_client), TLS_DONE);
+        assert_int_equal(read_all(pair.client, &pair.to_client, &pair.to_server, word, 2, 0),
+                         2);
+        pair_fini(&pair);
+    }
+    assert_null(one->server);
+    assert_null(two->client);
+    tls_context_close(&one);
+    tls_context_close(&two);
+}
+
 /* TLS 1.2, where the certificate chosen by name must also decide the cipher suite. */
 static void test_old_version(void **state)
 {
@@ -458,6 +501,10 @@ static void test_context_errors(void **state)
     assert_int_equal(tls_context_open(&context, &not_pem, error, sizeof(error)), -EBADMSG);
     struct tls_context_options no_ca = {.ca_file = missing};
     assert_int_equal(tls_context_open(&context, &no_ca, error, sizeof(error)), -ENOENT);
+    /* Not with the first session, hours later: at once. */
+    struct tls_context_options empty_ca = {.ca_file = "/dev/null"};
+    assert_int_equal(tls_context_open(&context, &empty_ca, error, sizeof(error)), -EBADMSG);
+    assert_non_null(strstr(error, "/dev/null: no trust anchors"));
     assert_null(context);
 }
 
@@ -515,6 +562,7 @@ int main(void)
         cmocka_unit_test(test_sni),
         cmocka_unit_test(test_alpn),
         cmocka_unit_test(test_alpn_refused),
+        cmocka_unit_test(test_base),
         cmocka_unit_test(test_old_version),
         cmocka_unit_test(test_no_tickets),
         cmocka_unit_test(test_context_errors),

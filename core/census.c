@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "core/census.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+
+#include "core/table.h"
+
+struct census_host {
+    struct table_node node;
+    union net_address address;
+    unsigned count;
+};
+
+struct census {
+    pthread_mutex_t lock; /* guards all that follows */
+    unsigned total, total_max, per_address_max;
+    struct table hosts;
+};
+
+int census_open(struct census **opened, unsigned total_max, unsigned per_address_max)
+{
+    struct census *census = calloc(1, sizeof(*census));
+    if (census == NULL)
+        return -ENOMEM;
+    pthread_mutex_init(&census->lock, NULL);
+    census->total_max = total_max;
+    census->per_address_max = per_address_max;
+    table_init(&census->hosts);
+    *opened = census;
+    return 0;
+}
+
+void census_close(struct census **closed)
+{
+    struct census *census = *closed;
+    struct table_node *node;
+    *closed = NULL;
+    if (census == NULL)
+        return;
+    while ((node = table_any(&census->hosts)) != NULL) {
+        struct census_host *host = node->owner;
+        table_remove(&census->hosts, node);
+        free(host);
+    }
+    table_fini(&census->hosts);
+    pthread_mutex_destroy(&census->lock);
+    free(census);
+}
+
+static struct census_host *find(const struct census *census, const union net_address *site)
+{
+    struct table_node *node = table_find(&census->hosts, net_address_hash(site));
+    for (; node != NULL; node = table_next(node)) {
+        struct census_host *host = node->owner;
+        if (net_address_equal_host(&host->address, site))
+            return host;
+    }
+    return NULL;
+}
+
+static bool enter(struct census *census, const union net_address *site)
+{
+    if (census->total_max > 0 && census->total >= census->total_max)
+        return false;
+    struct census_host *host = find(census, site);
+    if (host != NULL && census->per_address_max > 0 && host->count >= census->per_address_max)
+        return false;
+    if (host == NULL) {
+        host = calloc(1, sizeof(*host));
+        if (host == NULL)
+            return false;
+        host->address = *site;
+        table_add(&census->hosts, &host->node, net_address_hash(site), host);
+    }
+    host->count++;
+    census->total++;
+    return true;
+}
+
+bool census_enter(struct census *census, const union net_address *site)
+{
+    pthread_mutex_lock(&census->lock);
+    bool entered = enter(census, site);
+    pthread_mutex_unlock(&census->lock);
+    return entered;
+}
+
+void census_leave(struct census *census, const union net_address *site)
+{
+    pthread_mutex_lock(&census->lock);
+    struct census_host *host = find(census, site);
+    assert(host != NULL);
+    assert(census->total > 0);
+    census->total--;
+    host->count--;
+    if (host->count == 0) {
+        table_remove(&census->hosts, &host->node);
+        free(host);
+    }
+    pthread_mutex_unlock(&census->lock);
+}
+
+void census_enter_own(struct census *census)
+{
+    pthread_mutex_lock(&census->lock);
+    census->total++;
+    pthread_mutex_unlock(&census->lock);
+}
+
+void census_leave_own(struct census *census)
+{
+    pthread_mutex_lock(&census->lock);
+    assert(census->total > 0);
+    census->total--;
+    pthread_mutex_unlock(&census->lock);
+}
