@@ -92,7 +92,7 @@ void link_arm(struct link *link)
 static void write_ping_id(const struct link *link, struct writer *writer)
 {
     writer_put_literal(writer, "ping-");
-    writer_put_uint(writer, link->ping_next);
+    writer_put_uint(writer, link->ping);
 }
 
 /* One ping at a time stands for all that was written before it (XEP-0199 §4.4). */
@@ -103,7 +103,7 @@ static void ping(struct link *link)
     struct thread *thread = link->worker->thread;
     if (link->pinging || link->unconfirmed.count == 0)
         return;
-    link->ping_next++;
+    link->ping = ++link->worker->ping_last;
     writer_put_literal(&writer, "<iq type='get'");
     writer_put_attribute(&writer, SPAN("from"), s2s_domain_span(&link->local));
     writer_put_attribute(&writer, SPAN("to"), s2s_domain_span(&link->remote));

@@ -33,7 +33,7 @@ struct link {
     struct parcel_list unconfirmed; /* written stanzas whose outcome is open */
     unsigned covered;               /* of them, before the ping in flight */
     bool pinging, ready;            /* ready: this session was good for stanzas */
-    uint64_t ping_next, ping_deadline_ms;
+    uint64_t ping, ping_deadline_ms; /* the one in flight */
     struct timer timer;
     unsigned failures;
     uint64_t backoff_until_ms, forget_ms; /* forget: without anything to do until then */

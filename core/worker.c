@@ -13,6 +13,7 @@
 #include "core/relay_in.h"
 #include "core/session.h"
 #include "net/clock.h"
+#include "net/digest.h"
 
 bool worker_has_certificate(const struct worker *worker, const struct config_tenant *tenant)
 {
@@ -117,6 +118,7 @@ int worker_open(struct worker **opened, struct thread *thread, char *error, size
     if (worker == NULL)
         return result;
     worker->thread = thread;
+    digest_random(&worker->ping_last, sizeof(worker->ping_last) / 2);
     TAILQ_INIT(&worker->sessions);
     TAILQ_INIT(&worker->held);
     TAILQ_INIT(&worker->unsent);

@@ -37,6 +37,9 @@ struct worker {
     struct table sessions_by_ticket, links;
     unsigned session_count;
     uint64_t ticket_next;
+    /* Over all links: a late answer to a link that was forgotten, or to a relay that was
+       restarted, must not pass for one to its successor. */
+    uint64_t ping_last;
     /* Dialback claims under verification, by hash of their site: sites that share a place share
        the limit too. */
     uint16_t verifying[WORKER_SITE_COUNT];
