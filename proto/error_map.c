@@ -229,7 +229,13 @@ struct sip_fault error_map_to_sip(const struct stanza_fault *fault, bool to_full
         out.extra = SPAN("Retry-After: 60\r\n"); /* RFC 3261 §20.33 */
     size_t start = memory->used;
     struct writer trial = *memory;
-    sip_header_text(&trial, fault->text, SIP_REASON_SIZE_MAX);
+    if (fault->text.size > 0) {
+        sip_header_text(&trial, fault->text, SIP_REASON_SIZE_MAX);
+    } else if (fault->error != STANZA_ERROR_NONE) {
+        /* A client shows its user this line, and "Forbidden" would mislead. */
+        writer_put_literal(&trial, "The XMPP side answered ");
+        writer_put(&trial, stanza_error_name(fault->error));
+    }
     if (!trial.overflow) {
         *memory = trial;
         out.reason = writer_since(memory, start);

@@ -17,7 +17,8 @@ struct stanza_fault error_map_to_xmpp(int status, struct span reason,
 
 struct sip_fault {
     int status;
-    struct span reason; /* made safe for the wire, in memory */
+    struct span reason; /* the fault's text made safe for the wire, else the condition's name;
+                           in memory; empty when it does not fit */
     struct span extra;  /* header lines the status needs (Contact, Allow, Retry-After) */
 };
 /* Stanza error → SIP response to a MESSAGE. `to_full`: the error is about a full JID.

@@ -140,6 +140,11 @@ static void companions_and_reasons(void **state)
     out = error_map_to_sip(&fault, false, SPAN("sip:n@x.example>\r\nEvil: x"), &memory);
     assert_int_equal(out.status, 480);
     assert_int_equal(out.extra.size, 0);
+    /* Prosody and ejabberd send no text for a user who is not there. */
+    memory = writer_make(space, sizeof(space));
+    fault = (struct stanza_fault){.error = STANZA_ERROR_SERVICE_UNAVAILABLE};
+    assert_span(error_map_to_sip(&fault, false, SPAN_NONE, &memory).reason,
+                "The XMPP side answered service-unavailable");
     /* An address that does not fit is left out whole. */
     memory = writer_make(space, 20);
     fault.error = STANZA_ERROR_GONE;
