@@ -239,7 +239,11 @@ static void hand_over(struct sip_uas *uas, const struct sip_call *call, unsigned
     struct thread *thread = uas->thread;
     struct parcel *parcel = mesh_take(thread->mesh, thread->self, MESH_TRAFFIC);
     if (parcel == NULL) {
-        sip_reply_reject(uas, call, busy);
+        stats_count(thread->stats, STAT_BACKPRESSURE_PAUSES);
+        /* Over UDP this may be one more copy of a request that the owner has: only it knows the
+           answer. The client sends again. */
+        if (call->flow.transport != SIP_TRANSPORT_UDP)
+            sip_reply_reject(uas, call, busy);
         return;
     }
     parcel->kind = PARCEL_SIP_BYTES;

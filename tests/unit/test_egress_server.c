@@ -217,6 +217,37 @@ static void test_hands_over_to_the_owner(void **state)
     assert_true(given > 0);
 }
 
+/* A copy of a request that the other thread has must not be refused here when parcels are short:
+   its sender would hear two answers. */
+static void test_full_is_silent_for_the_other(void **state)
+{
+    (void)state;
+    struct parcel *taken[2048];
+    struct jid peer = {.local = SPAN("juliet"), .domain = SPAN("xmpp.example")};
+    char from[60] = "";
+    unsigned held = 0, owner = EGRESS;
+    for (unsigned i = 0; owner != OTHER_EGRESS; i++) {
+        (void)snprintf(from, sizeof(from), "sip:user%u@sip.example", i);
+        struct jid user = {.local = span_make(from + 4, span_find(span_of(from), '@') - 4),
+                           .domain = SPAN("sip.example")};
+        owner = route_egress(scene.config, &user, &peer);
+    }
+    while (held < 2048 && (taken[held] = mesh_take(scene.mesh, EGRESS, MESH_TRAFFIC)) != NULL)
+        held++;
+    assert_true(held > 0 && held < 2048);
+    send_request(&(struct request){.from = from, .branch = "full"});
+    for (int i = 0; i < TURNS && count(STAT_SIP_REQUESTS_IN) == 0; i++)
+        egress_turn(scene.egress, 1);
+    assert_int_equal(count(STAT_SIP_REQUESTS_IN), 1);
+    assert_false(hears(scene.trunks[0], 5));
+    while (held > 0)
+        mesh_give(scene.mesh, EGRESS, &taken[--held]);
+    send_request(&(struct request){.from = from, .branch = "full"});
+    struct parcel *parcel = at_other();
+    assert_non_null(parcel);
+    mesh_return(scene.mesh, OTHER_EGRESS, &parcel);
+}
+
 static void test_response_of_the_other_thread(void **state)
 {
     (void)state;
@@ -276,6 +307,7 @@ int main(void)
         ROW(test_refused_requests),
         ROW(test_our_via_is_a_loop),
         ROW_WITH(set_up_two, test_hands_over_to_the_owner),
+        ROW_WITH(set_up_two, test_full_is_silent_for_the_other),
         ROW_WITH(set_up_two, test_response_of_the_other_thread),
         ROW_WITH(set_up_two, test_request_of_the_other_thread),
     };
