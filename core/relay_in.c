@@ -109,14 +109,16 @@ void relay_in_outcome(struct worker *worker, struct parcel **come)
     mesh_give(thread->mesh, thread->self, &parcel);
 }
 
-/* Tells the owner of the link that the far side had something to say about what it sent. */
-static void confirm(struct session *session, const struct xml_node *stanza,
+/* Tells the owner of the link that the far side had something to say about what it sent. False
+   without a parcel: it must be said later and in its place, for an error that is lost before the
+   answer to a ping makes that answer a lie. */
+static bool confirm(struct session *session, const struct xml_node *stanza,
                     const struct jid *from, const struct jid *to, bool failed)
 {
     struct thread *thread = session->worker->thread;
     struct parcel *parcel = mesh_take(thread->mesh, thread->self, MESH_CONTROL);
     if (parcel == NULL)
-        return; /* the link's own deadline takes its place */
+        return false;
     parcel->kind = PARCEL_CONFIRM;
     parcel->from = copy_jid(parcel, to);
     parcel->to = copy_jid(parcel, from);
@@ -135,6 +137,7 @@ static void confirm(struct session *session, const struct xml_node *stanza,
     }
     mesh_post(thread->mesh, thread->self, route_link(thread->config, to->domain, from->domain),
               &parcel);
+    return true;
 }
 
 /* What the mapping took from the stanza's tree as it was (language, thread) dies with the tree:
@@ -163,8 +166,9 @@ static bool on_message(struct session *session, const struct xml_node *stanza,
     struct thread *thread = worker->thread;
     struct span type = xml_node_attribute(stanza, SPAN("type"));
     if (span_equal(type, SPAN("error"))) {
+        if (!confirm(session, stanza, from, to, true))
+            return false;
         stats_count(thread->stats, STAT_XMPP_MESSAGES_IGNORED);
-        confirm(session, stanza, from, to, true);
         return true;
     }
     struct parcel *parcel = mesh_take(thread->mesh, thread->self, MESH_TRAFFIC);
@@ -221,8 +225,7 @@ static bool on_iq(struct session *session, const struct xml_node *stanza,
     struct span type = xml_node_attribute(stanza, SPAN("type"));
     if (span_equal(type, SPAN("result")) || span_equal(type, SPAN("error"))) {
         /* An error answers a ping as well as a result does (XEP-0199 §4.2). */
-        confirm(session, stanza, from, to, false);
-        return true;
+        return confirm(session, stanza, from, to, false);
     }
     struct parcel *parcel = mesh_take(thread->mesh, thread->self, MESH_CONTROL);
     if (parcel == NULL)
