@@ -8,6 +8,7 @@
 
 #define NOTICE_NS    (2 * SIM_S)
 #define AVOIDANCE_NS (60 * SIM_S) /* the longest back-off of a link; a trunk's is shorter */
+#define TIMER_J_NS   (32 * SIM_S)
 
 struct ledger ledger;
 
@@ -134,8 +135,8 @@ void ledger_arrived_xmpp(struct ledger_message *message, struct span stream_from
                  (int)from.size, from.data, (int)to.size, to.data);
     else
         check_order(message);
-    /* A datagram that is on its way for longer than Timer J lasts is a new request. */
-    if (++message->arrivals > 1 && !message->gave_up)
+    /* A copy that comes when Timer J is over is a new request (RFC 3261 §17.2.2). */
+    if (++message->arrivals > 1 && sim.now_ns < message->sent_ns + TIMER_J_NS)
         sim_fail("#%u reached its XMPP server twice", message->number);
 }
 
@@ -241,7 +242,9 @@ static void check_to_xmpp(const struct ledger_message *message)
     bool partner_trouble = had_trouble(&partner->address, message);
     bool trunk_trouble = had_trouble(&tenant->trunks[message->trunk].address, message);
     bool slow = partner->answer_ns >= SIM_S || partner->mute > 0 ||
-                ledger.plan->network.latency_max_ns > 10 * SIM_MS;
+                ledger.plan->network.latency_max_ns > 10 * SIM_MS ||
+                ledger.plan->network.window < 65536 || ledger.plan->pause > 0 ||
+                ledger.plan->is_flood;
     if (message->is_forged || ledger.is_stopping)
         return;
     if (message->status == 0 && !trunk_trouble)
@@ -251,7 +254,8 @@ static void check_to_xmpp(const struct ledger_message *message)
         sim_fail("#%u: 202 though the XMPP server answers", message->number);
     if (message->status == 202 && message->arrivals == 0 && !partner_trouble)
         sim_fail("#%u: 202 for what never arrived", message->number);
-    bool has_reason = message->was_refused || was_in_trouble || dns_may_fail();
+    bool was_full = message->status == 503 && ledger.plan->is_flood;
+    bool has_reason = message->was_refused || was_in_trouble || dns_may_fail() || was_full;
     if (message->status >= 300 && !has_reason)
         sim_fail("#%u: %d without a reason", message->number, message->status);
     if (message->status >= 300 && message->arrivals > 0 && !message->was_refused &&

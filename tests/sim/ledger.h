@@ -10,7 +10,7 @@
 
 #include "tests/sim/plan.h"
 
-#define LEDGER_MAX 512u
+#define LEDGER_MAX 2048u
 
 enum ledger_type { LEDGER_CHAT, LEDGER_NORMAL, LEDGER_HEADLINE };
 

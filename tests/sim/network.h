@@ -25,6 +25,7 @@ struct network_faults {
     unsigned reset;      /* of stream connections, at some time of their life */
     unsigned stall;      /* of stream connections: silence for a while */
     unsigned refuse;     /* of connection attempts, beside those nobody listens for */
+    unsigned no_socket;  /* of the relay's connections: it has no descriptor left */
     unsigned black_hole; /* of connection attempts: no answer ever */
     unsigned lose, duplicate, delay; /* of datagrams */
     unsigned send_refused;           /* of datagrams: ring_send_datagram says -EAGAIN */

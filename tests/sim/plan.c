@@ -6,6 +6,7 @@
 
 #define XMPP_PORT 5269
 #define SIP_PORT  5060
+#define SEND_NS   (20 * SIM_S)
 
 static union net_address address_of(const char *prefix, unsigned number, uint16_t port)
 {
@@ -42,6 +43,8 @@ static void draw_network(struct network_faults *faults)
         faults->stall = (unsigned)sim_between(100, 500);
     if (sim_chance(200))
         faults->refuse = (unsigned)sim_between(50, 400);
+    if (sim_chance(150))
+        faults->no_socket = (unsigned)sim_between(10, 200);
     if (sim_chance(100))
         faults->black_hole = (unsigned)sim_between(50, 300);
 }
@@ -50,7 +53,7 @@ static void draw_down(uint64_t *from_ns, uint64_t *until_ns)
 {
     if (!sim_chance(150))
         return;
-    *from_ns = 1 + sim_below(PLAN_SEND_NS);
+    *from_ns = 1 + sim_below(SEND_NS);
     *until_ns = *from_ns + sim_below(30 * SIM_S);
 }
 
@@ -96,24 +99,30 @@ static void draw_trunk(struct plan_trunk *trunk, unsigned tenant, unsigned i)
     draw_down(&trunk->down_from_ns, &trunk->down_until_ns);
 }
 
-void plan_draw(struct plan *plan)
+/* As much as the network can carry, in a moment; what would take minutes for each message is
+   left to other seeds. */
+static void draw_flood(struct plan *plan)
+{
+    plan->is_flood = true;
+    plan->parcels = 128;
+    plan->users = PLAN_USER_MAX;
+    plan->to_sip = (unsigned)sim_between(100, 700);
+    plan->to_xmpp = (unsigned)sim_between(100, 700);
+    plan->send_ns = sim_between(SIM_MS, 3 * SIM_S);
+    plan->long_text = 0;
+    for (unsigned i = 0; i < plan->tenant_count; i++) {
+        for (unsigned j = 0; j < plan->tenants[i].trunk_count; j++) {
+            plan->tenants[i].trunks[j].answer_ns = 2 * SIM_MS;
+            plan->tenants[i].trunks[j].silent = 0;
+        }
+    }
+}
+
+static void draw_peers(struct plan *plan)
 {
     static const char *const domains[PLAN_TENANT_MAX] = {"s0.example", "s1.example"};
-    static const unsigned parcels[] = {128, 128, 256, 1024};
-    *plan = (struct plan){.workers = (unsigned)sim_between(1, 3),
-                          .egress = (unsigned)sim_between(1, 3),
-                          .parcels = parcels[sim_below(4)],
-                          .recipient_queue_max = sim_chance(200) ? 2 : 64,
-                          .confirm_timeout_ms = sim_chance(300) ? 1000 : 5000,
-                          .partner_count = (unsigned)sim_between(1, PLAN_PARTNER_MAX),
-                          .tenant_count = (unsigned)sim_between(1, PLAN_TENANT_MAX),
-                          .to_sip = (unsigned)sim_between(5, 80),
-                          .to_xmpp = (unsigned)sim_between(5, 80),
-                          .long_text = sim_chance(300) ? 50 : 0,
-                          .stops_ns = sim_chance(150) ? 1 + sim_below(PLAN_SEND_NS) : 0};
-    draw_network(&plan->network);
-    if (sim_chance(150))
-        plan->dns_fail = (unsigned)sim_between(50, 500);
+    plan->partner_count = (unsigned)sim_between(1, PLAN_PARTNER_MAX);
+    plan->tenant_count = (unsigned)sim_between(1, PLAN_TENANT_MAX);
     for (unsigned i = 0; i < plan->partner_count; i++)
         draw_partner(&plan->partners[i], i);
     for (unsigned i = 0; i < plan->tenant_count; i++) {
@@ -123,4 +132,29 @@ void plan_draw(struct plan *plan)
         for (unsigned j = 0; j < tenant->trunk_count; j++)
             draw_trunk(&tenant->trunks[j], i, j);
     }
+}
+
+void plan_draw(struct plan *plan)
+{
+    static const unsigned parcels[] = {128, 128, 256, 1024};
+    *plan = (struct plan){.workers = (unsigned)sim_between(1, 3),
+                          .egress = (unsigned)sim_between(1, 3),
+                          .parcels = parcels[sim_below(4)],
+                          .recipient_queue_max = sim_chance(200) ? 2 : 64,
+                          .confirm_timeout_ms = sim_chance(300) ? 1000 : 5000,
+                          .users = (unsigned)sim_between(1, 4),
+                          .to_sip = (unsigned)sim_between(5, 80),
+                          .to_xmpp = (unsigned)sim_between(5, 80),
+                          .send_ns = SEND_NS,
+                          .long_text = sim_chance(300) ? 50 : 0};
+    draw_network(&plan->network);
+    if (sim_chance(150))
+        plan->dns_fail = (unsigned)sim_between(50, 500);
+    if (sim_chance(150))
+        plan->pause = (unsigned)sim_between(1, 50);
+    draw_peers(plan);
+    if (sim_chance(150))
+        draw_flood(plan);
+    if (sim_chance(150))
+        plan->stops_ns = 1 + sim_below(plan->send_ns);
 }

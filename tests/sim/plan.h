@@ -13,10 +13,8 @@
 #define PLAN_PARTNER_MAX 3u
 #define PLAN_TENANT_MAX  2u
 #define PLAN_TRUNK_MAX   2u /* of one tenant */
-#define PLAN_USER_MAX    3u /* of one domain */
+#define PLAN_USER_MAX    8u /* of one domain */
 #define PLAN_RELAY_HOST  "10.0.0.1"
-#define PLAN_SEND_NS     (20 * SIM_S)  /* messages are sent within this */
-#define PLAN_SETTLE_NS   (200 * SIM_S) /* then everything comes to its end */
 
 /* An XMPP server. */
 struct plan_partner {
@@ -27,7 +25,7 @@ struct plan_partner {
     uint64_t answer_ns;                /* how long it thinks at most */
     unsigned mute, refuse, misaddress; /* per mille: pings without an answer, messages refused,
                                           messages sent in another domain's name */
-    unsigned closes;                   /* streams it ends politely, per mille of stanzas */
+    unsigned closes;                   /* streams it ends, per mille of stanzas */
     uint64_t down_from_ns, down_until_ns; /* after the start; 0, 0: never */
 };
 
@@ -56,7 +54,12 @@ struct plan {
     struct plan_partner partners[PLAN_PARTNER_MAX];
     struct plan_tenant tenants[PLAN_TENANT_MAX];
     unsigned partner_count, tenant_count;
+    unsigned users;           /* of each domain */
     unsigned to_sip, to_xmpp; /* messages */
+    uint64_t send_ns;         /* they are sent within this */
+    bool is_flood;            /* more at a time than the relay has parcels for */
+    unsigned pause;           /* turns after which a thread of the relay gets no processor for
+                                 a while, per mille */
     unsigned long_text;       /* messages too long for UDP, per mille */
     uint64_t stops_ns;        /* after the start the relay is stopped in mid-traffic; 0: not */
 };

@@ -10,12 +10,16 @@
 
 #define TURN_COST_NS (30 * SIM_US) /* a turn takes at most this */
 #define DRAIN_NS     (5 * SIM_S)   /* as in core/main.c */
+#define PAUSE_MAX_NS (2 * SIM_S)
+#define SETTLE_NS    (200 * SIM_S) /* every time-out has passed, unless much waits */
+#define SETTLE_MAX   30u           /* times SETTLE_NS */
 #define STEP_MAX     3000000u      /* more than this at one go is a livelock */
 
 struct run {
     struct plan plan;
     struct relay relay;
     struct world world;
+    uint64_t paused_until_ns[RELAY_THREAD_MAX];
     uint64_t start_ns, steps;
 };
 
@@ -36,40 +40,44 @@ static void turn(struct run *run, unsigned i)
 {
     sim.is_scheduled = true;
     sim_trace("turn %u", i);
-    if (i < run->relay.thread_count)
-        relay_turn(&run->relay, i);
-    else
+    if (i == run->relay.thread_count)
         world_turn(&run->world);
+    else
+        relay_turn(&run->relay, i);
+    if (i < run->relay.thread_count && sim_chance(run->plan.pause))
+        run->paused_until_ns[i] = sim.now_ns + sim_below(PAUSE_MAX_NS);
     relay_control(&run->relay);
     sim.is_scheduled = false;
     run->steps++;
     sim.now_ns += sim_below(TURN_COST_NS);
 }
 
+/* When thread `i` can go on. */
+static uint64_t ready_ns(const struct run *run, unsigned i)
+{
+    uint64_t at_ns = is_ready(run, i) ? sim.now_ns : wakes_ns(run, i);
+    return at_ns > run->paused_until_ns[i] ? at_ns : run->paused_until_ns[i];
+}
+
 /* Lets one thread that can go on have a turn; when none can, time passes. False at `end_ns`. */
 static bool step(struct run *run, uint64_t end_ns)
 {
     unsigned ready[RELAY_THREAD_MAX], count = 0;
-    uint64_t next_ns = sim_next_ns();
+    uint64_t next_ns = UINT64_MAX;
     sim_run_due();
     for (unsigned i = 0; i <= run->relay.thread_count; i++) {
-        if (is_ready(run, i))
+        uint64_t at_ns = ready_ns(run, i);
+        if (at_ns <= sim.now_ns)
             ready[count++] = i;
-        else if (wakes_ns(run, i) < next_ns)
-            next_ns = wakes_ns(run, i);
+        next_ns = at_ns < next_ns ? at_ns : next_ns;
     }
     if (count > 0) {
         turn(run, ready[sim_below(count)]);
         return sim.now_ns < end_ns;
     }
-    if (sim_next_ns() < next_ns)
-        next_ns = sim_next_ns();
-    if (next_ns >= end_ns) {
-        sim.now_ns = end_ns;
-        return false;
-    }
-    sim.now_ns = next_ns > sim.now_ns ? next_ns : sim.now_ns;
-    return true;
+    next_ns = sim_next_ns() < next_ns ? sim_next_ns() : next_ns;
+    sim.now_ns = next_ns < end_ns ? next_ns : end_ns;
+    return next_ns < end_ns;
 }
 
 static void run_until(struct run *run, uint64_t end_ns)
@@ -80,6 +88,12 @@ static void run_until(struct run *run, uint64_t end_ns)
             sim_fail("a livelock: %u turns and no end", STEP_MAX);
             return;
         }
+}
+
+static bool is_settled(const struct run *run)
+{
+    return sim.fault[0] != '\0' ||
+           (relay_is_settled(&run->relay) && world_is_settled(&run->world));
 }
 
 static void drain(struct run *run)
@@ -106,11 +120,11 @@ static void play(struct run *run)
     if (plan->stops_ns > 0) {
         run_until(run, run->start_ns + plan->stops_ns);
     } else {
-        run_until(run, run->start_ns + PLAN_SEND_NS);
-        run_until(run, run->start_ns + PLAN_SEND_NS + PLAN_SETTLE_NS);
-        if (sim.fault[0] == '\0' && !relay_is_settled(&run->relay))
-            sim_fail("after %llu s of silence parcels are still out",
-                     (unsigned long long)(PLAN_SETTLE_NS / SIM_S));
+        run_until(run, run->start_ns + plan->send_ns);
+        for (unsigned i = 0; i < SETTLE_MAX && (i == 0 || !is_settled(run)); i++)
+            run_until(run, sim.now_ns + SETTLE_NS);
+        if (sim.fault[0] == '\0' && !is_settled(run))
+            sim_fail("messages or parcels are still out after everything had its time");
         if (sim.fault[0] == '\0')
             ledger_check();
     }

@@ -12,8 +12,10 @@
 void sip_agent_output(struct sip_agent *agent, struct span bytes, uint64_t flow,
                       const union net_address *peer)
 {
-    if (!agent->is_up)
+    if (!agent->is_up) {
+        network_note_trouble(&agent->trunk->address);
         return;
+    }
     if (flow == 0) {
         /* -EAGAIN is one more way to lose a datagram. */
         (void)!ring_send_datagram(agent->ring, agent->handle, peer, bytes.data, bytes.size);

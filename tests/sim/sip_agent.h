@@ -73,6 +73,8 @@ void sip_agent_close(struct sip_agent *agent);
 void sip_agent_retire(struct sip_agent *agent);
 /* A ring event whose owner is the agent or one of its flows. */
 void sip_agent_event(struct sip_agent *agent, const struct ring_event *event);
+/* None of its messages waits. */
+bool sip_agent_is_settled(const struct sip_agent *agent);
 void sip_agent_send(struct sip_agent *agent, struct ledger_message *message);
 
 /* sip_flow.c: the connections. A message that came is given to sip_agent_input. */

@@ -187,6 +187,14 @@ void sip_call_lost(struct sip_agent *agent, uint64_t flow)
     }
 }
 
+bool sip_agent_is_settled(const struct sip_agent *agent)
+{
+    for (unsigned i = 0; i < PLAN_USER_MAX * PLAN_PARTNER_MAX * PLAN_USER_MAX; i++)
+        if ((&agent->lanes[0][0][0])[i] != NULL)
+            return false;
+    return true;
+}
+
 void sip_call_free(struct sip_agent *agent)
 {
     for (unsigned i = 0; i < PLAN_USER_MAX * PLAN_PARTNER_MAX * PLAN_USER_MAX; i++) {

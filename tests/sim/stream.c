@@ -264,7 +264,10 @@ static void on_arrive(void *context, uint64_t number)
     }
     struct network_socket *listener = find_listener(&socket->peer);
     struct network_socket *made = NULL;
-    if (listener != NULL && !sim_chance(network.faults.refuse))
+    bool has_none = listener != NULL &&
+                    net_address_equal_host(&listener->local, &network.host) &&
+                    sim_chance(network.faults.no_socket);
+    if (listener != NULL && !has_none && !sim_chance(network.faults.refuse))
         made = network_socket_make(listener->ring, NETWORK_STREAM, NULL);
     if (made == NULL) {
         network_socket_trouble(socket);
@@ -290,6 +293,10 @@ static void on_arrive(void *context, uint64_t number)
 int ring_connect(struct ring *ring, const union net_address *target,
                  const union net_address *source, void *owner, ring_handle *handle)
 {
+    if (source == NULL && sim_chance(network.faults.no_socket)) {
+        network_note_trouble(target);
+        return -EMFILE;
+    }
     struct network_socket *socket = network_socket_make(ring, NETWORK_STREAM, owner);
     if (socket == NULL)
         return -EMFILE;

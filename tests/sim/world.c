@@ -8,6 +8,17 @@
 
 #define SOCKET_MAX 4096
 
+bool world_is_settled(const struct world *world)
+{
+    bool settled = true;
+    for (unsigned i = 0; i < world->plan->partner_count; i++)
+        settled = settled && xmpp_server_is_settled(&world->servers[i]);
+    for (unsigned i = 0; i < world->plan->tenant_count; i++)
+        for (unsigned j = 0; j < world->plan->tenants[i].trunk_count; j++)
+            settled = settled && sip_agent_is_settled(&world->agents[i][j]);
+    return settled;
+}
+
 /* The peer that will send message `number`. */
 static void on_send(void *context, uint64_t number)
 {
@@ -27,7 +38,7 @@ static void draw_messages(struct world *world)
     const struct plan *plan = world->plan;
     unsigned left[2] = {plan->to_xmpp, plan->to_sip};
     unsigned count = left[0] + left[1];
-    uint64_t at_ns = 0, step_ns = PLAN_SEND_NS / count;
+    uint64_t at_ns = 0, step_ns = plan->send_ns / count;
     while (left[0] + left[1] > 0) {
         bool to_sip = sim_below(left[0] + left[1]) < left[1];
         left[to_sip]--;
@@ -37,8 +48,8 @@ static void draw_messages(struct world *world)
                                           : LEDGER_CHAT;
         message->partner = (unsigned)sim_below(plan->partner_count);
         message->tenant = (unsigned)sim_below(plan->tenant_count);
-        message->partner_user = (unsigned)sim_below(PLAN_USER_MAX);
-        message->tenant_user = (unsigned)sim_below(PLAN_USER_MAX);
+        message->partner_user = (unsigned)sim_below(plan->users);
+        message->tenant_user = (unsigned)sim_below(plan->users);
         const struct plan_tenant *tenant = &plan->tenants[message->tenant];
         /* One user is behind one trunk: order is kept on one way only. */
         message->trunk = message->tenant_user % tenant->trunk_count;
@@ -47,7 +58,8 @@ static void draw_messages(struct world *world)
                                                : tenant->trunks[message->trunk].misaddress);
         /* In bursts as well as evenly. */
         at_ns += sim_chance(500) ? sim_below(2 * SIM_MS) : sim_below(3 * step_ns);
-        sim_after(at_ns < PLAN_SEND_NS ? at_ns : PLAN_SEND_NS, on_send, world, message->number);
+        sim_after(at_ns < plan->send_ns ? at_ns : plan->send_ns, on_send, world,
+                  message->number);
     }
 }
 

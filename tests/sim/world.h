@@ -19,6 +19,8 @@ struct world {
 /* Opens the peers and draws the messages they will send. */
 void world_open(struct world *world, const struct plan *plan, const char *folder);
 void world_turn(struct world *world);
+/* Has everybody sent all, and is nobody waiting for an answer? */
+bool world_is_settled(const struct world *world);
 /* Closes the ring; nobody begins anything new. What is still to come must come (sim_flush)
    before world_close frees the peers. */
 void world_retire(struct world *world);

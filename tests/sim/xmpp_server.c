@@ -51,6 +51,16 @@ static void letter_drop(struct xmpp_pair *pair)
     free(letter);
 }
 
+static void end_stream(struct xmpp_stream *stream)
+{
+    network_note_trouble(&stream->server->partner->address);
+    if (sim_chance(500))
+        (void)xmpp_stream_write(stream,
+                                SPAN("<stream:error><system-shutdown xmlns='" NS_STREAM_ERRORS
+                                     "'/></stream:error>"));
+    xmpp_stream_end(stream);
+}
+
 static void send_letters(struct xmpp_pair *pair)
 {
     struct xmpp_stream *stream = pair->stream;
@@ -65,8 +75,7 @@ static void send_letters(struct xmpp_pair *pair)
             network_note_trouble(&pair->server->partner->address); /* it ends the stream */
         letter_drop(pair);
         if (sim_chance(pair->server->partner->closes)) {
-            network_note_trouble(&pair->server->partner->address);
-            xmpp_stream_end(stream);
+            end_stream(stream);
             return;
         }
     }
@@ -199,6 +208,13 @@ void xmpp_server_ready(struct xmpp_stream *stream)
         pump(pair);
 }
 
+void xmpp_server_writable(struct xmpp_stream *stream)
+{
+    struct xmpp_pair *pair = pair_of(stream->server, span_of(stream->remote));
+    if (pair != NULL && pair->stream == stream && pair->first != NULL)
+        pump(pair);
+}
+
 /* Whatever ends a stream may cost what was on it: an idle one that is ended politely costs
    nothing, but that need not be told apart. */
 void xmpp_server_died(struct xmpp_stream *stream)
@@ -326,10 +342,8 @@ void xmpp_server_stanza(struct xmpp_stream *stream, const struct xml_node *node)
         on_error(stream, node);
     else
         on_message(stream, pair, node);
-    if (stream->state == XMPP_STREAM_READY && sim_chance(stream->server->partner->closes)) {
-        network_note_trouble(&stream->server->partner->address);
-        xmpp_stream_end(stream);
-    }
+    if (stream->state == XMPP_STREAM_READY && sim_chance(stream->server->partner->closes))
+        end_stream(stream);
 }
 
 void xmpp_server_send(struct xmpp_server *server, struct ledger_message *message)
@@ -367,6 +381,14 @@ void xmpp_server_send(struct xmpp_server *server, struct ledger_message *message
     struct xmpp_pair *pair = &server->pairs[message->tenant];
     letter_add(letter_make(pair, message, writer_span(&writer)));
     pump(pair);
+}
+
+bool xmpp_server_is_settled(const struct xmpp_server *server)
+{
+    for (unsigned i = 0; i < server->plan->tenant_count; i++)
+        if (server->pairs[i].first != NULL)
+            return false;
+    return true;
 }
 
 /* ---- life ---- */

@@ -63,9 +63,12 @@ void xmpp_server_retire(struct xmpp_server *server);
 /* A ring event whose owner is the server or one of its streams. */
 void xmpp_server_event(struct xmpp_server *server, const struct ring_event *event);
 /* Sends a message of the ledger. */
+/* Nothing waits for a stream. */
+bool xmpp_server_is_settled(const struct xmpp_server *server);
 void xmpp_server_send(struct xmpp_server *server, struct ledger_message *message);
 
 /* For the streams. */
+void xmpp_server_writable(struct xmpp_stream *stream);
 void xmpp_server_ready(struct xmpp_stream *stream);
 void xmpp_server_died(struct xmpp_stream *stream);
 void xmpp_server_stanza(struct xmpp_stream *stream, const struct xml_node *node);

@@ -461,6 +461,8 @@ void xmpp_stream_event(struct xmpp_stream *stream, const struct ring_event *even
         net_buffer_consume(&stream->sending, net_buffer_used(&stream->sending));
         if (event->result != 0)
             xmpp_stream_kill(stream, "sending broke");
+        else
+            xmpp_server_writable(stream);
         break;
     case RING_END: xmpp_stream_kill(stream, "the connection ended"); break;
     case RING_GONE: xmpp_stream_free(stream); return;
