@@ -380,6 +380,9 @@ void session_timer(struct session *session)
     struct thread *thread = session->worker->thread;
     bool ready = session->outbound ? session->out.state == S2S_OUT_READY
                                    : s2s_in_authorised_any(&session->in);
+    /* Who waits for us is not idle. */
+    if (session->held)
+        session->active_ms = thread->now_ms;
     if (session->state == SESSION_CLOSING || session->state == SESSION_CONNECTING) {
         session_fail(session, SPAN("the connection attempt timed out"));
     } else if (!ready) {
