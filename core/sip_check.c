@@ -12,20 +12,12 @@ static bool may_send(struct sip_uas *uas, const struct sip_flow *flow,
                                     trunk->identity != NULL ? trunk->identity : trunk->host);
     if (flow->transport == SIP_TRANSPORT_TLS)
         return false;
-    for (size_t i = 0; i < trunk->source_count; i++)
-        if (net_address_in(&flow->peer, &trunk->sources[i].address,
-                           trunk->sources[i].prefix_size))
+    size_t next = 0;
+    const struct config_trunk *allowed;
+    while ((allowed = config_next_trunk_from(uas->thread->config, &flow->peer, &next)) != NULL)
+        if (allowed == trunk)
             return true;
     return false;
-}
-
-static uint32_t source_of(struct sip_uas *uas, const struct sip_flow *flow,
-                          const struct config_tenant *tenant)
-{
-    for (size_t j = 0; j < tenant->trunk_count; j++)
-        if (may_send(uas, flow, &tenant->trunks[j]))
-            return tenant->trunks[j].index + 1;
-    return 0;
 }
 
 /* The trunk the request may have come by: one of `tenant`, or of any tenant when that is NULL.
@@ -34,17 +26,14 @@ uint32_t sip_check_source(struct sip_uas *uas, const struct sip_flow *flow,
                           const struct config_tenant *tenant)
 {
     const struct config *config = uas->thread->config;
-    if (tenant != NULL)
-        return source_of(uas, flow, tenant);
-    if (flow->transport != SIP_TRANSPORT_TLS) {
-        size_t next = 0;
-        const struct config_trunk *trunk = config_next_trunk_from(config, &flow->peer, &next);
-        return trunk != NULL ? trunk->index + 1 : 0;
+    for (size_t i = 0; i < config->tenant_count; i++) {
+        if (tenant != NULL && tenant != &config->tenants[i])
+            continue;
+        for (size_t j = 0; j < config->tenants[i].trunk_count; j++)
+            if (may_send(uas, flow, &config->tenants[i].trunks[j]))
+                return config->tenants[i].trunks[j].index + 1;
     }
-    uint32_t found = 0;
-    for (size_t i = 0; i < config->tenant_count && found == 0; i++)
-        found = source_of(uas, flow, &config->tenants[i]);
-    return found;
+    return 0;
 }
 
 void sip_check_parties_of(struct sip_uas *uas, const struct sip_message *request,
@@ -127,10 +116,8 @@ struct sip_response_parts sip_check_parties(struct sip_uas *uas, const struct pa
         parts.status = address_status(parties->to_result);
     else if (parties->to.local.size == 0 ||
              config_find_tenant(config, parties->to.domain) != NULL)
-        parts = (struct sip_response_parts){
-            .status = 404, .reason = SPAN("The XMPP side has no such address")};
+        parts.status = 404; /* the XMPP side has no such address */
     else if (!config_partner_allowed(config, parties->tenant, parties->to.domain))
-        parts = (struct sip_response_parts){
-            .status = 403, .reason = SPAN("The policy of your domain forbids this partner")};
+        parts.status = 403;
     return parts;
 }

@@ -91,6 +91,38 @@ static const struct certificate_file files[] = {
                "tJceZNPcHnXhoaOq5DbXaTwfg/2hRANCAAQ14GCBDtA6k3TUfZeS/eClcK5melPs\n"
                "GQX051afPBmZfknmXWGnJbv/g4ysrWrCPunVx8wRa4KizfhaIBFHM2ae\n"
                "-----END PRIVATE KEY-----\n"},
+    {"t0.pem", "-----BEGIN CERTIFICATE-----\n"
+               "MIIBqDCCAU6gAwIBAgIBBjAKBggqhkjOPQQDAjAYMRYwFAYDVQQDDA1TaW11bGF0\n"
+               "aW9uIENBMCAXDTIwMDEwMTAwMDAwMFoYDzIxMjAwMTAxMDAwMDAwWjAVMRMwEQYD\n"
+               "VQQDDApzMC5leGFtcGxlMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEUajlIGEr\n"
+               "v/r+YcXuzHRx6/UT7H9vg68gKYPSyzhu7y7DuRBPaXlGREd5LFZXge6JMkgpi8Wj\n"
+               "1c9yFpeJktfPH6OBiTCBhjAlBgNVHREEHjAcggpzMC5leGFtcGxlhg5zaXA6czAu\n"
+               "ZXhhbXBsZTAdBgNVHSUEFjAUBggrBgEFBQcDAQYIKwYBBQUHAwIwHwYDVR0jBBgw\n"
+               "FoAUr9byBLq6Qaf91/gNk3GufN3y/u8wHQYDVR0OBBYEFOLxBYJavrMSYRhrV2c5\n"
+               "Tn+xao95MAoGCCqGSM49BAMCA0gAMEUCIQDf04Nu2mE4Reoam5nQXHtYHkJnhkia\n"
+               "ao0c7w8b2oz7XgIgEsW367cbLp0AlARgqwGlRkY3rMipSiHwFMC7RxaurVU=\n"
+               "-----END CERTIFICATE-----\n"},
+    {"t0.key", "-----BEGIN PRIVATE KEY-----\n"
+               "MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgetcU0gCY8fT+/8Jt\n"
+               "EfL3KDfK37FWrb8K3d38zQ0ulbGhRANCAARRqOUgYSu/+v5hxe7MdHHr9RPsf2+D\n"
+               "ryApg9LLOG7vLsO5EE9peUZER3ksVleB7okySCmLxaPVz3IWl4mS188f\n"
+               "-----END PRIVATE KEY-----\n"},
+    {"t1.pem", "-----BEGIN CERTIFICATE-----\n"
+               "MIIBqTCCAU6gAwIBAgIBBzAKBggqhkjOPQQDAjAYMRYwFAYDVQQDDA1TaW11bGF0\n"
+               "aW9uIENBMCAXDTIwMDEwMTAwMDAwMFoYDzIxMjAwMTAxMDAwMDAwWjAVMRMwEQYD\n"
+               "VQQDDApzMS5leGFtcGxlMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEwx55fro9\n"
+               "cMS1DSDSqDX29DBfCzx0iOU+CWzsfQtKKXEPfzfj0uFX6PZJtmgm9oGhnb3VZdo7\n"
+               "mCpgBEGGiQ1B7aOBiTCBhjAlBgNVHREEHjAcggpzMS5leGFtcGxlhg5zaXA6czEu\n"
+               "ZXhhbXBsZTAdBgNVHSUEFjAUBggrBgEFBQcDAQYIKwYBBQUHAwIwHwYDVR0jBBgw\n"
+               "FoAUr9byBLq6Qaf91/gNk3GufN3y/u8wHQYDVR0OBBYEFBuR9rOjPWLOQo0hoxZB\n"
+               "77k8Q41bMAoGCCqGSM49BAMCA0kAMEYCIQCsKeEIS9PQBsq8/ozpISlYSD+Tn1xd\n"
+               "gWg7Aykhachc0gIhALVU1MesAT0fkBiK2YyM3yn0KPgLZvxzo0aC2swEM2tE\n"
+               "-----END CERTIFICATE-----\n"},
+    {"t1.key", "-----BEGIN PRIVATE KEY-----\n"
+               "MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgg9kB64YzfaeaqKxf\n"
+               "h7jZksqjfcdDZZlWabrwedSgZYuhRANCAATDHnl+uj1wxLUNINKoNfb0MF8LPHSI\n"
+               "5T4JbOx9C0opcQ9/N+PS4Vfo9km2aCb2gaGdvdVl2juYKmAEQYaJDUHt\n"
+               "-----END PRIVATE KEY-----\n"},
 };
 
 void certificates_write(const char *folder)

@@ -41,6 +41,7 @@ struct ledger {
     unsigned last[2][PLAN_PARTNER_MAX][PLAN_USER_MAX][PLAN_TENANT_MAX][PLAN_USER_MAX];
     bool trunk_failed[PLAN_TENANT_MAX]; /* a trunk once gave a reason to avoid it */
     bool is_stopping;                   /* the relay was told to end */
+    uint64_t restarted_ns;              /* 0: never */
 };
 
 extern struct ledger ledger;

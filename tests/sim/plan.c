@@ -83,7 +83,9 @@ static void draw_trunk(struct plan_trunk *trunk, unsigned tenant, unsigned i)
     *trunk = (struct plan_trunk){
         .address = address_of("10.2.0", tenant * PLAN_TRUNK_MAX + i, SIP_PORT),
         .by_dns = sim_chance(300),
-        .transport = sim_chance(600) ? SIP_TRANSPORT_UDP : SIP_TRANSPORT_TCP,
+        .transport = sim_chance(500)   ? SIP_TRANSPORT_UDP
+                     : sim_chance(500) ? SIP_TRANSPORT_TCP
+                                       : SIP_TRANSPORT_TLS,
         .answer_ns = sim_chance(200) ? 4 * SIM_S : 2 * SIM_MS,
         .options_interval_s = sim_chance(300) ? 10 : 0};
     if (sim_chance(200))
@@ -157,4 +159,7 @@ void plan_draw(struct plan *plan)
         draw_flood(plan);
     if (sim_chance(150))
         plan->stops_ns = 1 + sim_below(plan->send_ns);
+    else if (sim_chance(120))
+        plan->restarts_ns = 1 + sim_below(plan->send_ns);
+    plan->is_killed = sim_chance(500);
 }

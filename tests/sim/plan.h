@@ -61,6 +61,8 @@ struct plan {
     unsigned pause;           /* turns after which a thread of the relay gets no processor for
                                  a while, per mille */
     unsigned long_text;       /* messages too long for UDP, per mille */
+    uint64_t restarts_ns;     /* after the start the relay is stopped and started again */
+    bool is_killed;           /* … without a warning */
     uint64_t stops_ns;        /* after the start the relay is stopped in mid-traffic; 0: not */
 };
 

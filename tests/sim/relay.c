@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "core/inquiry.h"
 #include "tests/sim/ledger.h"
 
 /* Longer than anything else in a run: a thread that nobody wakes shows as a stall. */
@@ -46,8 +45,8 @@ static void write_tenant(FILE *file, const struct plan_tenant *tenant, unsigned 
                     net_address_port(&trunk->address), transports[trunk->transport]);
         fprintf(file,
                 "        sources: [%s]\n        priority: %u\n"
-                "        options_interval: %u\n",
-                host, i, trunk->options_interval_s);
+                "        options_interval: %u\n        identity: %s\n",
+                host, i, trunk->options_interval_s, tenant->domain);
     }
 }
 
@@ -67,6 +66,7 @@ static void write_config(const struct plan *plan, const char *path)
             "  idle_timeout_ms: 60000\n  sessions_max: 200\n"
             "sip:\n  listen_udp: [\"" PLAN_RELAY_HOST ":5060\"]\n"
             "  listen_tcp: [\"" PLAN_RELAY_HOST ":5060\"]\n"
+            "  listen_tls: [\"" PLAN_RELAY_HOST ":5061\"]\n"
             "  recipient_queue_max: %u\n"
             "dns:\n  allow_special: true\n  timeout_ms: 5000\ntenants:\n",
             plan->workers, plan->egress, plan->parcels, plan->confirm_timeout_ms,
@@ -158,12 +158,10 @@ void relay_turn(struct relay *relay, unsigned i)
 
 /* ---- control ---- */
 
-static void ask(struct relay *relay)
+static void ask(struct relay *relay, struct inquiry *inquiry)
 {
     struct parcel *parcel = mesh_take(relay->mesh, THREAD_CONTROL, MESH_CONTROL);
-    struct inquiry *inquiry = calloc(1, sizeof(*inquiry));
-    if (parcel == NULL || inquiry == NULL)
-        abort();
+    assert(parcel != NULL);
     unsigned i = (unsigned)sim_below(relay->thread_count);
     inquiry->kind = relay->threads[i].worker != NULL ? INQUIRY_SESSIONS : INQUIRY_TRUNKS;
     inquiry->out = fopen("/dev/null", "w");
@@ -175,14 +173,19 @@ static void ask(struct relay *relay)
     mesh_flush(relay->mesh, THREAD_CONTROL);
 }
 
+static void inquiry_end(struct inquiry *inquiry)
+{
+    if (inquiry->out != NULL)
+        (void)fclose(inquiry->out);
+    inquiry->out = NULL;
+}
+
 static void take_answers(struct relay *relay)
 {
     struct parcel *parcel;
     while ((parcel = mesh_next(relay->mesh, THREAD_CONTROL)) != NULL) {
-        struct inquiry *inquiry = parcel->inquiry;
         assert(parcel->is_return && parcel->kind == PARCEL_INQUIRY);
-        (void)fclose(inquiry->out);
-        free(inquiry);
+        inquiry_end(parcel->inquiry);
         mesh_give(relay->mesh, THREAD_CONTROL, &parcel);
     }
 }
@@ -190,9 +193,11 @@ static void take_answers(struct relay *relay)
 void relay_control(struct relay *relay)
 {
     take_answers(relay);
-    if (!relay->stopping && mesh_out(relay->mesh, THREAD_CONTROL) < 8 &&
-        sim_chance(INQUIRY_SHARE))
-        ask(relay);
+    if (relay->stopping || !sim_chance(INQUIRY_SHARE))
+        return;
+    struct inquiry *inquiry = &relay->inquiries[sim_below(RELAY_INQUIRY_MAX)];
+    if (inquiry->out == NULL)
+        ask(relay, inquiry);
 }
 
 /* ---- the end ---- */
@@ -270,7 +275,8 @@ static void close_threads(struct relay *relay)
 void relay_close(struct relay *relay)
 {
     close_threads(relay);
-    take_answers(relay);
+    for (unsigned i = 0; i < RELAY_INQUIRY_MAX; i++)
+        inquiry_end(&relay->inquiries[i]); /* not all were answered */
     check_books(relay);
     resolver_close(&relay->resolver);
     for (unsigned i = 0; i <= relay->thread_count; i++)

@@ -8,10 +8,12 @@
 #define PASSERELLE_TESTS_SIM_RELAY_H
 
 #include "core/egress.h"
+#include "core/inquiry.h"
 #include "core/worker.h"
 #include "tests/sim/plan.h"
 
-#define RELAY_THREAD_MAX 8u
+#define RELAY_THREAD_MAX  8u
+#define RELAY_INQUIRY_MAX 8u
 
 struct relay_thread {
     struct thread thread;
@@ -27,6 +29,7 @@ struct relay {
     struct relay_thread threads[RELAY_THREAD_MAX];
     unsigned thread_count; /* without control */
     _Atomic bool stopping;
+    struct inquiry inquiries[RELAY_INQUIRY_MAX]; /* of control; out NULL: free */
 };
 
 /* Writes the configuration of the plan into `folder`, reads and checks it, opens everything. */

@@ -99,9 +99,30 @@ static bool is_settled(const struct run *run)
 static void drain(struct run *run)
 {
     uint64_t end_ns = sim.now_ns + DRAIN_NS;
-    ledger.is_stopping = true;
     while (sim.fault[0] == '\0' && sim.now_ns < end_ns && !relay_drain(&run->relay))
         (void)step(run, end_ns);
+}
+
+static void note_trouble(const struct plan *plan)
+{
+    for (unsigned i = 0; i < plan->partner_count; i++)
+        network_note_trouble(&plan->partners[i].address);
+    for (unsigned i = 0; i < plan->tenant_count; i++)
+        for (unsigned j = 0; j < plan->tenants[i].trunk_count; j++)
+            network_note_trouble(&plan->tenants[i].trunks[j].address);
+}
+
+static void restart(struct run *run, const char *folder)
+{
+    sim_trace("the relay is %s", run->plan.is_killed ? "killed" : "stopped");
+    note_trouble(&run->plan);
+    if (!run->plan.is_killed)
+        drain(run);
+    relay_close(&run->relay);
+    memset(run->paused_until_ns, 0, sizeof(run->paused_until_ns));
+    relay_open(&run->relay, &run->plan, folder);
+    note_trouble(&run->plan);
+    ledger.restarted_ns = sim.now_ns;
 }
 
 static void open_all(struct run *run, const char *folder)
@@ -114,12 +135,16 @@ static void open_all(struct run *run, const char *folder)
     world_open(&run->world, &run->plan, folder);
 }
 
-static void play(struct run *run)
+static void play(struct run *run, const char *folder)
 {
     const struct plan *plan = &run->plan;
     if (plan->stops_ns > 0) {
         run_until(run, run->start_ns + plan->stops_ns);
     } else {
+        if (plan->restarts_ns > 0) {
+            run_until(run, run->start_ns + plan->restarts_ns);
+            restart(run, folder);
+        }
         run_until(run, run->start_ns + plan->send_ns);
         for (unsigned i = 0; i < SETTLE_MAX && (i == 0 || !is_settled(run)); i++)
             run_until(run, sim.now_ns + SETTLE_NS);
@@ -128,6 +153,7 @@ static void play(struct run *run)
         if (sim.fault[0] == '\0')
             ledger_check();
     }
+    ledger.is_stopping = true;
     drain(run);
 }
 
@@ -138,7 +164,7 @@ void run_one(uint64_t seed, bool is_verbose, const char *folder, struct run_resu
     sim_open(seed, is_verbose);
     run.start_ns = sim.now_ns;
     open_all(&run, folder);
-    play(&run);
+    play(&run, folder);
     if (sim.fault[0] == '\0' && run.plan.stops_ns > 0)
         ledger_check();
     relay_close(&run.relay);

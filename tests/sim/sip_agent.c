@@ -8,6 +8,7 @@
 
 #include "core/heap.h"
 #include "proto/sip_guard.h"
+#include "tests/sim/certificates.h"
 
 void sip_agent_output(struct sip_agent *agent, struct span bytes, uint64_t flow,
                       const union net_address *peer)
@@ -206,8 +207,23 @@ static void on_up(void *context, uint64_t number)
     bring_up(agent);
 }
 
+static void open_context(struct sip_agent *agent, const char *folder)
+{
+    char error[256] = "", name[16], certificate[256], key[256], authority[256];
+    snprintf(name, sizeof(name), "t%u.pem", agent->tenant);
+    certificates_path(folder, name, certificate);
+    snprintf(name, sizeof(name), "t%u.key", agent->tenant);
+    certificates_path(folder, name, key);
+    certificates_path(folder, "ca.pem", authority);
+    struct tls_context_options options = {
+        .certificate_file = certificate, .key_file = key, .ca_file = authority};
+    int rc = tls_context_open(&agent->context, &options, error, sizeof(error));
+    assert(rc == 0);
+    (void)rc;
+}
+
 void sip_agent_open(struct sip_agent *agent, const struct plan *plan, unsigned tenant,
-                    unsigned number, struct ring *ring)
+                    unsigned number, struct ring *ring, const char *folder)
 {
     *agent = (struct sip_agent){.kind = PEER_SIP_AGENT,
                                 .plan = plan,
@@ -216,9 +232,12 @@ void sip_agent_open(struct sip_agent *agent, const struct plan *plan, unsigned t
                                 .number = number,
                                 .ring = ring,
                                 .parser = sip_parser_open(&heap_memory)};
-    int rc = net_address_parse_host(&agent->relay, PLAN_RELAY_HOST, 5060);
+    bool is_tls = agent->trunk->transport == SIP_TRANSPORT_TLS;
+    int rc = net_address_parse_host(&agent->relay, PLAN_RELAY_HOST, is_tls ? 5061 : 5060);
     assert(rc == 0 && agent->parser != NULL);
     (void)rc;
+    if (is_tls)
+        open_context(agent, folder);
     bring_up(agent);
     if (agent->trunk->down_until_ns > 0) {
         sim_after(agent->trunk->down_from_ns, on_down, agent, 0);
@@ -259,5 +278,7 @@ void sip_agent_close(struct sip_agent *agent)
         free(served);
     }
     sip_call_free(agent);
+    if (agent->context != NULL)
+        tls_context_close(&agent->context);
     sip_parser_close(&agent->parser);
 }

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * A simulated SIP peer at the far end of a trunk, over UDP or TCP: answers the relay's requests
- * (at once, late, with errors, not at all, retransmissions always alike) and sends messages of
- * its own with the timers of RFC 3261 §17.1.2, one at a time from one user to another. The text
- * of messages is the relay's proto; the transactions are written on their own.
+ * A simulated SIP peer at the far end of a trunk, over UDP, TCP or TLS: answers the relay's
+ * requests (at once, late, with errors, not at all, retransmissions always alike) and sends
+ * messages of its own with the timers of RFC 3261 §17.1.2, one at a time from one user to
+ * another. The text of messages is the relay's proto; the transactions are written on their
+ * own.
  */
 #ifndef PASSERELLE_TESTS_SIM_SIP_AGENT_H
 #define PASSERELLE_TESTS_SIM_SIP_AGENT_H
@@ -13,20 +14,25 @@
 #include "tests/sim/ledger.h"
 #include "tests/sim/peer.h"
 #include "net/buffer.h"
+#include "net/tls.h"
 
 #define SIP_BRANCH_TEXT_SIZE 80
 
 struct sip_agent;
 
-/* A TCP connection with the relay, of either side. */
+/* A TCP or TLS connection with the relay, of either side. */
 struct sip_flow {
     enum peer_kind kind; /* first */
     struct sip_flow *next;
     struct sip_agent *agent;
     uint64_t number;
     ring_handle handle;
-    bool is_open, is_own, in_flight, is_dead;
-    struct net_buffer input, output, sending;
+    bool is_connected, is_open; /* open: plain text goes through */
+    bool is_own, in_flight, is_dead;
+    struct tls_session *tls;
+    struct net_buffer cipher, input; /* received: not decrypted, not framed */
+    struct net_buffer waiting;       /* written before it was open */
+    struct net_buffer output, sending;
 };
 
 /* A request of the relay, remembered by its branch. */
@@ -59,6 +65,7 @@ struct sip_agent {
     struct ring *ring;
     ring_handle handle; /* of the UDP socket or the TCP listener */
     bool is_up, is_over;
+    struct tls_context *context; /* TLS only */
     union net_address relay;
     struct sip_parser *parser;
     struct sip_flow *flows;
@@ -68,7 +75,7 @@ struct sip_agent {
 };
 
 void sip_agent_open(struct sip_agent *agent, const struct plan *plan, unsigned tenant,
-                    unsigned number, struct ring *ring);
+                    unsigned number, struct ring *ring, const char *folder);
 void sip_agent_close(struct sip_agent *agent);
 void sip_agent_retire(struct sip_agent *agent);
 /* A ring event whose owner is the agent or one of its flows. */

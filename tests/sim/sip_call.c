@@ -112,7 +112,7 @@ static void on_timer(void *context, uint64_t number)
 static void start(struct sip_call *call)
 {
     struct sip_agent *agent = call->agent;
-    if (agent->trunk->transport == SIP_TRANSPORT_TCP) {
+    if (agent->trunk->transport != SIP_TRANSPORT_UDP) {
         struct sip_flow *flow = agent->is_up ? sip_flow_own(agent) : NULL;
         call->flow = flow != NULL ? flow->number : 0;
     }

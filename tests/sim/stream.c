@@ -77,6 +77,7 @@ static void on_piece(void *context, uint64_t number)
         return;
     }
     /* Nobody is there any more: the sender learns of it (RFC 9293 §3.10.7.1). */
+    network_socket_trouble(socket);
     if (socket->other != NULL && socket->other->state == NETWORK_OPEN)
         sim_after(arrival_delay(socket->other), on_reset, socket->other, 0);
     free(word);

@@ -97,7 +97,7 @@ void world_open(struct world *world, const struct plan *plan, const char *folder
         xmpp_server_open(&world->servers[i], plan, i, world->ring, folder);
     for (unsigned i = 0; i < plan->tenant_count; i++)
         for (unsigned j = 0; j < plan->tenants[i].trunk_count; j++)
-            sip_agent_open(&world->agents[i][j], plan, i, j, world->ring);
+            sip_agent_open(&world->agents[i][j], plan, i, j, world->ring, folder);
     draw_messages(world);
 }
 

@@ -8,12 +8,11 @@
 #include "core/dialback.h"
 #include "tests/sim/certificates.h"
 
-#define RETRY_NS   (2 * SIM_S)
-#define LETTER_MAX 20000u
+#define RETRY_NS (2 * SIM_S)
 
 static void pump(struct xmpp_pair *pair);
 
-static struct xmpp_pair *pair_of(struct xmpp_server *server, struct span remote)
+struct xmpp_pair *xmpp_server_pair(struct xmpp_server *server, struct span remote)
 {
     for (unsigned i = 0; i < server->plan->tenant_count; i++)
         if (span_equal(remote, span_of(server->pairs[i].remote)))
@@ -23,8 +22,8 @@ static struct xmpp_pair *pair_of(struct xmpp_server *server, struct span remote)
 
 /* ---- letters ---- */
 
-static struct xmpp_letter *letter_make(struct xmpp_pair *pair, struct ledger_message *message,
-                                       struct span text)
+struct xmpp_letter *xmpp_server_write(struct xmpp_pair *pair, struct ledger_message *message,
+                                      struct span text)
 {
     struct xmpp_letter *letter = calloc(1, sizeof(*letter) + text.size);
     if (letter == NULL)
@@ -36,10 +35,11 @@ static struct xmpp_letter *letter_make(struct xmpp_pair *pair, struct ledger_mes
     return letter;
 }
 
-static void letter_add(struct xmpp_letter *letter)
+void xmpp_server_post(struct xmpp_letter *letter)
 {
     *letter->pair->last = letter;
     letter->pair->last = &letter->next;
+    pump(letter->pair);
 }
 
 static void letter_drop(struct xmpp_pair *pair)
@@ -51,7 +51,7 @@ static void letter_drop(struct xmpp_pair *pair)
     free(letter);
 }
 
-static void end_stream(struct xmpp_stream *stream)
+void xmpp_server_end(struct xmpp_stream *stream)
 {
     network_note_trouble(&stream->server->partner->address);
     if (sim_chance(500))
@@ -75,7 +75,7 @@ static void send_letters(struct xmpp_pair *pair)
             network_note_trouble(&pair->server->partner->address); /* it ends the stream */
         letter_drop(pair);
         if (sim_chance(pair->server->partner->closes)) {
-            end_stream(stream);
+            xmpp_server_end(stream);
             return;
         }
     }
@@ -100,7 +100,7 @@ bool xmpp_server_knows_key(const struct xmpp_server *server, struct span remote,
 
 void xmpp_server_verify(struct xmpp_stream *stream, struct span key)
 {
-    struct xmpp_pair *pair = pair_of(stream->server, span_of(stream->remote));
+    struct xmpp_pair *pair = xmpp_server_pair(stream->server, span_of(stream->remote));
     if (pair == NULL) {
         sim_fail("%s: a key for %s", stream->local, stream->remote);
         return;
@@ -142,7 +142,7 @@ static void ask_verifies(struct xmpp_pair *pair)
 
 void xmpp_server_verified(struct xmpp_stream *stream, const struct xml_node *node)
 {
-    struct xmpp_pair *pair = pair_of(stream->server, span_of(stream->remote));
+    struct xmpp_pair *pair = xmpp_server_pair(stream->server, span_of(stream->remote));
     struct span id = xml_node_attribute(node, SPAN("id"));
     bool valid = span_equal(xml_node_attribute(node, SPAN("type")), SPAN("valid"));
     assert(pair != NULL);
@@ -201,7 +201,7 @@ static void pump(struct xmpp_pair *pair)
 
 void xmpp_server_ready(struct xmpp_stream *stream)
 {
-    struct xmpp_pair *pair = pair_of(stream->server, span_of(stream->remote));
+    struct xmpp_pair *pair = xmpp_server_pair(stream->server, span_of(stream->remote));
     if (pair == NULL)
         sim_fail("%s: ready for %s", stream->local, stream->remote);
     else if (!stream->accepted)
@@ -210,7 +210,7 @@ void xmpp_server_ready(struct xmpp_stream *stream)
 
 void xmpp_server_writable(struct xmpp_stream *stream)
 {
-    struct xmpp_pair *pair = pair_of(stream->server, span_of(stream->remote));
+    struct xmpp_pair *pair = xmpp_server_pair(stream->server, span_of(stream->remote));
     if (pair != NULL && pair->stream == stream && pair->first != NULL)
         pump(pair);
 }
@@ -220,7 +220,7 @@ void xmpp_server_writable(struct xmpp_stream *stream)
 void xmpp_server_died(struct xmpp_stream *stream)
 {
     struct xmpp_server *server = stream->server;
-    struct xmpp_pair *pair = pair_of(server, span_of(stream->remote));
+    struct xmpp_pair *pair = xmpp_server_pair(server, span_of(stream->remote));
     if (pair == NULL)
         return;
     for (unsigned i = 0; i < XMPP_VERIFY_MAX; i++)
@@ -234,153 +234,6 @@ void xmpp_server_died(struct xmpp_stream *stream)
     uint64_t delay_ns = sim_between(RETRY_NS / 4, RETRY_NS);
     pair->retry_at_ns = sim.now_ns + delay_ns;
     sim_after(delay_ns, on_retry, pair, 0);
-}
-
-/* ---- stanzas ---- */
-
-static void on_answer(void *context, uint64_t number)
-{
-    struct xmpp_letter *letter = context;
-    (void)number;
-    if (letter->pair->server->is_over) {
-        free(letter);
-        return;
-    }
-    letter_add(letter);
-    pump(letter->pair);
-}
-
-/* In the order of the questions: the relay relies on it (RFC 6120 §10.1). */
-static void answer(struct xmpp_pair *pair, struct span text)
-{
-    uint64_t at_ns = sim.now_ns + sim_below(pair->server->partner->answer_ns + 1);
-    if (at_ns < pair->answer_at_ns)
-        at_ns = pair->answer_at_ns;
-    pair->answer_at_ns = at_ns;
-    sim_after(at_ns - sim.now_ns, on_answer, letter_make(pair, NULL, text), 0);
-}
-
-static void write_reversed(struct writer *writer, const struct xml_node *node)
-{
-    writer_put_attribute(writer, SPAN("from"), xml_node_attribute(node, SPAN("to")));
-    writer_put_attribute(writer, SPAN("to"), xml_node_attribute(node, SPAN("from")));
-    writer_put_attribute(writer, SPAN("id"), xml_node_attribute(node, SPAN("id")));
-}
-
-static void on_ping(struct xmpp_pair *pair, const struct xml_node *node)
-{
-    char text[1024];
-    struct writer writer = writer_make(text, sizeof(text));
-    if (sim_chance(pair->server->partner->mute))
-        return;
-    writer_put_literal(&writer, "<iq type='result'");
-    write_reversed(&writer, node);
-    writer_put_literal(&writer, "/>");
-    answer(pair, writer_span(&writer));
-}
-
-static void refuse(struct xmpp_pair *pair, const struct xml_node *node)
-{
-    static const struct span conditions[] = {
-        SPAN("service-unavailable"), SPAN("item-not-found"), SPAN("resource-constraint"),
-        SPAN("not-acceptable"), SPAN("recipient-unavailable")};
-    char text[1024];
-    struct writer writer = writer_make(text, sizeof(text));
-    writer_put_literal(&writer, "<message type='error'");
-    write_reversed(&writer, node);
-    writer_put_literal(&writer, "><error type='cancel'><");
-    writer_put(&writer, conditions[sim_below(5)]);
-    writer_put_literal(&writer, " xmlns='" NS_STANZAS "'/></error></message>");
-    answer(pair, writer_span(&writer));
-}
-
-/* An error for a message of ours: its id is its number. */
-static void on_error(struct xmpp_stream *stream, const struct xml_node *node)
-{
-    struct span id = xml_node_attribute(node, SPAN("id"));
-    struct ledger_message *message = ledger_find(id);
-    const struct xml_node *error = xml_node_child(node, SPAN(NS_SERVER), SPAN("error"));
-    const struct xml_node *condition = error != NULL ? xml_node_first_element(error) : NULL;
-    bool is_ours =
-        message != NULL && message->to_sip && message->partner == stream->server->number;
-    if (!is_ours || condition == NULL)
-        sim_fail("%s: a strange error, id %.*s", stream->local, (int)id.size,
-                 id.size > 0 ? id.data : "");
-    else
-        ledger_heard_error(message, condition->name);
-}
-
-static void on_message(struct xmpp_stream *stream, struct xmpp_pair *pair,
-                       const struct xml_node *node)
-{
-    const struct xml_node *body = xml_node_child(node, SPAN(NS_SERVER), SPAN("body"));
-    struct ledger_message *message = body != NULL ? ledger_find(xml_node_text(body)) : NULL;
-    if (message == NULL) {
-        sim_fail("%s: a message without a number", stream->local);
-        return;
-    }
-    ledger_arrived_xmpp(message, span_of(stream->remote), span_of(stream->local),
-                        xml_node_attribute(node, SPAN("from")),
-                        xml_node_attribute(node, SPAN("to")));
-    message->was_refused = sim_chance(stream->server->partner->refuse);
-    message->was_accepted = !message->was_refused;
-    if (message->was_refused)
-        refuse(pair, node);
-}
-
-void xmpp_server_stanza(struct xmpp_stream *stream, const struct xml_node *node)
-{
-    struct xmpp_pair *pair = pair_of(stream->server, span_of(stream->remote));
-    struct span type = xml_node_attribute(node, SPAN("type"));
-    if (pair == NULL)
-        sim_fail("%s: a stanza of %s", stream->local, stream->remote);
-    else if (span_equal(node->name, SPAN("iq")) && span_equal(type, SPAN("get")))
-        on_ping(pair, node);
-    else if (!span_equal(node->name, SPAN("message")))
-        sim_fail("%s: unexpected <%.*s>", stream->local, (int)node->name.size, node->name.data);
-    else if (span_equal(type, SPAN("error")))
-        on_error(stream, node);
-    else
-        on_message(stream, pair, node);
-    if (stream->state == XMPP_STREAM_READY && sim_chance(stream->server->partner->closes))
-        end_stream(stream);
-}
-
-void xmpp_server_send(struct xmpp_server *server, struct ledger_message *message)
-{
-    static const struct span types[] = {SPAN("chat"), SPAN("normal"), SPAN("headline")};
-    char text[LETTER_MAX], from[128], to[128], id[16];
-    struct writer writer = writer_make(from, sizeof(from));
-    const struct plan *plan = server->plan;
-    ledger_write_jid(message, &writer);
-    struct span from_text = writer_span(&writer);
-    if (message->is_forged) {
-        unsigned other = (message->partner + 1) % PLAN_PARTNER_MAX;
-        snprintf(from, sizeof(from), "u0@x%u.example", other);
-        from_text = span_of(from);
-    }
-    writer = writer_make(to, sizeof(to));
-    ledger_write_user(message, &writer);
-    struct span to_text = writer_span(&writer);
-    snprintf(id, sizeof(id), "#%u", message->number);
-    writer = writer_make(text, sizeof(text));
-    writer_put_literal(&writer, "<message");
-    writer_put_attribute(&writer, SPAN("from"), from_text);
-    writer_put_attribute(&writer, SPAN("to"), to_text);
-    writer_put_attribute(&writer, SPAN("type"), types[message->type]);
-    writer_put_attribute(&writer, SPAN("id"), span_of(id));
-    writer_put_literal(&writer, "><body>");
-    writer_put(&writer, span_of(id));
-    size_t size = message->is_long ? 1500 : sim_below(200);
-    writer_put_char(&writer, ' ');
-    for (size_t i = 0; i < size; i++)
-        writer_put_char(&writer, (char)('a' + i % 26));
-    writer_put_literal(&writer, "</body></message>");
-    assert(!writer.overflow);
-    assert(message->tenant < plan->tenant_count);
-    struct xmpp_pair *pair = &server->pairs[message->tenant];
-    letter_add(letter_make(pair, message, writer_span(&writer)));
-    pump(pair);
 }
 
 bool xmpp_server_is_settled(const struct xmpp_server *server)

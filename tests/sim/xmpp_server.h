@@ -67,6 +67,14 @@ void xmpp_server_event(struct xmpp_server *server, const struct ring_event *even
 bool xmpp_server_is_settled(const struct xmpp_server *server);
 void xmpp_server_send(struct xmpp_server *server, struct ledger_message *message);
 
+/* For xmpp_stanza.c: a letter, and what sends it when its turn has come. */
+struct xmpp_pair *xmpp_server_pair(struct xmpp_server *server, struct span remote);
+struct xmpp_letter *xmpp_server_write(struct xmpp_pair *pair, struct ledger_message *message,
+                                      struct span text);
+void xmpp_server_post(struct xmpp_letter *letter);
+/* Ends a stream as a server that goes down does. */
+void xmpp_server_end(struct xmpp_stream *stream);
+
 /* For the streams. */
 void xmpp_server_writable(struct xmpp_stream *stream);
 void xmpp_server_ready(struct xmpp_stream *stream);
