@@ -4,20 +4,33 @@
 
 #include "proto/sip_line.h"
 
-static bool may_send(struct sip_uas *uas, const struct sip_flow *flow,
-                     const struct config_trunk *trunk)
+static bool proves(struct sip_uas *uas, const struct sip_flow *flow,
+                   const struct config_trunk *trunk)
 {
-    if (trunk->transport == SIP_TRANSPORT_TLS && flow->transport == SIP_TRANSPORT_TLS)
-        return sip_transport_proved(uas->wire, flow,
-                                    trunk->identity != NULL ? trunk->identity : trunk->host);
-    if (flow->transport == SIP_TRANSPORT_TLS)
-        return false;
-    size_t next = 0;
-    const struct config_trunk *allowed;
-    while ((allowed = config_next_trunk_from(uas->thread->config, &flow->peer, &next)) != NULL)
-        if (allowed == trunk)
+    return trunk->transport == SIP_TRANSPORT_TLS &&
+           sip_transport_proved(uas->wire, flow,
+                                trunk->identity != NULL ? trunk->identity : trunk->host);
+}
+
+static bool has_source(const struct config_trunk *trunk, const union net_address *source)
+{
+    for (size_t i = 0; i < trunk->source_count; i++)
+        if (net_address_in(source, &trunk->sources[i].address, trunk->sources[i].prefix_size))
             return true;
     return false;
+}
+
+/* Only the tenant's own trunks are looked at: thousands of tenants may share one address. */
+static uint32_t source_of_tenant(struct sip_uas *uas, const struct sip_flow *flow,
+                                 const struct config_tenant *tenant)
+{
+    bool is_tls = flow->transport == SIP_TRANSPORT_TLS;
+    for (size_t i = 0; i < tenant->trunk_count; i++) {
+        const struct config_trunk *trunk = &tenant->trunks[i];
+        if (is_tls ? proves(uas, flow, trunk) : has_source(trunk, &flow->peer))
+            return trunk->index + 1;
+    }
+    return 0;
 }
 
 /* The trunk the request may have come by: one of `tenant`, or of any tenant when that is NULL.
@@ -26,14 +39,17 @@ uint32_t sip_check_source(struct sip_uas *uas, const struct sip_flow *flow,
                           const struct config_tenant *tenant)
 {
     const struct config *config = uas->thread->config;
-    for (size_t i = 0; i < config->tenant_count; i++) {
-        if (tenant != NULL && tenant != &config->tenants[i])
-            continue;
-        for (size_t j = 0; j < config->tenants[i].trunk_count; j++)
-            if (may_send(uas, flow, &config->tenants[i].trunks[j]))
-                return config->tenants[i].trunks[j].index + 1;
+    if (tenant != NULL)
+        return source_of_tenant(uas, flow, tenant);
+    if (flow->transport != SIP_TRANSPORT_TLS) {
+        size_t next = 0;
+        const struct config_trunk *trunk = config_next_trunk_from(config, &flow->peer, &next);
+        return trunk != NULL ? trunk->index + 1 : 0;
     }
-    return 0;
+    uint32_t source = 0;
+    for (size_t i = 0; i < config->tenant_count && source == 0; i++)
+        source = source_of_tenant(uas, flow, &config->tenants[i]);
+    return source;
 }
 
 void sip_check_parties_of(struct sip_uas *uas, const struct sip_message *request,
