@@ -219,6 +219,12 @@ def thread_us(report, name):
                if thread.split("/")[0] == name)
 
 
+def calmest(reports):
+    """The report of the round whose open loop waited least for a core: the least disturbed one,
+    whatever it measured."""
+    return min(reports, key=lambda report: report["at_fraction"]["generator"]["wait"])
+
+
 def median(values):
     return statistics.median(list(values))
 
