@@ -281,6 +281,27 @@ static void expire(struct link *link, struct parcel_list *list)
                            SPAN("The remote server did not become reachable in time"));
 }
 
+/* No word came in time. What the kernel took is handed over. What it could not take is not, and
+   a peer that has not read for as long as a delivery may take is given up. */
+static void confirm_late(struct link *link)
+{
+    struct session *session = link->session;
+    struct thread *thread = link->worker->thread;
+    for (; link->covered > 0; link->covered--) {
+        struct parcel *parcel = link->unconfirmed.head;
+        if (parcel->connection > session->sent_total)
+            break;
+        link_finish(link, link_pop(&link->unconfirmed), OUTCOME_HANDED_OVER);
+    }
+    if (link->covered == 0)
+        finish_covered(link, OUTCOME_HANDED_OVER);
+    else if (link->unconfirmed.head->born_ms + thread->config->deliver_timeout_ms <=
+             thread->now_ms)
+        session_stalled(session);
+    else
+        link->ping_deadline_ms = thread->now_ms + thread->config->confirm_timeout_ms;
+}
+
 void link_timer(struct link *link)
 {
     assert(link->magic == LINK_MAGIC);
@@ -288,7 +309,7 @@ void link_timer(struct link *link)
     expire(link, &link->verify);
     expire(link, &link->asked);
     if (link->pinging && link->worker->thread->now_ms >= link->ping_deadline_ms)
-        finish_covered(link, OUTCOME_HANDED_OVER);
+        confirm_late(link);
     if (link_is_unused(link) && link->worker->thread->now_ms >= link->forget_ms)
         link_close(link);
     else

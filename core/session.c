@@ -139,8 +139,8 @@ static void say_why(struct session *session, struct span text)
     session->reason[cut.size] = '\0';
 }
 
-/* The link learns of the end once, as soon as nothing can be sent any more. */
-void session_leave_link(struct session *session)
+/* The link learns of the end once, when it is known what the kernel took and what not. */
+static void leave_link(struct session *session)
 {
     struct link *link = session->link;
     session->link = NULL;
@@ -173,7 +173,7 @@ void session_drop(struct session *session)
     session_unhold(session);
     timer_disarm(&session->worker->thread->timers, &session->timer);
     ring_drop(session->worker->thread->ring, session->handle);
-    session_leave_link(session);
+    leave_link(session);
 }
 
 void session_fail(struct session *session, struct span text)
@@ -185,6 +185,11 @@ void session_fail(struct session *session, struct span text)
 size_t session_output_size(const struct session *session)
 {
     return net_buffer_used(&session->plain) + net_buffer_used(&session->output);
+}
+
+void session_stalled(struct session *session)
+{
+    session_fail(session, SPAN("the peer does not read"));
 }
 
 bool session_has_room(const struct session *session)
@@ -297,7 +302,6 @@ void session_close(struct session *session, enum stream_error error, struct span
     session->state = SESSION_CLOSING;
     session_unhold(session);
     session_arm(session, SESSION_CLOSE_MS);
-    session_leave_link(session);
     session_flush(session);
 }
 
@@ -342,6 +346,14 @@ static void on_received(struct session *session, const struct ring_event *event)
     net_buffer_trim(&session->input, 0);
 }
 
+static void on_end(struct session *session)
+{
+    if (session->held)
+        session->ended = true;
+    else
+        session_fail(session, SPAN("the connection ended"));
+}
+
 static void on_sent(struct session *session, int result)
 {
     session->in_flight = false;
@@ -366,7 +378,7 @@ void session_ring_event(struct session *session, const struct ring_event *event)
     case RING_CONNECTED: on_connected(session, event->result); break;
     case RING_RECEIVED: on_received(session, event); break;
     case RING_SENT: on_sent(session, event->result); break;
-    case RING_END: session_fail(session, SPAN("the connection ended")); break;
+    case RING_END: on_end(session); break;
     case RING_GONE: session_free(session); break;
     case RING_ACCEPTED:
     case RING_DATAGRAM:

@@ -29,8 +29,9 @@ struct session {
     struct worker *worker;
     TAILQ_ENTRY(session) all, holding, sending_next; /* in the worker's lists */
     struct table_node by_ticket;
-    struct link *link; /* outbound: whom it serves, until it is lost */
+    struct link *link; /* outbound: whom it serves, until all is sent or lost */
     bool outbound, direct, in_flight, held, unsent;
+    bool ended; /* while held: the peer has ended, what it sent before is still to be read */
     ring_handle handle;
     union net_address peer, site; /* site: whom the limits per address are about */
     uint64_t ticket, opened_ms, active_ms, stanzas_in, stanzas_out;
@@ -73,6 +74,8 @@ size_t session_output_size(const struct session *session);
 void session_close(struct session *session, enum stream_error error, struct span text);
 /* Ends it at once. */
 void session_drop(struct session *session);
+/* Ends it at once because the peer does not read. */
+void session_stalled(struct session *session);
 /* The answer to a verification that this session asked for came home. */
 void session_verified(struct session *session, const struct parcel *parcel);
 /* Frees it without the ring, at the end of the worker. */

@@ -11,8 +11,6 @@
 void session_fail(struct session *session, struct span text);
 void session_arm(struct session *session, uint64_t after_ms);
 void session_log_end(const struct session *session, enum stream_error error);
-/* The link learns of the end once, as soon as nothing can be sent any more. */
-void session_leave_link(struct session *session);
 /* Did the peer show a verified certificate that speaks for `remote`? */
 bool session_certified(const struct session *session, struct span remote);
 /* It waits for the relay no more. */

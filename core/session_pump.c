@@ -87,7 +87,6 @@ static bool pump_handshake(struct session *session)
     session_log_end(session, STREAM_ERROR_NONE);
     session->state = SESSION_CLOSING;
     session_arm(session, SESSION_CLOSE_MS);
-    session_leave_link(session);
     return false;
 }
 
@@ -349,6 +348,10 @@ void session_resume(struct session *session)
     assert(session->held);
     assert(session->state == SESSION_OPEN);
     session_pump(session);
-    if (!session->held && session->state == SESSION_OPEN)
+    if (session->held || session->state != SESSION_OPEN)
+        return;
+    if (session->ended)
+        session_fail(session, SPAN("the connection ended"));
+    else
         ring_resume(session->worker->thread->ring, session->handle);
 }

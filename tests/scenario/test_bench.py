@@ -31,7 +31,7 @@ def free_port():
 class Relay:
     """A relay with a configuration made for the load generator."""
 
-    def __init__(self, folder, workers=1, egress=1, transport="udp", load=()):
+    def __init__(self, folder, workers=1, egress=1, transport="udp", load=(), parcels=1024):
         self.folder = folder
         self.s2s, self.partner, self.sip, self.trunk = (free_port() for _ in range(4))
         subprocess.run([TOP / "tools/dev-certificates", folder / "dev", "relay.bench,127.0.0.1",
@@ -48,7 +48,8 @@ class Relay:
             self.load + ["--print-config", "--workers", str(workers), "--egress", str(egress),
                          "--relay-certificate", folder / "dev/relay.bench.pem",
                          "--relay-key", folder / "dev/relay.bench.key"],
-            check=True, capture_output=True, text=True).stdout)
+            check=True, capture_output=True, text=True).stdout
+            .replace("global:\n", f"global:\n  parcel_count: {parcels}\n"))
         self.log = open(folder / "relay.log", "w+")
         self.process = subprocess.Popen([BUILD / "passerelle", "-c", self.config],
                                         stderr=self.log, cwd=folder)

@@ -59,7 +59,7 @@ static void relay_open(const struct world *world, struct relay *relay, const cha
     struct thread *thread = &relay->thread;
     struct ring_options options = {.socket_max = 64};
     assert_int_equal(ring_open(&thread->ring, &options), 0);
-    assert_int_equal(mesh_open(&thread->mesh, 3, name[0] == 'a' ? 256 : 128), 0);
+    assert_int_equal(mesh_open(&thread->mesh, 3, name[0] == 'a' ? 1024 : 128), 0);
     mesh_attach(thread->mesh, 1, thread->ring);
     thread->self = 1;
     thread->config = relay->config;
@@ -142,7 +142,7 @@ static struct parcel *await(struct world *world, struct relay *relay)
     return NULL;
 }
 
-static void send_message(struct world *world, const char *id, const char *remote)
+static void send_text(struct world *world, const char *id, const char *remote, const char *text)
 {
     struct mesh *mesh = world->a.thread.mesh;
     struct parcel *parcel = mesh_take(mesh, EGRESS, MESH_TRAFFIC);
@@ -161,11 +161,18 @@ static void send_message(struct world *world, const char *id, const char *remote
     writer_put(&writer, span_of(remote));
     writer_put_literal(&writer, "' id='");
     writer_put(&writer, span_of(id));
-    writer_put_literal(&writer, "' type='chat'><body>hello</body></message>");
+    writer_put_literal(&writer, "' type='chat'><body>");
+    writer_put(&writer, span_of(text));
+    writer_put_literal(&writer, "</body></message>");
     parcel->bytes = writer_span(&writer);
     parcel_keep(parcel, &writer);
     mesh_post(mesh, EGRESS, 1, &parcel);
     mesh_flush(mesh, EGRESS);
+}
+
+static void send_message(struct world *world, const char *id, const char *remote)
+{
+    send_text(world, id, remote, "hello");
 }
 
 static uint64_t count(const struct relay *relay, enum stats_counter stat)
@@ -352,6 +359,85 @@ static void test_full_keeps_answers(void **state)
     world_close(&world);
 }
 
+/* a says good-bye behind more messages than b has parcels for: what a handed over to b's kernel
+   must not be forgotten because the connection has ended. */
+static void test_end_behind_backpressure(void **state)
+{
+    (void)state;
+    struct world world;
+    enum { MESSAGES = 180 };
+    unsigned arrived = 0, told = 0;
+    world_open(&world, "any", "any", false);
+    exchange(&world, "m", OUTCOME_DELIVERED, OUTCOME_DELIVERED);
+    for (unsigned n = 0; n < MESSAGES; n++)
+        send_message(&world, "m", "b.example");
+    worker_turn(world.a.worker, 1);
+    /* b sees the messages and the end behind them at once. */
+    for (unsigned n = 0; n < TURNS && !worker_drain(world.a.worker, false); n++)
+        worker_turn(world.a.worker, 1);
+    struct parcel *parcel;
+    while ((parcel = mesh_next(world.a.thread.mesh, EGRESS)) != NULL) {
+        told += parcel->outcome.kind == OUTCOME_HANDED_OVER;
+        mesh_give(world.a.thread.mesh, EGRESS, &parcel);
+    }
+    for (unsigned n = 0; n < TURNS && arrived < MESSAGES; n++) {
+        worker_turn(world.b.worker, 1);
+        while ((parcel = mesh_next(world.b.thread.mesh, EGRESS)) != NULL) {
+            arrived++;
+            parcel->outcome.kind = OUTCOME_DELIVERED;
+            mesh_return(world.b.thread.mesh, EGRESS, &parcel);
+        }
+        mesh_flush(world.b.thread.mesh, EGRESS);
+    }
+    worker_turn(world.b.worker, 1);
+    assert_int_equal(told, MESSAGES);
+    assert_int_equal(arrived, MESSAGES);
+    world_close(&world);
+}
+
+/* b does not read: a calls handed over what the kernel took, and nothing else. */
+static void test_peer_that_does_not_read(void **state)
+{
+    (void)state;
+    struct world world;
+    enum { MESSAGES = 950 }; /* 10 MB: more than a connection's buffers */
+    static char text[11000];
+    unsigned arrived = 0, failed = 0, told = 0;
+    memset(text, 'x', sizeof(text) - 1);
+    world_open(&world, "any", "any", false);
+    exchange(&world, "m", OUTCOME_DELIVERED, OUTCOME_DELIVERED);
+    world.a.config->confirm_timeout_ms = 50;
+    world.a.config->deliver_timeout_ms = 400;
+    for (unsigned n = 0; n < MESSAGES; n++)
+        send_text(&world, "m", "b.example", text);
+    struct parcel *parcel;
+    for (unsigned n = 0; n < TURNS && told + failed < MESSAGES; n++) {
+        worker_turn(world.a.worker, 1);
+        while ((parcel = mesh_next(world.a.thread.mesh, EGRESS)) != NULL) {
+            told += parcel->outcome.kind == OUTCOME_HANDED_OVER;
+            failed += parcel->outcome.kind == OUTCOME_FAILED;
+            mesh_give(world.a.thread.mesh, EGRESS, &parcel);
+        }
+    }
+    assert_int_equal(told + failed, MESSAGES);
+    assert_true(failed > 0);
+    for (unsigned n = 0; n < TURNS && count(&world.a, STAT_SESSIONS_CLOSED) == 0; n++)
+        worker_turn(world.a.worker, 1);
+    assert_int_equal(count(&world.a, STAT_SESSIONS_CLOSED), 1);
+    for (unsigned n = 0; n < TURNS && arrived < told; n++) {
+        turn(&world);
+        while ((parcel = mesh_next(world.b.thread.mesh, EGRESS)) != NULL) {
+            arrived++;
+            parcel->outcome.kind = OUTCOME_DELIVERED;
+            mesh_return(world.b.thread.mesh, EGRESS, &parcel);
+        }
+        mesh_flush(world.b.thread.mesh, EGRESS);
+    }
+    assert_true(arrived >= told);
+    turn(&world);
+    world_close(&world);
+}
+
 static int start(void **state)
 {
     (void)state;
@@ -374,6 +460,8 @@ int main(void)
         cmocka_unit_test(test_dialback), cmocka_unit_test(test_error_comes_back),
         cmocka_unit_test(test_refused),  cmocka_unit_test(test_backpressure),
         cmocka_unit_test(test_full_keeps_answers),
+        cmocka_unit_test(test_end_behind_backpressure),
+        cmocka_unit_test(test_peer_that_does_not_read),
     };
     return cmocka_run_group_tests(tests, start, stop);
 }
