@@ -176,7 +176,10 @@ void egress_turn(struct egress *egress, uint64_t wait_ms)
     if (result < 0 && result != -ETIME && result != -EINTR)
         log_event(LOG_LEVEL_ERROR, "ring.wait", 0, log_number("errno", -result));
     thread->now_ms = now_ms();
-    while (ring_next(thread->ring, &event)) {
+    /* What must be handed to another thread needs a parcel. These come home as soon as that thread
+       has turned, whatever is slow elsewhere, so what else came may wait in its order. */
+    while (mesh_has(thread->mesh, thread->self, MESH_CONTROL) &&
+           ring_next(thread->ring, &event)) {
         sip_transport_feed(egress->wire, &event);
         pump_input(egress);
     }

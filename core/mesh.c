@@ -143,12 +143,16 @@ void mesh_attach(struct mesh *mesh, unsigned self, struct ring *ring)
     mesh->endpoints[self].ring = ring;
 }
 
-struct parcel *mesh_take(struct mesh *mesh, unsigned self, enum mesh_class class)
+bool mesh_has(const struct mesh *mesh, unsigned self, enum mesh_class class)
 {
     assert(self < mesh->thread_count);
+    return mesh->endpoints[self].free_count > (class == MESH_TRAFFIC ? MESH_CONTROL_RESERVE : 0);
+}
+
+struct parcel *mesh_take(struct mesh *mesh, unsigned self, enum mesh_class class)
+{
     struct mesh_endpoint *endpoint = &mesh->endpoints[self];
-    if (endpoint->free_count == 0 ||
-        (class == MESH_TRAFFIC && endpoint->free_count <= MESH_CONTROL_RESERVE))
+    if (!mesh_has(mesh, self, class))
         return NULL;
     struct parcel *parcel = endpoint->free;
     assert(parcel->magic == PARCEL_MAGIC);

@@ -4,7 +4,8 @@
  * pool of parcels for each thread. Each ring can hold every parcel there is, so posting never
  * fails; the bound, and so the back-pressure, is the pool: a thread that cannot take a parcel stops
  * reading its source until one comes home. The last parcels of a pool are kept for
- * MESH_CONTROL so that answers never wait for traffic. Wake-ups are batched: mesh_flush wakes each
+ * MESH_CONTROL, which is for parcels that come home soon, so that neither answers nor what is
+ * handed from thread to thread wait for traffic. Wake-ups are batched: mesh_flush wakes each
  * thread that was posted to, once a turn; ring_wake costs nothing while one is pending.
  */
 #ifndef PASSERELLE_CORE_MESH_H
@@ -29,6 +30,8 @@ void mesh_attach(struct mesh *mesh, unsigned self, struct ring *ring);
 /* `self` is always the calling thread's index. NULL when the pool is empty for this class. The
    parcel is cleared but for its text. */
 struct parcel *mesh_take(struct mesh *mesh, unsigned self, enum mesh_class class) MUST_USE;
+/* True when mesh_take would give one. */
+bool mesh_has(const struct mesh *mesh, unsigned self, enum mesh_class class);
 /* Gives an own parcel back that was never posted or has come home; *parcel becomes NULL. */
 void mesh_give(struct mesh *mesh, unsigned self, struct parcel **parcel);
 /* Moves the parcel to thread `target` (may be self); *parcel becomes NULL. */

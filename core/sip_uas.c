@@ -237,7 +237,7 @@ static void answer_method(struct sip_uas *uas, const struct sip_call *call)
 static void hand_over(struct sip_uas *uas, const struct sip_call *call, unsigned owner)
 {
     struct thread *thread = uas->thread;
-    struct parcel *parcel = mesh_take(thread->mesh, thread->self, MESH_TRAFFIC);
+    struct parcel *parcel = mesh_take(thread->mesh, thread->self, MESH_CONTROL);
     if (parcel == NULL) {
         stats_count(thread->stats, STAT_BACKPRESSURE_PAUSES);
         /* Over UDP this may be one more copy of a request that the owner has: only it knows the
