@@ -69,6 +69,8 @@ static void load_turn(struct load *load, uint64_t wait_ns)
     while (ring_next(load->ring, &event)) {
         if (bench_is_of(&event, BENCH_OWNER_XMPP_STREAM))
             load_on_stream(load, &event);
+        else if (bench_is_of(&event, BENCH_OWNER_COMPONENT))
+            component_event(&load->component, &event);
         else if (!sip_side_event(&load->sip, &event) && event.kind == RING_ACCEPTED)
             load_on_accept(load, &event);
     }
@@ -176,9 +178,10 @@ static int load_check(struct load *load)
                  stream->from, stream->to, stream->problem);
         return -EPIPE;
     }
-    if (load->sip.problem != NULL) {
-        snprintf(load->problem, sizeof(load->problem), "the SIP connection died: %s",
-                 load->sip.problem);
+    const char *problem =
+        load->sip.problem != NULL ? load->sip.problem : load->component.problem;
+    if (problem != NULL) {
+        snprintf(load->problem, sizeof(load->problem), "the far side died: %s", problem);
         return -EPIPE;
     }
     return 0;
@@ -250,6 +253,8 @@ static int load_open_stream(struct load *load, unsigned i)
     char from[64], to[64];
     snprintf(from, sizeof(from), "x%u.bench", i % options->xmpp_domains);
     snprintf(to, sizeof(to), "s%u.bench", i * (spread > 0 ? spread : 1) % options->sip_domains);
+    if (options->sip_name != NULL)
+        snprintf(to, sizeof(to), "%s", options->sip_name);
     int status =
         bench_stream_connect(&load->out[i], load->ring, &options->relay_xmpp, from, to);
     load->out[i].context = load;
@@ -264,13 +269,21 @@ static unsigned load_ready(const struct load *load)
     return ready;
 }
 
+static bool load_far_ready(const struct load *load)
+{
+    return load->options.component_secret != NULL ? load->component.ready
+                                                  : sip_side_ready(&load->sip);
+}
+
 int load_connect(struct load *load)
 {
     unsigned ready = 0, streams = load->options.streams;
     load->now_ns = clock_now_ns();
     uint64_t end_ns = load->now_ns + LOAD_OPEN_TIMEOUT_NS;
-    while (ready < streams || !sip_side_ready(&load->sip)) {
-        for (; load->opened < streams && load->opened - ready < LOAD_OPENING_MAX;
+    while (ready < streams) {
+        /* An XMPP server knows a component's name only while it is there. */
+        for (; load_far_ready(load) && load->opened < streams &&
+               load->opened - ready < LOAD_OPENING_MAX;
              load->opened++) {
             int status = load_open_stream(load, load->opened);
             if (status != 0) {
@@ -289,7 +302,7 @@ int load_connect(struct load *load)
         ready = now_ready;
         if (load->now_ns > end_ns) {
             snprintf(load->problem, sizeof(load->problem), "%u of %u streams are ready%s",
-                     ready, streams, sip_side_ready(&load->sip) ? "" : "; SIP is not");
+                     ready, streams, load_far_ready(load) ? "" : "; SIP is not");
             return -ETIMEDOUT;
         }
     }
@@ -329,6 +342,28 @@ static int load_open_ring(struct load *load)
     return status;
 }
 
+/* Where messages to SIP end. */
+static int load_open_far(struct load *load)
+{
+    const struct load_options *options = &load->options;
+    struct component_options component = {.ring = load->ring,
+                                          .server = options->component,
+                                          .domain = options->sip_name,
+                                          .secret = options->component_secret,
+                                          .message = load_on_component,
+                                          .context = load};
+    struct sip_side_options sip = {.ring = load->ring,
+                                   .tls = load->tls,
+                                   .transport = options->transport,
+                                   .own = options->own_sip,
+                                   .relay = options->relay_sip,
+                                   .sends = options->drive != LOAD_XMPP_TO_SIP,
+                                   .message = load_on_sip,
+                                   .context = load};
+    return options->component_secret != NULL ? component_open(&load->component, &component)
+                                             : sip_side_open(&load->sip, &sip);
+}
+
 int load_open(struct load *load, const struct load_options *options)
 {
     *load = (struct load){.options = *options, .xmpp_owner = BENCH_OWNER_XMPP_LISTENER};
@@ -343,18 +378,10 @@ int load_open(struct load *load, const struct load_options *options)
     status = tls_context_open(&load->tls, &tls, load->problem, sizeof(load->problem));
     if (status != 0)
         return status;
-    struct sip_side_options sip = {.ring = load->ring,
-                                   .tls = load->tls,
-                                   .transport = options->transport,
-                                   .own = options->own_sip,
-                                   .relay = options->relay_sip,
-                                   .sends = options->drive != LOAD_XMPP_TO_SIP,
-                                   .message = load_on_sip,
-                                   .context = load};
     status =
         ring_listen_stream(load->ring, &options->own_xmpp, &load->xmpp_owner, &load->listener);
     if (status == 0)
-        status = sip_side_open(&load->sip, &sip);
+        status = load_open_far(load);
     if (status != 0)
         snprintf(load->problem, sizeof(load->problem), "cannot listen: %s", strerror(-status));
     return status;
@@ -371,6 +398,7 @@ void load_close(struct load *load)
         free(load->in[i]);
     }
     sip_side_close(&load->sip);
+    component_close(&load->component);
     free(load->out);
     free(load->in);
     free(load->dirty);

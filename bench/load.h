@@ -7,6 +7,7 @@
 #ifndef PASSERELLE_BENCH_LOAD_H
 #define PASSERELLE_BENCH_LOAD_H
 
+#include "bench/component.h"
 #include "bench/ledger.h"
 #include "bench/sip_side.h"
 #include "bench/stream.h"
@@ -21,6 +22,11 @@ struct load_options {
     union net_address relay_xmpp, relay_sip; /* where the relay listens */
     union net_address own_xmpp, own_sip;     /* where its partners and trunks are */
     const char *certificate, *key, *ca;
+    const char *sip_name;    /* of the one SIP domain; NULL: s0.bench … */
+    const char *user_suffix; /* behind the user in its addresses; may be empty */
+    /* When it is an XMPP server that is measured: its component port and secret; else NULL. */
+    const char *component_secret;
+    union net_address component;
     unsigned xmpp_domains, sip_domains, streams, users;
     unsigned size;      /* bytes of a whole stanza or of a SIP body */
     unsigned timeout_s; /* without any progress: the rest counts as lost */
@@ -41,6 +47,7 @@ struct load {
     enum bench_owner xmpp_owner; /* what the listener's events name */
     ring_handle listener;
     struct sip_side sip;
+    struct component component;
     struct bench_stream *out; /* our streams to the relay */
     struct bench_stream **in; /* the relay's to us */
     unsigned in_count, in_room;

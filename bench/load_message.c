@@ -92,6 +92,15 @@ void load_on_stanza(struct bench_stream *stream, const struct xml_node *stanza)
         ledger_arrived(&load->to_xmpp, number, 0, load->progress_ns);
 }
 
+void load_on_component(void *context, struct span text)
+{
+    struct load *load = context;
+    uint32_t number;
+    load->progress_ns = clock_now_ns();
+    if (sip_peer_number(text, &number))
+        ledger_arrived(&load->to_sip, number, 0, load->progress_ns);
+}
+
 /* "#n " padded to `size`. */
 static void load_put_text(const struct load *load, struct writer *writer, uint32_t number,
                           size_t size)
@@ -105,10 +114,12 @@ static void load_put_text(const struct load *load, struct writer *writer, uint32
         writer_put(writer, span_make(load->text, size - used));
 }
 
-static void load_put_user(struct writer *writer, unsigned user, const char *domain)
+static void load_put_user(struct writer *writer, unsigned user, const char *suffix,
+                          const char *domain)
 {
     writer_put_char(writer, 'u');
     writer_put_uint(writer, user);
+    writer_put(writer, span_of(suffix));
     writer_put_char(writer, '@');
     writer_put(writer, span_of(domain));
 }
@@ -123,9 +134,9 @@ bool load_send_xmpp(struct load *load, uint32_t number)
     writer_put_literal(&writer, "<message type='chat' id='m");
     writer_put_uint(&writer, number);
     writer_put_literal(&writer, "' from='");
-    load_put_user(&writer, user, stream->from);
+    load_put_user(&writer, user, "", stream->from);
     writer_put_literal(&writer, "/bench' to='");
-    load_put_user(&writer, user, stream->to);
+    load_put_user(&writer, user, options->user_suffix, stream->to);
     writer_put_literal(&writer, "'><body>");
     size_t frame = writer.used + sizeof("</body></message>") - 1;
     load_put_text(load, &writer, number, options->size > frame ? options->size - frame : 1);

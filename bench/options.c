@@ -56,6 +56,11 @@ static const char options_usage[] =
     "  --pid PID[,PID…]         of the relay: its CPU time by thread and its memory\n"
     "  --progress               a line on stderr while it runs (default on a terminal)\n"
     "  --json                   one JSON object on stdout instead of the table\n"
+    "To measure others (bench/compare):\n"
+    "  --sip-name NAME          of the one SIP domain, as the XMPP side knows it\n"
+    "  --user-suffix TEXT       behind each user of the SIP side: '*sip.bench' for Kamailio\n"
+    "  --component ADDR:PORT, --component-secret S   be a component (XEP-0114) of an XMPP server\n"
+    "                           instead of the SIP side, drive xmpp-sip only\n"
     "For --print-config: --workers N, --egress N (1, 1), --relay-certificate, --relay-key FILE\n"
     "\n"
     "Exit status 0: every message ended as it should. A run by hand:\n"
@@ -70,10 +75,11 @@ static const char options_usage[] =
 
 enum bench_option {
     OPT_DRIVE = 256, OPT_RELAY, OPT_RELAY_SIP, OPT_LISTEN, OPT_LISTEN_SIP, OPT_TRANSPORT,
-    OPT_CERTIFICATE, OPT_KEY, OPT_CA, OPT_XMPP_DOMAINS, OPT_SIP_DOMAINS, OPT_STREAMS, OPT_USERS,
-    OPT_SIZE, OPT_COUNT, OPT_SECONDS, OPT_WINDOW, OPT_RATE, OPT_FRACTION, OPT_WARMUP,
-    OPT_TIMEOUT, OPT_SETTLE, OPT_PID, OPT_PROGRESS, OPT_JSON, OPT_WORKERS, OPT_EGRESS, OPT_RELAY_CERTIFICATE,
-    OPT_RELAY_KEY, OPT_PRINT_CONFIG, OPT_DEMO
+    OPT_CERTIFICATE, OPT_KEY, OPT_CA, OPT_XMPP_DOMAINS, OPT_SIP_DOMAINS, OPT_SIP_NAME,
+    OPT_USER_SUFFIX, OPT_COMPONENT, OPT_COMPONENT_SECRET, OPT_STREAMS, OPT_USERS, OPT_SIZE,
+    OPT_COUNT, OPT_SECONDS, OPT_WINDOW, OPT_RATE, OPT_FRACTION, OPT_WARMUP, OPT_TIMEOUT,
+    OPT_SETTLE, OPT_PID, OPT_PROGRESS, OPT_JSON, OPT_WORKERS, OPT_EGRESS,
+    OPT_RELAY_CERTIFICATE, OPT_RELAY_KEY, OPT_PRINT_CONFIG, OPT_DEMO
 };
 
 static const struct option options_table[] = {
@@ -82,7 +88,9 @@ static const struct option options_table[] = {
     {"listen-sip", 1, NULL, OPT_LISTEN_SIP}, {"transport", 1, NULL, OPT_TRANSPORT},
     {"certificate", 1, NULL, OPT_CERTIFICATE}, {"key", 1, NULL, OPT_KEY},
     {"ca", 1, NULL, OPT_CA}, {"xmpp-domains", 1, NULL, OPT_XMPP_DOMAINS},
-    {"sip-domains", 1, NULL, OPT_SIP_DOMAINS}, {"streams", 1, NULL, OPT_STREAMS},
+    {"sip-domains", 1, NULL, OPT_SIP_DOMAINS}, {"sip-name", 1, NULL, OPT_SIP_NAME},
+    {"user-suffix", 1, NULL, OPT_USER_SUFFIX}, {"component", 1, NULL, OPT_COMPONENT},
+    {"component-secret", 1, NULL, OPT_COMPONENT_SECRET}, {"streams", 1, NULL, OPT_STREAMS},
     {"users", 1, NULL, OPT_USERS}, {"size", 1, NULL, OPT_SIZE}, {"count", 1, NULL, OPT_COUNT},
     {"seconds", 1, NULL, OPT_SECONDS}, {"window", 1, NULL, OPT_WINDOW},
     {"rate", 1, NULL, OPT_RATE}, {"fraction", 1, NULL, OPT_FRACTION},
@@ -157,6 +165,10 @@ static bool options_set_load(struct bench_options *options, int option, const ch
     case OPT_CA: load->ca = text; return true;
     case OPT_XMPP_DOMAINS: return options_number(text, 1, 20000, &load->xmpp_domains);
     case OPT_SIP_DOMAINS: return options_number(text, 1, 20000, &load->sip_domains);
+    case OPT_SIP_NAME: load->sip_name = text; return strlen(text) < 64;
+    case OPT_USER_SUFFIX: load->user_suffix = text; return strlen(text) < 64;
+    case OPT_COMPONENT: return net_address_parse(&load->component, text, 5347) == 0;
+    case OPT_COMPONENT_SECRET: load->component_secret = text; return true;
     case OPT_STREAMS: return options_number(text, 1, LOAD_STREAM_MAX, &load->streams);
     case OPT_USERS: return options_number(text, 1, LEDGER_USER_MAX, &load->users);
     case OPT_SIZE: return options_number(text, 1, 8000, &load->size);
@@ -206,6 +218,9 @@ static bool options_fit(const struct bench_options *options)
         problem = "--drive idle needs --pid";
     else if (options->fraction > 0 && options->phase.rate > 0)
         problem = "--fraction measures the peak itself: leave --rate away";
+    else if (load->component_secret != NULL &&
+             (load->sip_name == NULL || load->drive != LOAD_XMPP_TO_SIP))
+        problem = "a component needs --sip-name and the drive xmpp-sip";
     if (problem != NULL)
         fprintf(stderr, "passerelle-bench: %s\n", problem);
     return problem == NULL;
@@ -214,7 +229,7 @@ static bool options_fit(const struct bench_options *options)
 bool bench_options_read(struct bench_options *options, int argc, char **argv)
 {
     *options = (struct bench_options){
-        .load = {.xmpp_domains = 4, .sip_domains = 1, .streams = 4, .users = 64, .size = 300,
+        .load = {.user_suffix = "", .xmpp_domains = 4, .sip_domains = 1, .streams = 4, .users = 64, .size = 300,
                  .timeout_s = 5},
         .phase = {.count = 20000, .window = 256},
         .settle_s = 3, .workers = 1, .egress = 1, .progress = isatty(STDERR_FILENO) != 0};

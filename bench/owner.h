@@ -9,7 +9,8 @@ enum bench_owner {
     BENCH_OWNER_XMPP_LISTENER,
     BENCH_OWNER_XMPP_STREAM,
     BENCH_OWNER_SIP_LISTENER, /* also the datagram socket */
-    BENCH_OWNER_SIP_WIRE
+    BENCH_OWNER_SIP_WIRE,
+    BENCH_OWNER_COMPONENT
 };
 
 static inline bool bench_is_of(const struct ring_event *event, enum bench_owner kind)

@@ -114,6 +114,8 @@ const struct config_partner *config_find_partner(const struct config *config,
 /* May this tenant talk with this remote domain (prepared)? */
 bool config_partner_allowed(const struct config *config, const struct config_tenant *tenant,
                             struct span domain);
+/* The trunk with this index over all tenants. */
+const struct config_trunk *config_trunk_at(const struct config *config, uint32_t index);
 /* The tenants' trunks that allow requests from this address over UDP or TCP: calls back are
    avoided by iteration: *next starts at 0; NULL ends. */
 const struct config_trunk *config_next_trunk_from(const struct config *config,

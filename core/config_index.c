@@ -228,6 +228,12 @@ int config_index_sources(struct config *config)
     return 0;
 }
 
+const struct config_trunk *config_trunk_at(const struct config *config, uint32_t index)
+{
+    assert(index < config->trunk_count);
+    return config->index->trunks[index];
+}
+
 /* The first source that is not before `wanted`. */
 static size_t index_lower_bound(const struct config_index *index,
                                 const struct index_source *wanted)

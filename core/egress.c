@@ -123,7 +123,8 @@ static void take_parcel(struct egress *egress, struct parcel *parcel)
         struct sip_flow flow = {.transport = (enum sip_transport)parcel->transport,
                                 .peer = parcel->peer,
                                 .holder = thread->self,
-                                .connection = parcel->connection};
+                                .connection = parcel->connection,
+                                .trunk = parcel->trunk};
         sip_transport_respond(egress->wire, &flow, parcel->bytes);
         break;
     }

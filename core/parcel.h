@@ -77,6 +77,9 @@ struct parcel {
 _Static_assert(PARCEL_SIZE - sizeof(struct parcel) >= TEXT_SIZE_MAX + 3000,
                "a parcel holds a text and its addresses");
 
+_Static_assert(PARCEL_SIZE - sizeof(struct parcel) >= SIP_HANDOVER_SIZE_MAX + 1024,
+               "a request fits, and its answer with what we add but for the longest Contact");
+
 /* A writer over the free part of the text; parcel_keep takes over what it wrote. */
 static inline struct writer parcel_writer(struct parcel *parcel)
 {

@@ -50,13 +50,12 @@ static void tls_done(struct session *session)
             s2s_in_tls_done(&session->in);
         return;
     }
-    const char *why = "it speaks for other names";
+    const char *why;
     if (session->out.auth == S2S_AUTH_EXTERNAL &&
         !session_certified(session, s2s_domain_span(&session->out.remote))) {
-        tls_peer_verified(session->tls, &why);
-        snprintf(session->reason, sizeof(session->reason),
-                 "the certificate of the remote server is not acceptable: %s",
-                 why != NULL ? why : "it speaks for other names");
+        if (tls_peer_verified(session->tls, &why))
+            why = "it speaks for other names";
+        snprintf(session->reason, sizeof(session->reason), "its certificate is refused: %s", why);
         session_drop(session);
         return;
     }

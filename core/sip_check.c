@@ -132,8 +132,10 @@ struct sip_response_parts sip_check_parties(struct sip_uas *uas, const struct pa
         parts.status = address_status(parties->to_result);
     else if (parties->to.local.size == 0 ||
              config_find_tenant(config, parties->to.domain) != NULL)
-        parts.status = 404; /* the XMPP side has no such address */
+        parts = (struct sip_response_parts){
+            .status = 404, .reason = SPAN("The XMPP side has no such address")};
     else if (!config_partner_allowed(config, parties->tenant, parties->to.domain))
-        parts.status = 403;
+        parts = (struct sip_response_parts){
+            .status = 403, .reason = SPAN("The policy of your domain forbids this partner")};
     return parts;
 }

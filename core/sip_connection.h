@@ -30,7 +30,10 @@ void sip_connection_tick(struct sip_streams *streams, struct timer *timer);
 int sip_connection_request(struct sip_streams *streams, const struct config_trunk *trunk,
                            const union net_address *target, struct span bytes,
                            uint64_t *connection) MUST_USE;
-void sip_connection_respond(struct sip_streams *streams, uint64_t ticket, struct span bytes);
+void sip_connection_respond(struct sip_streams *streams, const struct sip_flow *flow,
+                            struct span bytes);
 bool sip_connection_proved(struct sip_streams *streams, uint64_t ticket, const char *identity);
+void sip_connection_alias(struct sip_streams *streams, uint64_t ticket,
+                          const struct config_trunk *trunk, uint16_t port);
 
 #endif

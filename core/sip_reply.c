@@ -79,14 +79,16 @@ static struct span copy_request(struct sip_uas *uas, const struct sip_call *call
     return writer.overflow ? SPAN_NONE : writer_span(&writer);
 }
 
-/* RFC 3261 §18.2.2 with RFC 3581: to the source when rport asks for it, else to the sent-by
-   port at the address it came from. */
+/* RFC 3261 §18.2.2 with RFC 3581: to the source when rport asks for it over UDP, else to the
+   sent-by port at the address it came from; over TCP and TLS that is where a new connection goes
+   when that of the request is gone. */
 static struct sip_flow way_back(const struct sip_call *call)
 {
     const struct sip_via *via = &call->request->via;
     struct sip_flow way = call->flow;
-    if (way.transport == SIP_TRANSPORT_UDP && !via->rport_present)
-        net_address_set_port(&way.peer, via->port != 0 ? via->port : 5060);
+    unsigned port = via->port != 0 ? via->port : way.transport == SIP_TRANSPORT_TLS ? 5061 : 5060;
+    if (way.transport != SIP_TRANSPORT_UDP || !via->rport_present)
+        net_address_set_port(&way.peer, (uint16_t)port);
     return way;
 }
 

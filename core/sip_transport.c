@@ -223,11 +223,15 @@ static void respond_elsewhere(struct sip_wire *wire, const struct sip_flow *flow
     parcel->connection = flow->connection;
     parcel->transport = (uint8_t)flow->transport;
     parcel->peer = flow->peer;
+    parcel->trunk = flow->trunk;
     parcel->bytes = parcel_copy(parcel, bytes);
-    if (parcel->bytes.data == NULL)
-        mesh_give(thread->mesh, thread->self, &parcel);
-    else
+    if (parcel->bytes.data != NULL) {
         mesh_post(thread->mesh, thread->self, flow->holder, &parcel);
+        return;
+    }
+    log_event(LOG_LEVEL_ERROR, "sip.response_dropped", 0,
+              log_text("reason", SPAN("it is longer than a parcel")));
+    mesh_give(thread->mesh, thread->self, &parcel);
 }
 
 void sip_transport_respond(struct sip_wire *wire, const struct sip_flow *flow,
@@ -245,7 +249,7 @@ void sip_transport_respond(struct sip_wire *wire, const struct sip_flow *flow,
     } else if (flow->holder != thread->self) {
         respond_elsewhere(wire, flow, bytes);
     } else {
-        sip_connection_respond(wire->streams, flow->connection, bytes);
+        sip_connection_respond(wire->streams, flow, bytes);
     }
 }
 
@@ -255,4 +259,11 @@ bool sip_transport_proved(struct sip_wire *wire, const struct sip_flow *flow,
     if (flow->transport != SIP_TRANSPORT_TLS || flow->holder != wire->thread->self)
         return false;
     return sip_connection_proved(wire->streams, flow->connection, identity);
+}
+
+void sip_transport_alias(struct sip_wire *wire, const struct sip_flow *flow,
+                         const struct config_trunk *trunk, uint16_t port)
+{
+    if (flow->transport == SIP_TRANSPORT_TLS && flow->holder == wire->thread->self)
+        sip_connection_alias(wire->streams, flow->connection, trunk, port);
 }

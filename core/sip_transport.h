@@ -23,7 +23,7 @@ enum egress_timer {
 /* The way a message came and its answer goes. */
 struct sip_flow {
     enum sip_transport transport;
-    union net_address peer;
+    union net_address peer; /* where it came from; of an answer: where it goes if it must */
     unsigned holder; /* mesh index of the thread that holds the connection */
     uint64_t
         connection; /* UDP: index of the listener, the same on all threads; else a ticket */
@@ -62,16 +62,22 @@ struct span sip_transport_sent_by(struct sip_wire *wire, const struct config_tru
 /* True when the sent-by of a Via is ours. */
 bool sip_transport_is_ours(const struct sip_wire *wire, struct span sent_by);
 /* Sends a request to a target of a trunk. For TCP and TLS opens or reuses the connection and
-   fills *connection (its loss is told by SIP_INPUT_LOST). -errno when it cannot be sent. */
+   fills *connection (its loss is told by SIP_INPUT_LOST). -EAGAIN when too much waits there
+   already, another -errno when it cannot be sent. */
 int sip_transport_request(struct sip_wire *wire, const struct config_trunk *trunk,
                           const union net_address *target, struct span bytes,
                           uint64_t *connection) MUST_USE;
-/* Sends a response along the flow, through the mesh when it must. For UDP to `flow->peer`. */
+/* Sends a response along the flow, through the mesh when it must. For UDP to `flow->peer`; else
+   on the connection, and when that is gone on a new one to `flow->peer` (RFC 3261 §18.2.2). */
 void sip_transport_respond(struct sip_wire *wire, const struct sip_flow *flow,
                            struct span bytes);
 /* True when the peer of the connection proved by a verified certificate that it speaks for
    `identity` (RFC 5922 §7.2). False for a connection of another thread. */
 bool sip_transport_proved(struct sip_wire *wire, const struct sip_flow *flow,
                           const char *identity);
+/* The trunk, proved by a mutual TLS connection, wants our requests on that connection instead of
+   one to `port` of its address (RFC 5923 §8). */
+void sip_transport_alias(struct sip_wire *wire, const struct sip_flow *flow,
+                         const struct config_trunk *trunk, uint16_t port);
 
 #endif

@@ -7,11 +7,9 @@
 
 #include "core/log.h"
 
-#define RESOLVE_WAIT_MS 100u
+#define WAIT_MS 100u
 
 static void next_for(struct sip_uac *uac, struct recipient *recipient);
-static void try_next(struct sip_uac *uac, struct request *request, int status,
-                     struct span reason);
 
 int sip_uac_open(struct sip_uac **uac, struct thread *thread, struct sip_wire *wire,
                  struct trunk_table *trunks)
@@ -134,49 +132,58 @@ static void arm(struct sip_uac *uac, struct request *request)
         timer_arm(&uac->thread->timers, &request->timer, deadline_ms);
 }
 
-/* Starts a client transaction on request->trunk. False: the request is too long for UDP. */
-static bool start_on_trunk(struct sip_uac *uac, struct request *request)
+enum start { STARTED, START_FAILED, START_BUSY, START_TOO_LONG };
+
+/* Starts a client transaction on request->trunk. */
+static enum start start_on_trunk(struct sip_uac *uac, struct request *request)
 {
     bool reliable = request->trunk->config->transport != SIP_TRANSPORT_UDP;
-    request->target = *trunk_target(request->trunk);
+    request->target = *trunk_target(request->trunk, uac->thread->now_ms);
     if (request->has_branch)
         sip_compose_branch(uac, request);
     request->has_branch = true;
     struct span bytes = sip_compose_request(uac, request); /* empty: nothing leads there */
     /* RFC 3261 §18.1.1 and RFC 3428 §8. */
     if (!reliable && bytes.size > SIP_UDP_REQUEST_SIZE_MAX)
-        return false;
+        return START_TOO_LONG;
     request->size = 0;
     if (!reliable && bytes.size > 0) {
         memcpy(request->bytes, bytes.data, bytes.size);
         request->size = bytes.size;
     }
+    int error = bytes.size == 0 ? -ENETUNREACH : transmit(uac, request, bytes);
+    if (error == -EAGAIN)
+        return START_BUSY;
+    if (error < 0) {
+        trunk_note(request->trunk, &request->target, 0, -1);
+        return START_FAILED;
+    }
     request->in_flight = true;
     request->trunk->in_flight++;
     (void)sip_client_start(&request->client, &uac->timers, reliable, uac->thread->now_ms);
     arm(uac, request);
-    int error = bytes.size == 0 ? -ENETUNREACH : transmit(uac, request, bytes);
-    if (error < 0) {
-        (void)sip_client_transport_error(&request->client);
-        trunk_note(request->trunk, 0, -1);
-        leave_trunk(request);
-        try_next(uac, request, 503, SPAN("The trunk cannot be reached"));
-    }
+    return STARTED;
+}
+
+/* Waits a little and begins again with the first trunk. False: it has waited long enough. */
+static bool wait_a_little(struct sip_uac *uac, struct request *request)
+{
+    if (uac->thread->now_ms >= request->wait_until_ms)
+        return false;
+    request->waits = true;
+    request->trunk = NULL;
+    request->targets_left = 0;
+    request->trunk_next = 0;
+    timer_arm(&uac->thread->timers, &request->timer, uac->thread->now_ms + WAIT_MS);
     return true;
 }
 
-static bool wait_for_address(struct sip_uac *uac, struct request *request)
+static bool is_resolving(struct sip_uac *uac, const struct request *request)
 {
-    uint64_t now_ms = uac->thread->now_ms;
     bool resolving = false;
     for (size_t i = 0; i < request->tenant->trunk_count; i++)
         resolving |= trunk_find(uac->trunks, request->tenant->trunks[i].index)->resolving;
-    if (!resolving || now_ms >= request->wait_until_ms)
-        return false;
-    request->waits = true;
-    request->trunk_next = 0;
-    timer_arm(&uac->thread->timers, &request->timer, now_ms + RESOLVE_WAIT_MS);
-    return true;
+    return resolving;
 }
 
 static void too_long(struct sip_uac *uac, struct request *request)
@@ -193,26 +200,54 @@ static void too_long(struct sip_uac *uac, struct request *request)
     next_for(uac, recipient);
 }
 
+/* The next trunk to try, or the same again for its next target (RFC 3263 §4.3); false when all
+   were tried. */
+static bool choose_trunk(struct sip_uac *uac, struct request *request)
+{
+    uint64_t now_ms = uac->thread->now_ms;
+    if (request->targets_left > 0 && trunk_usable(request->trunk, now_ms)) {
+        request->targets_left--;
+        return true;
+    }
+    while (request->trunk_next < request->tenant->trunk_count) {
+        const struct config_trunk *config = &request->tenant->trunks[request->trunk_next++];
+        struct trunk *trunk = trunk_find(uac->trunks, config->index);
+        if (!trunk_usable(trunk, now_ms))
+            continue;
+        request->trunk = trunk;
+        request->targets_left = trunk->target_count - 1;
+        return true;
+    }
+    return false;
+}
+
 /* Tries the trunks that are left, in order of priority (the configuration has sorted them);
    `status` and `reason` are the answer when there is none. */
 static void try_next(struct sip_uac *uac, struct request *request, int status,
                      struct span reason)
 {
-    bool is_too_long = false;
+    bool is_too_long = false, is_busy = false;
     bool tried = request->trunk != NULL;
-    while (request->trunk_next < request->tenant->trunk_count) {
-        const struct config_trunk *config = &request->tenant->trunks[request->trunk_next++];
-        struct trunk *trunk = trunk_find(uac->trunks, config->index);
-        if (!trunk_usable(trunk, uac->thread->now_ms))
-            continue;
-        request->trunk = trunk;
+    /* Over a busy trunk nothing goes elsewhere: it works. */
+    while (!is_busy && choose_trunk(uac, request)) {
         if (tried)
             stats_count(uac->thread->stats, STAT_SIP_TRUNK_FAILOVERS);
-        if (start_on_trunk(uac, request))
-            return;
-        is_too_long = true;
+        switch (start_on_trunk(uac, request)) {
+        case STARTED: return;
+        case START_FAILED:
+            tried = true;
+            status = 503;
+            reason = SPAN("The trunk cannot be reached");
+            break;
+        case START_BUSY: is_busy = true; break;
+        case START_TOO_LONG:
+            is_too_long = true;
+            request->targets_left = 0;
+            break;
+        }
     }
-    if (!tried && !is_too_long && wait_for_address(uac, request))
+    if ((is_busy || (!tried && !is_too_long && is_resolving(uac, request))) &&
+        wait_a_little(uac, request))
         return;
     if (is_too_long && !tried) {
         too_long(uac, request);
@@ -347,7 +382,7 @@ void sip_uac_options(struct sip_uac *uac, struct trunk *trunk)
         return;
     request->trunk = trunk;
     request->trunk_next = SIZE_MAX; /* no other trunk in its place */
-    if (!start_on_trunk(uac, request))
+    if (start_on_trunk(uac, request) != STARTED)
         request_free(uac, request);
 }
 
@@ -360,7 +395,8 @@ static void conclude(struct sip_uac *uac, struct request *request,
     int status = response->status;
     leave_trunk(request);
     bool retry = request->parcel != NULL && (status == 503 || status == 408) &&
-                 request->trunk_next < request->tenant->trunk_count;
+                 (request->targets_left > 0 ||
+                  request->trunk_next < request->tenant->trunk_count);
     if (retry) {
         try_next(uac, request, status, response->reason);
         return;
@@ -409,8 +445,8 @@ void sip_uac_response(struct sip_uac *uac, struct span bytes, unsigned *owner)
     }
     if (sip_client_response(&request->client, response.status) & SIP_CLIENT_FINAL) {
         /* Whoever says 408 is there: only our own Timer F counts against the trunk. */
-        trunk_note(request->trunk, response.status == 408 ? 480 : response.status,
-                   response.retry_after);
+        trunk_note(request->trunk, &request->target,
+                   response.status == 408 ? 480 : response.status, response.retry_after);
         conclude(uac, request, &response);
     } else {
         arm(uac, request);
@@ -419,27 +455,24 @@ void sip_uac_response(struct sip_uac *uac, struct span bytes, unsigned *owner)
 
 void sip_uac_lost(struct sip_uac *uac, uint64_t connection)
 {
-    /* Each pass takes one away or fails over to another connection. */
-    bool found = true;
-    while (found) {
-        found = false;
-        for (size_t i = 0; i < uac->requests.size && !found; i++) {
-            struct table_node *node = uac->requests.chains[i];
-            while (node != NULL && ((struct request *)node->owner)->connection != connection)
-                node = node->next;
-            if (node == NULL)
-                continue;
+    STAILQ_HEAD(, request) lost = STAILQ_HEAD_INITIALIZER(lost);
+    /* First all, then each: what is concluded may start again elsewhere. */
+    for (size_t i = 0; i < uac->requests.size; i++) {
+        struct table_node *node = uac->requests.chains[i];
+        for (; node != NULL; node = node->next) {
             struct request *request = node->owner;
-            struct sip_message lost = {
-                .status = 503, .reason = SPAN("The connection was lost"), .retry_after = -1};
-            found = true;
-            request->connection = 0;
-            if (!request->in_flight)
-                continue;
-            (void)sip_client_transport_error(&request->client);
-            trunk_note(request->trunk, 0, -1);
-            conclude(uac, request, &lost);
+            if (request->in_flight && request->connection == connection)
+                STAILQ_INSERT_TAIL(&lost, request, turn);
         }
+    }
+    while (!STAILQ_EMPTY(&lost)) {
+        struct request *request = STAILQ_FIRST(&lost);
+        STAILQ_REMOVE_HEAD(&lost, turn);
+        struct sip_message response = {
+            .status = 503, .reason = SPAN("The connection was lost"), .retry_after = -1};
+        (void)sip_client_transport_error(&request->client);
+        trunk_note(request->trunk, &request->target, 0, -1);
+        conclude(uac, request, &response);
     }
 }
 
@@ -455,7 +488,7 @@ void sip_uac_tick(struct sip_uac *uac, struct timer *timer)
     unsigned action = sip_client_tick(&request->client, uac->thread->now_ms);
     if (action & SIP_CLIENT_TIMEOUT) {
         struct sip_message timeout = {.status = 408, .retry_after = -1};
-        trunk_note(request->trunk, 408, -1);
+        trunk_note(request->trunk, &request->target, 408, -1);
         conclude(uac, request, &timeout);
         return;
     }

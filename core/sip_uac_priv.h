@@ -35,6 +35,7 @@ struct request {
     struct parcel *parcel; /* NULL for OPTIONS, and once the outcome is known */
     const struct config_tenant *tenant;
     struct trunk *trunk;
+    unsigned targets_left; /* of this trunk, not tried yet */
     size_t trunk_next; /* index into tenant->trunks of the next to try */
     bool waits;        /* for a trunk's addresses or its turn; no transaction yet */
     STAILQ_ENTRY(request) turn;

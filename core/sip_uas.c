@@ -252,13 +252,8 @@ static void hand_over(struct sip_uas *uas, const struct sip_call *call, unsigned
     parcel->transport = (uint8_t)call->flow.transport;
     parcel->trunk = call->flow.trunk;
     parcel->bytes = parcel_copy(parcel, call->request->raw);
-    if (parcel->bytes.data != NULL) {
-        mesh_post(thread->mesh, thread->self, owner, &parcel);
-        return;
-    }
-    mesh_give(thread->mesh, thread->self, &parcel);
-    /* Longer than a text can be. */
-    sip_reply_reject(uas, call, (struct sip_response_parts){.status = 513});
+    assert(parcel->bytes.data != NULL); /* SIP_HANDOVER_SIZE_MAX */
+    mesh_post(thread->mesh, thread->self, owner, &parcel);
 }
 
 /* On the thread that owns the conversation. */
@@ -301,6 +296,11 @@ static void serve(struct sip_uas *uas, const struct sip_call *call,
         serve_other(uas, call);
         return;
     }
+    /* On every thread alike, not only where the request must be handed over. */
+    if (call->request->raw.size > SIP_HANDOVER_SIZE_MAX) {
+        sip_reply_reject(uas, call, (struct sip_response_parts){.status = 513});
+        return;
+    }
     if (parties->from_result == ADDRESS_OK && parties->to_result == ADDRESS_OK)
         owner = route_egress(thread->config, &parties->from, &parties->to);
     if (owner != thread->self && !handed_over)
@@ -333,6 +333,10 @@ void sip_uas_request(struct sip_uas *uas, const struct sip_input *input, bool ha
     bool needs_tenant = is_message && parties.from_result == ADDRESS_OK;
     if (!handed_over && !(needs_tenant && parties.tenant == NULL))
         call.flow.trunk = sip_check_source(uas, &call.flow, parties.tenant);
+    if (call.flow.trunk != 0 && request.via.alias)
+        sip_transport_alias(uas->wire, &call.flow,
+                            config_trunk_at(thread->config, call.flow.trunk - 1),
+                            request.via.port != 0 ? request.via.port : 5061);
     if (call.flow.trunk == 0)
         sip_reply_reject(uas, &call, (struct sip_response_parts){.status = 403});
     else if (result == SIP_PARSE_REJECT)

@@ -85,7 +85,7 @@ static void start(struct trunk *trunk)
         arm_next(trunk);
         return;
     }
-    int error = net_address_parse_host(&trunk->literal, trunk->config->host,
+    int error = net_address_parse_host(&trunk->literal.address, trunk->config->host,
                                        default_port(trunk->config));
     assert(error == 0);
     trunk->targets = &trunk->literal;
@@ -154,41 +154,72 @@ struct trunk *trunk_find(struct trunk_table *table, uint32_t index)
     return &table->trunks[index];
 }
 
+/* The first target that is not blocked, from target_next on; target_count when all are. */
+static unsigned free_target(const struct trunk *trunk, uint64_t now_ms)
+{
+    for (unsigned i = 0; i < trunk->target_count; i++) {
+        unsigned index = (trunk->target_next + i) % trunk->target_count;
+        if (now_ms >= trunk->targets[index].blocked_until_ms)
+            return index;
+    }
+    return trunk->target_count;
+}
+
 bool trunk_usable(const struct trunk *trunk, uint64_t now_ms)
 {
-    if (trunk->target_count == 0 || now_ms < trunk->blocked_until_ms)
+    if (free_target(trunk, now_ms) == trunk->target_count)
         return false;
     /* Half open: one request may try while the trunk is down. */
     return trunk->status != TRUNK_DOWN || trunk->in_flight == 0;
 }
 
-const union net_address *trunk_target(const struct trunk *trunk)
+const union net_address *trunk_target(const struct trunk *trunk, uint64_t now_ms)
 {
     assert(trunk->target_count > 0);
-    return &trunk->targets[trunk->target_next % trunk->target_count];
+    unsigned index = free_target(trunk, now_ms);
+    return &trunk->targets[index == trunk->target_count ? 0 : index].address;
 }
 
-void trunk_note(struct trunk *trunk, int status, long retry_after_s)
+static bool is_broken(const struct trunk *trunk)
+{
+    for (unsigned i = 0; i < trunk->target_count; i++)
+        if (trunk->targets[i].misses < TRUNK_MISSES_MAX)
+            return false;
+    return true;
+}
+
+void trunk_note(struct trunk *trunk, const union net_address *target, int status,
+                long retry_after_s)
 {
     uint64_t now_ms = trunk->table->thread->now_ms;
+    bool failed = status == 0 || status == 408;
+    unsigned index = 0;
     trunk->last_status = status;
+    trunk->failed += failed;
+    while (index < trunk->target_count &&
+           !net_address_equal(&trunk->targets[index].address, target))
+        index++;
+    if (index == trunk->target_count)
+        return; /* DNS no longer names it */
+    struct trunk_target *noted = &trunk->targets[index];
+    if (failed && ++noted->misses >= TRUNK_MISSES_MAX)
+        noted->blocked_until_ms = now_ms + TRUNK_BREAK_MS;
+    if (!failed)
+        noted->misses = 0;
     if (status == 503 && retry_after_s >= 0) {
         /* RFC 3261 §21.5.4: no request to that server meanwhile; an hour at most. */
         uint64_t wait_s = retry_after_s > 3600 ? 3600 : (uint64_t)retry_after_s;
-        trunk->blocked_until_ms = now_ms + 1000 * wait_s;
-        return;
-    }
-    if (status != 0 && status != 408) {
-        trunk->misses = 0;
+        noted->blocked_until_ms = now_ms + 1000 * wait_s;
+    } else if (!failed) {
+        trunk->target_next = index;
         set_status(trunk, TRUNK_UP);
         return;
     }
-    trunk->failed++;
-    trunk->target_next++; /* RFC 3263 §4.3: the next target of the list */
-    if (++trunk->misses < TRUNK_MISSES_MAX)
-        return;
-    set_status(trunk, TRUNK_DOWN);
-    trunk->blocked_until_ms = now_ms + TRUNK_BREAK_MS;
+    /* Once, however many requests failed there together. */
+    if (trunk->target_next == index)
+        trunk->target_next = (index + 1) % trunk->target_count;
+    if (failed && is_broken(trunk))
+        set_status(trunk, TRUNK_DOWN);
 }
 
 static void take_answer(struct trunk *trunk, const struct resolver_answer *answer)
@@ -197,7 +228,7 @@ static void take_answer(struct trunk *trunk, const struct resolver_answer *answe
     bool first = trunk->target_count == 0;
     trunk->resolving = false;
     bool found = answer->status == RESOLVER_FOUND && answer->target_count > 0;
-    union net_address *targets =
+    struct trunk_target *targets =
         found ? malloc(answer->target_count * sizeof(*targets)) : NULL;
     if (targets == NULL) {
         log_event(LOG_LEVEL_WARN, "trunk.dns", 0,
@@ -208,12 +239,16 @@ static void take_answer(struct trunk *trunk, const struct resolver_answer *answe
         arm_next(trunk);
         return;
     }
+    for (unsigned i = 0; i < answer->target_count; i++) {
+        targets[i] = (struct trunk_target){.address = answer->targets[i].address};
+        for (unsigned j = 0; j < trunk->target_count; j++)
+            if (net_address_equal(&targets[i].address, &trunk->targets[j].address))
+                targets[i] = trunk->targets[j]; /* what is known of it stays known */
+    }
     targets_free(trunk);
     trunk->targets = targets;
     trunk->target_count = answer->target_count;
     trunk->target_next = 0;
-    for (unsigned i = 0; i < answer->target_count; i++)
-        trunk->targets[i] = answer->targets[i].address;
     trunk->resolve_at_ms = thread->now_ms + 1000ull * answer->ttl_s;
     if (first && trunk->config->options_interval_s != 0)
         timer_arm(&thread->timers, &trunk->timer, thread->now_ms);
@@ -234,8 +269,8 @@ bool trunk_tick(struct trunk_table *table, struct timer *timer, struct trunk **t
 {
     struct trunk *due = timer->owner;
     assert(due->table == table);
-    bool wants_options = due->config->options_interval_s != 0 && due->target_count > 0 &&
-                         table->thread->now_ms >= due->blocked_until_ms;
+    bool wants_options = due->config->options_interval_s != 0 && 
+                         free_target(due, table->thread->now_ms) < due->target_count;
     if (due->resolve_at_ms != 0 && table->thread->now_ms >= due->resolve_at_ms)
         ask(due);
     arm_next(due);
@@ -258,7 +293,7 @@ void trunk_report(const struct trunk_table *table, FILE *out)
         const struct trunk *trunk = &table->trunks[i];
         char target[NET_ADDRESS_TEXT_SIZE] = "-";
         if (trunk->target_count > 0)
-            net_address_format(trunk_target(trunk), target);
+            net_address_format(trunk_target(trunk, table->thread->now_ms), target);
         fprintf(out, "%u\t%s\t%s\t%s\t%s\t%s\t%llu\t%llu\t%llu\t%llu\t%d\n",
                 table->thread->self - 1 - config->worker_count, /* as the thread is named */
                 config->tenants[trunk->config->tenant].name, trunk->config->name,

@@ -13,16 +13,21 @@
 
 enum trunk_status { TRUNK_UNKNOWN, TRUNK_UP, TRUNK_DOWN };
 
+/* One address of a trunk. RFC 3263 §4.3: what one says about itself is not said of the others. */
+struct trunk_target {
+    union net_address address;
+    unsigned misses;           /* failures in a row */
+    uint64_t blocked_until_ms; /* Retry-After or open circuit breaker */
+};
+
 struct trunk {
     const struct config_trunk *config;
     enum trunk_status status;
     bool resolving;
     uint64_t resolve_at_ms; /* when to ask DNS again; for named trunks */
-    union net_address literal;  /* the only target of a trunk without a name */
-    union net_address *targets; /* in the order to try; own memory unless it is `literal` */
+    struct trunk_target literal;  /* the only target of a trunk without a name */
+    struct trunk_target *targets; /* in the order to try; own memory unless it is `literal` */
     unsigned target_count, target_next;
-    unsigned misses;           /* failures in a row */
-    uint64_t blocked_until_ms; /* Retry-After or open circuit breaker */
     uint64_t in_flight, sent, failed;
     uint64_t queued; /* as of the latest sip_uac_count_queued */
     int last_status;
@@ -35,12 +40,15 @@ struct trunk_table;
 int trunk_open(struct trunk_table **table, struct thread *thread) MUST_USE;
 void trunk_close(struct trunk_table **table);
 struct trunk *trunk_find(struct trunk_table *table, uint32_t index);
-/* May a request go there now? Has a target and is not blocked. */
+/* May a request go there now? Has a target that is not blocked. */
 bool trunk_usable(const struct trunk *trunk, uint64_t now_ms);
-const union net_address *trunk_target(const struct trunk *trunk);
-/* What became of a request: its final status, 408 for Timer F, 0 for a transport failure.
-   `retry_after_s` is negative when the response had none. */
-void trunk_note(struct trunk *trunk, int status, long retry_after_s);
+/* The target for the next request, from the one on that worked last. */
+const union net_address *trunk_target(const struct trunk *trunk, uint64_t now_ms);
+/* What became of a request to `target`: its final status, 408 for Timer F, 0 for a transport
+   failure. `retry_after_s` is negative when the response had none. After a failure the next
+   request goes to the next target. */
+void trunk_note(struct trunk *trunk, const union net_address *target, int status,
+                long retry_after_s);
 /* Takes resolver answers that have come. */
 void trunk_pump(struct trunk_table *table);
 /* The timer of a trunk. True: send an OPTIONS to *trunk now. */

@@ -323,6 +323,17 @@ void tls_shutdown(struct tls_session *session, struct net_buffer *output)
     session->output = NULL;
 }
 
+/* For people; what is rarer is said in the library's words. */
+static const char *verify_text(int error)
+{
+    switch (error) {
+    case ASN_AFTER_DATE_E: return "it has expired";
+    case ASN_BEFORE_DATE_E: return "it is not valid yet";
+    case ASN_NO_SIGNER_E: return "no authority known here signed it";
+    default: return wolfSSL_ERR_reason_error_string((unsigned long)error);
+    }
+}
+
 bool tls_peer_verified(const struct tls_session *session, const char **reason)
 {
     if (reason != NULL && session->verified)
@@ -330,7 +341,7 @@ bool tls_peer_verified(const struct tls_session *session, const char **reason)
     else if (reason != NULL && session->peer == NULL)
         *reason = "no certificate";
     else if (reason != NULL)
-        *reason = wolfSSL_ERR_reason_error_string((unsigned long)session->verify_error);
+        *reason = verify_text(session->verify_error);
     return session->verified;
 }
 

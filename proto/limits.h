@@ -55,6 +55,10 @@
    each worker: every one costs up to four DNS questions and a connection. */
 #define DIALBACK_CHECKS_PER_ADDRESS_MAX 64
 
+/* A MESSAGE that goes to another thread, whole: a text of TEXT_SIZE_MAX and 2 KB of header. */
+#define SIP_HANDOVER_SIZE_MAX 14336
+
+_Static_assert(SIP_HANDOVER_SIZE_MAX >= TEXT_SIZE_MAX + 2048, "the longest text can come in");
 _Static_assert(STANZA_SIZE_DEFAULT >= STANZA_SIZE_MIN, "RFC 6120 §13.12");
 _Static_assert(SIP_UDP_REQUEST_SIZE_MAX < SIP_DATAGRAM_SIZE_MAX, "requests fit a datagram");
 _Static_assert(SIP_DATAGRAM_SIZE_MAX < PARCEL_SIZE, "a datagram fits a parcel");

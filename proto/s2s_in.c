@@ -139,6 +139,24 @@ static void write_features(struct s2s_in *in, struct writer *writer)
     writer_put_literal(writer, "</stream:features>");
 }
 
+/* Closes a stream that has no way to be authorised for the pair in its header: whoever looks for
+   the cause at the other end finds it, instead of features that offer nothing. */
+static bool close_hopeless(const struct s2s_in *in, struct s2s_action *action)
+{
+    struct span local = s2s_domain_span(&in->local), remote = s2s_domain_span(&in->remote);
+    if (!in->secure || in->external_done || remote.size == 0)
+        return false;
+    enum s2s_auth auth = in->policy->pair(in->policy->context, local, remote);
+    if (auth == S2S_AUTH_REFUSED)
+        s2s_close(action, STREAM_ERROR_POLICY_VIOLATION,
+                  SPAN("this domain does not talk with yours"));
+    else if (auth == S2S_AUTH_EXTERNAL && !in->policy->certified(in->policy->context, remote))
+        s2s_close(action, STREAM_ERROR_NOT_AUTHORIZED,
+                  SPAN("your certificate is expired, names other domains, or is signed by an "
+                       "authority that is not known here"));
+    return action->kind == S2S_CLOSE;
+}
+
 /* A domain once named may not become another one over a restart (attack row 15). */
 static bool take_domain(struct s2s_domain *domain, const struct s2s_domain *fresh)
 {
@@ -194,6 +212,8 @@ static void on_open(struct s2s_in *in, const struct xml_event *event, struct wri
                      span_of(in->id));
     in->header_sent = true;
     in->state = in->secure ? S2S_IN_SECURE : S2S_IN_PLAIN;
+    if (close_hopeless(in, action))
+        return;
     if (version.data != NULL)
         write_features(in, writer);
     else if (!in->secure)

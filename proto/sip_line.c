@@ -240,6 +240,8 @@ static bool via_parameters(struct sip_via *via, struct span parameters)
             via->received = value;
         else if (span_equal_nocase(name, SPAN("rport")))
             via->rport_present = true;
+        else if (span_equal_nocase(name, SPAN("alias")))
+            via->alias = true;
     }
     return parameters.size == 0;
 }

@@ -66,6 +66,7 @@ struct sip_via {
     struct span branch;   /* empty when absent */
     struct span received; /* empty when absent */
     bool rport_present;   /* RFC 3581, with or without value */
+    bool alias;           /* RFC 5923 */
 };
 
 struct sip_message {

@@ -15,6 +15,7 @@ import attack_certificates  # noqa: E402
 import ejabberd as ejabberds  # noqa: E402
 import peers  # noqa: E402
 import relay as relays  # noqa: E402
+import terminal  # noqa: E402
 import users  # noqa: E402
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
@@ -25,12 +26,13 @@ PROXY_HOST = "proxy.example"          # what Kamailio's certificate names
 SIP_DOMAIN = "sip.example"            # over UDP
 TCP_DOMAIN = "tcp.example"
 TLS_DOMAIN = "tls.example"            # both sides show certificates
-FAILOVER_DOMAIN = "failover.example"  # a front proxy first, over UDP, then Kamailio
+FAILOVER_DOMAIN = "failover.example"  # a front proxy first, over TCP, then Kamailio over UDP
+GONE_DOMAIN = "gone.example"          # over UDP to where nobody listens
 STRAIGHT_DOMAIN = "straight.example"  # found by XMPP servers for direct TLS only
-LIST_DOMAIN = "list.example"          # talks with XMPP_DOMAIN only
+LIST_DOMAIN = "list.example"          # talks with XMPP_DOMAIN only; over UDP, else over TCP
 CLOSED_DOMAIN = "closed.example"      # talks with nobody
-TENANTS = (SIP_DOMAIN, TCP_DOMAIN, TLS_DOMAIN, FAILOVER_DOMAIN, STRAIGHT_DOMAIN, LIST_DOMAIN,
-           CLOSED_DOMAIN)
+TENANTS = (SIP_DOMAIN, TCP_DOMAIN, TLS_DOMAIN, FAILOVER_DOMAIN, GONE_DOMAIN, STRAIGHT_DOMAIN,
+           LIST_DOMAIN, CLOSED_DOMAIN)
 
 # The partners.
 XMPP_DOMAIN = "xmpp.example"          # Prosody, with certificates only
@@ -120,7 +122,10 @@ class World:
                     "options_interval": 0, **more}
         trunks = {TCP_DOMAIN: [trunk(self.kamailio, "tcp")],
                   TLS_DOMAIN: [trunk(self.kamailio_tls, "tls", identity=PROXY_HOST)],
-                  FAILOVER_DOMAIN: [trunk(self.kamailio, priority=10), trunk(self.front)]}
+                  FAILOVER_DOMAIN: [trunk(self.kamailio, priority=10),
+                                    trunk(self.front, "tcp")],
+                  GONE_DOMAIN: [trunk(self.nobody)],
+                  LIST_DOMAIN: [trunk(self.kamailio), trunk(self.kamailio, "tcp", priority=10)]}
         policies = {LIST_DOMAIN: {"policy": "list", "partners": [XMPP_DOMAIN]},
                     CLOSED_DOMAIN: {"policy": "closed"}}
         tenants = [{"name": domain.split(".", maxsplit=1)[0], "domains": [domain],
@@ -130,7 +135,8 @@ class World:
                     **policies.get(domain, {})} for domain in TENANTS]
         strict = (XMPP_DOMAIN, EJABBERD_DOMAIN, *CROOKED)
         return {"xmpp": {"ca_file": str(self.relay_ca_file)}, "tenants": tenants,
-                "sip": {"certificate": str(self.certificates / f"{RELAY_HOST}.pem"),
+                # T1 makes a peer that says nothing known after 6.4 s instead of 32 s.
+                "sip": {"t1_ms": 100, "certificate": str(self.certificates / f"{RELAY_HOST}.pem"),
                         "key": str(self.certificates / f"{RELAY_HOST}.key"),
                         "ca_file": str(self.ca_file)},
                 "partners": [{"domain": domain, "auth": "external"} for domain in strict]}
@@ -211,6 +217,15 @@ def kamailio(world):
         yield server
 
 
+@pytest.fixture
+def front(world):
+    """The proxy that FAILOVER_DOMAIN's messages go through as long as it is there."""
+    with peers.Kamailio(world.folder / "front",
+                        {FAILOVER_DOMAIN: f"sip:{peers.ADDRESS}:{world.relay_udp}"},
+                        world.front) as server:
+        yield server
+
+
 @pytest.fixture(scope="session")
 def relay(world, dns_server, kamailio):
     """The relay between all of them; that it is still alive at the end is part of every test."""
@@ -241,6 +256,18 @@ def sip_user(world, kamailio):
                 users.SipUser(name, domain, world.ports.take(), proxy_port or kamailio.port))
             assert user.register().status == 200
             return user
+        yield make
+
+
+@pytest.fixture
+def baresip(kamailio, tmp_path):
+    """baresip("bob", contact): registered at Kamailio until the test's end."""
+    with contextlib.ExitStack() as stack:
+        def make(name, contact, domain=SIP_DOMAIN):
+            phone = stack.enter_context(terminal.Baresip(
+                tmp_path / name, f"sip:{name}@{domain}", kamailio.port, contact))
+            phone.wait_for("200 OK")
+            return phone
         yield make
 
 

@@ -232,7 +232,7 @@ s2s_direct_tls_ports = {{ {direct_port or ""} }}
 s2s_direct_tls_ssl = {{ {self._credentials(self.domain, domains[self.domain], ca_file)} }}
 http_ports = {{}}
 https_ports = {{}}
-modules_enabled = {{ "roster"; "saslauth"; "tls"; "disco"; "ping"; "smacks"; {dialback} {external} }}
+modules_enabled = {{ "roster"; "saslauth"; "tls"; "disco"; "ping"; "smacks"; "offline"; {dialback} {external} }}
 modules_disabled = {{ {'"s2s_auth_certs"' if auth == "dialback" else ''} }}
 authentication = "internal_plain"
 storage = "internal"
@@ -303,7 +303,7 @@ mpath="/usr/lib/x86_64-linux-gnu/kamailio/modules/:/usr/lib/aarch64-linux-gnu/ka
 modparam("usrloc", "db_mode", 0)
 modparam("usrloc", "use_domain", 1)
 modparam("tm", "failure_reply_mode", 3)
-modparam("tm", "fr_timer", 10000)
+modparam("tm", "fr_timer", 5000)
 
 request_route {{
     if (!mf_process_maxfwd_header("10")) {{
@@ -353,7 +353,7 @@ request_route {{
                 f'modparam("tls", "config", "{self.folder}/tls.cfg")')
 
     def command(self):
-        return ["/usr/sbin/kamailio", "-DD", "-E", "-m", "32", "-M", "4", "-Y", self.folder,
+        return ["/usr/sbin/kamailio", "-DD", "-E", "-m", "256", "-M", "8", "-Y", self.folder,
                 "-f", self.folder / "kamailio.cfg"]
 
     def ready(self):

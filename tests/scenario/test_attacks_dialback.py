@@ -8,6 +8,7 @@ import re
 
 import pytest
 
+import attack_wire
 import peers
 from attack_certificates import dns, plain_context
 from attack_kit import (HOSTILE, OTHER_TENANT, PARTNER, PATIENCE_S, SECOND, SECRET, TENANT,  # noqa: F401
@@ -224,8 +225,11 @@ def test_tenant_as_a_partner(attacked):  # noqa: F811
         dns(OTHER_TENANT), dns(TENANT)])
     for sender in (OTHER_TENANT, TENANT):
         with attacked.stream() as stream:
-            offered = stream.starttls(credential.client(), TENANT, sender)
-            assert "EXTERNAL" not in offered
+            with pytest.raises(attack_wire.Closed) as closed:
+                stream.starttls(credential.client(), TENANT, sender)
+            assert attack_wire.condition(str(closed.value)) == "policy-violation"
+        with attacked.stream() as stream:
+            stream.starttls(credential.client(), TENANT, SECOND)
             claim(stream, sender, TENANT, key_of(TENANT, sender, "s1"))
             assert "type='error'" in stream.until("</db:result>")
             stream.send(message("hello neighbour", sender=f"x@{sender}"))

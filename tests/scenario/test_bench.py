@@ -230,3 +230,16 @@ def test_one_command_shows_every_target(tmp_path):
                 assert run[direction]["lost"] == run[direction]["duplicated"] == 0, name
     for target in figures["targets"]:
         assert target["measure"].strip() in result.stdout
+
+
+def test_the_same_load_through_other_gateways(tmp_path):
+    """Passerelle and four chains of Debian's servers; at this size the figures say nothing."""
+    report = tmp_path / "compare.json"
+    result = subprocess.run([TOP / "bench/compare", "--no-build", "--seconds", "0.3", "--rounds",
+                             "1", "--json", report], capture_output=True, text=True, timeout=300)
+    assert result.returncode == 0, result.stdout + result.stderr
+    chains = {chain["chain"]: chain for chain in json.loads(report.read_text())["chains"]}
+    assert list(chains) == ["Passerelle", "ejabberd + Kamailio", "ejabberd alone, to a component",
+                            "Prosody + Kamailio", "Prosody alone, to a component"]
+    assert all(chain["rate"] > 0 and chain["cpu_us"] > 0 for chain in chains.values())
+    assert chains["Passerelle"]["lost"] == chains["Passerelle"]["failed"] == 0

@@ -1,53 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What the README promises to newcomers, as they would type it."""
-import os
-import pathlib
-import pty
 import re
 import signal
 import subprocess
-import threading
 
-import peers
+from terminal import ROOT, Terminal
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD_S = 300
 FOLDER = ROOT / "build/peers"
-
-
-class Terminal:
-    """A shell command on a terminal of its own: what is typed, and all that was on the screen."""
-
-    def __init__(self, command):
-        self.screen, self._text = "", bytearray()
-        self.process, self._terminal = pty.fork()
-        if self.process == 0:
-            os.chdir(ROOT)
-            os.environ.update(TERM="xterm", LINES="24", COLUMNS="100")
-            os.execv("/bin/sh", ["sh", "-c", f"exec env {command}"])
-        threading.Thread(target=self._watch, daemon=True).start()
-
-    def _watch(self):
-        while True:
-            try:
-                self._text += os.read(self._terminal, 4096)
-            except OSError:
-                return
-            self.screen = self._text.decode(errors="replace")
-
-    def type(self, text):
-        os.write(self._terminal, text.encode())
-
-    def wait_for(self, text):
-        peers.wait_for(f"{text!r} on the screen of {self.screen[-2000:]!r}",
-                       lambda: text in self.screen)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        os.kill(self.process, signal.SIGTERM)
-        os.waitpid(self.process, 0)
 
 
 def test_quickstart_with_real_peers_ends_by_itself():

@@ -13,6 +13,24 @@ import slixmpp
 from peers import ADDRESS, PATIENCE_S
 
 
+NS_STANZAS = "{urn:ietf:params:xml:ns:xmpp-stanzas}"
+
+
+class Fault:
+    """The error that a stanza is; slixmpp itself does not know every condition."""
+
+    def __init__(self, message):
+        assert message["type"] == "error", message
+        error = message.xml.find("{jabber:client}error")
+        self.id, self.sender, self.type = message["id"], message["from"].bare, error.get("type")
+        names = [child.tag.removeprefix(NS_STANZAS) for child in error]
+        self.condition = next(name for name in names if name != "text")
+        self.text = error.findtext(f"{NS_STANZAS}text") or ""
+
+    def __repr__(self):
+        return f"<{self.type} {self.condition} {self.text!r} by {self.sender}>"
+
+
 class XmppUser:
     """Logs in at a server, at its first domain unless told; what arrives waits in queues."""
 
@@ -63,6 +81,9 @@ class XmppUser:
 
     def next_message(self, patience_s=PATIENCE_S):
         return self.messages.get(timeout=patience_s)
+
+    def next_fault(self, patience_s=PATIENCE_S):
+        return Fault(self.next_message(patience_s))
 
     def __enter__(self):
         self._thread.start()
@@ -173,10 +194,11 @@ class SipUser:
                 interval_s *= 2
         raise TimeoutError(f"{method} {uri}: no final response")
 
-    def register(self):
-        contact = f"Contact: <sip:{self.user}@{ADDRESS}:{self.port}>"
+    def register(self, port=None, expires_s=600):
+        """For itself, or for somebody else at `port`."""
+        contact = f"Contact: <sip:{self.user}@{ADDRESS}:{port or self.port}>"
         return self.request("REGISTER", f"sip:{self.domain}", self.uri,
-                            headers=[contact, "Expires: 600"])
+                            headers=[contact, f"Expires: {expires_s}"])
 
     def send(self, uri, text, headers=()):
         return self.request("MESSAGE", uri, uri, text.encode(),

@@ -31,7 +31,7 @@ struct scene {
     struct egress *egress;
     int trunks[2];  /* UDP sockets; [0] is tried first */
     int streams[2]; /* TCP sockets of the same ports, not listening yet; -1: closed */
-    uint16_t ports[2], own;
+    uint16_t ports[2], own, own_tls;
     char text[9000]; /* what was received last */
     union net_address from;
 };
@@ -42,6 +42,7 @@ struct scene_options {
     unsigned egress_count;
     unsigned keep_alive_s; /* of the first trunk */
     bool wildcard;         /* listens on 0.0.0.0 */
+    unsigned t1_ms;        /* 0: 10, so that Timer F ends after 640 ms */
 };
 
 static struct scene scene;
@@ -107,12 +108,16 @@ static inline void read_config(const struct scene_options *options)
     char text[2000], path[100], error[600];
     const char *transport = options->transport != NULL ? options->transport : "udp";
     const char *host = options->wildcard ? "0.0.0.0" : "127.0.0.1";
+    bool is_tls = strcmp(transport, "tls") == 0;
+    char tls[60] = "";
+    if (is_tls)
+        (void)snprintf(tls, sizeof(tls), ", listen_tls: [\"127.0.0.1:%u\"]", scene.own_tls);
     (void)snprintf(
         text, sizeof(text),
         "global: {workers: 1, egress: %u, log_level: error}\n"
         "xmpp: {listen: [\"127.0.0.1:5269\"], certificate: a.pem, key: a.key, ca_file: "
         "ca.pem}\n"
-        "sip: {listen_udp: [\"%s:%u\"], listen_tcp: [\"%s:%u\"]}\n"
+        "sip: {listen_udp: [\"%s:%u\"], listen_tcp: [\"%s:%u\"]%s}\n"
         "tenants:\n"
         "  - name: example\n"
         "    domains: [sip.example, other.example]\n"
@@ -120,14 +125,14 @@ static inline void read_config(const struct scene_options *options)
         "      - {uri: \"sip:127.0.0.1:%u;transport=%s\", priority: 1, options_interval: 0%s}\n"
         "      - {uri: \"sip:127.0.0.1:%u;transport=udp\", priority: 2, options_interval: 0}\n",
         options->egress_count != 0 ? options->egress_count : 1, host, scene.own, host, scene.own,
-        scene.ports[0], transport,
-        strcmp(transport, "tls") == 0 ? ", identity: proxy.example" : "", scene.ports[1]);
-    write_certificates(strcmp(transport, "tls") == 0);
+        tls, scene.ports[0], transport,
+        is_tls ? ", identity: proxy.example" : "", scene.ports[1]);
+    write_certificates(is_tls);
     write_file("p.yaml", text);
     (void)snprintf(path, sizeof(path), "%s/p.yaml", scene.folder);
     if (config_open(&scene.config, path, error, sizeof(error)) != 0)
         fail_msg("%s", error);
-    scene.config->sip_t1_ms = 10; /* Timer F after 640 ms */
+    scene.config->sip_t1_ms = options->t1_ms != 0 ? options->t1_ms : 10;
     scene.config->recipient_queue_max = 2;
     scene.config->sip_answered_max = 20;
     scene.config->tenants[0].trunks[0].options_interval_s = options->keep_alive_s;
@@ -141,10 +146,13 @@ static inline int open_scene(const struct scene_options *how)
     scene = (struct scene){.folder = "/tmp/passerelle-egress-XXXXXX"};
     assert_non_null(mkdtemp(scene.folder));
     int own_stream, own = port_take(&scene.own, &own_stream);
+    int tls_stream, tls = port_take(&scene.own_tls, &tls_stream);
     scene.trunks[0] = port_take(&scene.ports[0], &scene.streams[0]);
     scene.trunks[1] = port_take(&scene.ports[1], &scene.streams[1]);
     close(own);
     close(own_stream);
+    close(tls);
+    close(tls_stream);
     read_config(how);
     assert_int_equal(mesh_open(&scene.mesh, THREADS, 256), 0);
     scene.thread = (struct thread){.self = EGRESS, .config = scene.config, .mesh = scene.mesh};
@@ -290,7 +298,7 @@ static inline bool says(const char *text)
 /* ---- requests to the relay ---- */
 
 struct request {
-    const char *method, *uri, *from, *branch, *extra, *tag;
+    const char *method, *uri, *from, *branch, *extra, *tag, *via;
 };
 
 static inline void request_text(const struct request *request, char *text, size_t size)
@@ -298,7 +306,7 @@ static inline void request_text(const struct request *request, char *text, size_
     const char *method = request->method != NULL ? request->method : "MESSAGE";
     (void)snprintf(text, size,
                    "%s %s SIP/2.0\r\n"
-                   "Via: SIP/2.0/UDP 127.0.0.1:9;rport;branch=z9hG4bK%s\r\n"
+                   "Via: %s;branch=z9hG4bK%s\r\n"
                    "From: <%s>;tag=%s\r\n"
                    "To: <sip:juliet@xmpp.example>\r\n"
                    "Call-ID: asd88asd77a@1.2.3.4\r\n"
@@ -307,6 +315,7 @@ static inline void request_text(const struct request *request, char *text, size_
                    "Content-Type: text/plain\r\n"
                    "Content-Length: 5\r\n\r\nhello",
                    method, request->uri != NULL ? request->uri : "sip:juliet@xmpp.example",
+                   request->via != NULL ? request->via : "SIP/2.0/UDP 127.0.0.1:9;rport",
                    request->branch != NULL ? request->branch : "776sgdkse",
                    request->from != NULL ? request->from : "sip:romeo@sip.example",
                    request->tag != NULL ? request->tag : "49583", method,

@@ -2,12 +2,12 @@
 /* TCP and TLS on the SIP side. */
 #include "egress_scene.h"
 
-static int stream_socket(void)
+static int connect_to(uint16_t port)
 {
     union net_address address;
     int fd = socket(AF_INET, SOCK_STREAM, 0);
     assert_true(fd >= 0);
-    assert_int_equal(net_address_parse_host(&address, "127.0.0.1", scene.own), 0);
+    assert_int_equal(net_address_parse_host(&address, "127.0.0.1", port), 0);
     assert_int_equal(connect(fd, &address.any, net_address_size(&address)), 0);
     return fd;
 }
@@ -24,7 +24,7 @@ static void test_tcp_request_byte_by_byte(void **state)
 {
     (void)state;
     char text[2000];
-    int fd = stream_socket();
+    int fd = connect_to(scene.own);
     assert_int_equal(send(fd, "\r\n\r\n", 4, 0), 4);
     receive_stream(fd);
     assert_string_equal(scene.text, "\r\n");
@@ -88,29 +88,118 @@ static void test_tcp_trunk(void **state)
     assert_int_equal(take_outcome().kind, OUTCOME_DELIVERED);
 }
 
-/* A TLS server as a trunk would be one. */
+/* RFC 3261 §18.2.2: with the connection of the request gone, the response takes a new one to
+   where the request came from, at the port of its sent-by. */
+static void test_response_takes_a_new_connection(void **state)
+{
+    (void)state;
+    char text[2000], via[60];
+    int fd = connect_to(scene.own), listener = trunk_listener();
+    (void)snprintf(via, sizeof(via), "SIP/2.0/TCP 127.0.0.1:%u", scene.ports[0]);
+    request_text(&(struct request){.via = via}, text, sizeof(text));
+    assert_int_equal(send(fd, text, strlen(text), 0), strlen(text));
+    struct parcel *parcel = take_stanza();
+    close(fd);
+    for (int i = 0; i < 20; i++)
+        egress_turn(scene.egress, 1);
+    parcel->outcome.kind = OUTCOME_DELIVERED;
+    mesh_return(scene.mesh, WORKER, &parcel);
+    assert_true(hears(listener, TURNS));
+    fd = accept(listener, NULL, NULL);
+    receive_stream(fd);
+    assert_memory_equal(scene.text, "SIP/2.0 200 ", 12);
+    close(fd);
+    close(listener);
+}
+
+/* A trunk that reads nothing for a while: what is beyond the buffer waits, nothing fails. */
+static void test_slow_tcp_trunk(void **state)
+{
+    enum { MESSAGES = 150, SIZE = 12000 };
+    static char body[SIZE], got[4 * SIZE];
+    (void)state;
+    int small = 4096, listener = scene.streams[0], delivered = 0;
+    assert_int_equal(setsockopt(listener, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small)), 0);
+    listener = trunk_listener();
+    memset(body, 'x', sizeof(body));
+    for (int i = 0; i < MESSAGES; i++) {
+        char user[20];
+        (void)snprintf(user, sizeof(user), "romeo%d", i);
+        post(user, span_make(body, sizeof(body)));
+    }
+    assert_true(hears(listener, TURNS));
+    int fd = accept(listener, NULL, NULL);
+    for (int i = 0; i < 300; i++)
+        egress_turn(scene.egress, 1);
+    assert_null(mesh_next(scene.mesh, WORKER));
+    size_t used = 0;
+    for (int i = 0; i < 100000 && delivered < MESSAGES; i++) {
+        struct parcel *parcel;
+        egress_turn(scene.egress, 0);
+        ssize_t n = recv(fd, got + used, sizeof(got) - 1 - used, MSG_DONTWAIT);
+        used += n > 0 ? (size_t)n : 0;
+        got[used] = '\0';
+        for (char *end; (end = strstr(got, "\r\n\r\n")) != NULL &&
+                        used >= (size_t)(end - got) + 4 + SIZE;) {
+            char text[2000];
+            size_t whole = (size_t)(end - got) + 4 + SIZE;
+            (void)snprintf(scene.text, sizeof(scene.text), "%.*s", (int)(end - got) + 4, got);
+            answer_text("200 OK", text, sizeof(text));
+            assert_int_equal(send(fd, text, strlen(text), 0), strlen(text));
+            memmove(got, got + whole, used - whole + 1);
+            used -= whole;
+        }
+        while ((parcel = mesh_next(scene.mesh, WORKER)) != NULL) {
+            assert_int_equal(parcel->outcome.kind, OUTCOME_DELIVERED);
+            mesh_give(scene.mesh, WORKER, &parcel);
+            delivered++;
+        }
+    }
+    assert_int_equal(delivered, MESSAGES);
+    close(fd);
+    close(listener);
+}
+
+/* The far end of TLS as a trunk would be one, server or client. */
 struct proxy {
-    int listener, fd;
+    int listener, fd; /* listener -1: a client */
     struct tls_context *context;
     struct tls_session *session;
     struct net_buffer input, output;
     bool is_ready, is_closed;
 };
 
-static void proxy_open(struct proxy *proxy, const char *name)
+static void proxy_context(struct proxy *proxy, const char *name)
 {
     char certificate[100], key[100], ca[100], error[300];
     (void)snprintf(certificate, sizeof(certificate), "%s/%s.pem", scene.folder, name);
     (void)snprintf(key, sizeof(key), "%s/%s.key", scene.folder, name);
     (void)snprintf(ca, sizeof(ca), "%s/ca.pem", scene.folder);
-    struct tls_context_options options = {
-        .certificate_file = certificate, .key_file = key, .ca_file = ca};
-    *proxy = (struct proxy){.listener = trunk_listener()};
+    struct tls_context_options options = {.ca_file = ca};
+    if (name[0] != '\0') {
+        options.certificate_file = certificate;
+        options.key_file = key;
+    }
     if (tls_context_open(&proxy->context, &options, error, sizeof(error)) != 0)
         fail_msg("%s", error);
-    assert_int_equal(tls_accept(&proxy->session, proxy->context, NULL, NULL, TLS_ALPN_NONE), 0);
     net_buffer_init(&proxy->input, 65536);
     net_buffer_init(&proxy->output, 65536);
+}
+
+static void proxy_open(struct proxy *proxy, const char *name)
+{
+    *proxy = (struct proxy){.listener = trunk_listener()};
+    proxy_context(proxy, name);
+    assert_int_equal(tls_accept(&proxy->session, proxy->context, NULL, NULL, TLS_ALPN_NONE), 0);
+}
+
+/* Connects to the relay, with the certificate of `name`, or without one when that is empty. */
+static void proxy_dial(struct proxy *proxy, const char *name)
+{
+    *proxy = (struct proxy){.listener = -1, .fd = connect_to(scene.own_tls)};
+    proxy_context(proxy, name);
+    assert_int_equal(tls_connect(&proxy->session, proxy->context, "relay.example", TLS_ALPN_NONE),
+                     0);
 }
 
 static void proxy_accept(struct proxy *proxy)
@@ -127,7 +216,8 @@ static void proxy_close(struct proxy *proxy)
     net_buffer_fini(&proxy->input);
     net_buffer_fini(&proxy->output);
     close(proxy->fd);
-    close(proxy->listener);
+    if (proxy->listener >= 0)
+        close(proxy->listener);
 }
 
 /* One turn of both sides. True when there is plain text, which goes into scene.text. */
@@ -217,10 +307,81 @@ static void test_tls_impostor_gets_nothing(void **state)
     proxy_close(&proxy);
 }
 
+static void proxy_handshake(struct proxy *proxy)
+{
+    for (int i = 0; i < TURNS && !proxy->is_ready; i++)
+        (void)proxy_turn(proxy);
+    assert_true(proxy->is_ready);
+}
+
+/* RFC 5922 §7: over TLS a client is who its certificate says, not where it comes from. */
+static void test_tls_clients_by_their_identity(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name, *line;
+    } rows[] = {{"evil.example", "SIP/2.0 403 "},
+                {"", "SIP/2.0 403 "},
+                {"proxy.example", "SIP/2.0 202 "}};
+    char text[2000];
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct proxy proxy;
+        proxy_dial(&proxy, rows[i].name);
+        proxy_handshake(&proxy);
+        request_text(&(struct request){.via = "SIP/2.0/TLS 127.0.0.1:9"}, text, sizeof(text));
+        proxy_send(&proxy, text);
+        if (i == 2) {
+            struct parcel *parcel = take_stanza();
+            parcel->outcome.kind = OUTCOME_HANDED_OVER;
+            mesh_return(scene.mesh, WORKER, &parcel);
+        }
+        proxy_receive(&proxy);
+        assert_memory_equal(scene.text, rows[i].line, 12);
+        proxy_close(&proxy);
+    }
+    assert_int_equal(count(STAT_SIP_REQUESTS_FORBIDDEN), 2);
+    assert_int_equal(count(STAT_SIP_MESSAGES_ACCEPTED), 1);
+}
+
+/* RFC 5923: the trunk's own connection is used for our requests when it asks for that and has
+   proved who it is, and only then. */
+static void test_alias(void **state)
+{
+    (void)state;
+    struct proxy impostor, proxy;
+    char text[2000], via[80];
+    (void)snprintf(via, sizeof(via), "SIP/2.0/TLS 127.0.0.1:%u;alias", scene.ports[0]);
+    request_text(&(struct request){.method = "OPTIONS", .via = via}, text, sizeof(text));
+    proxy_dial(&impostor, "evil.example");
+    proxy_handshake(&impostor);
+    proxy_send(&impostor, text);
+    proxy_receive(&impostor);
+    assert_memory_equal(scene.text, "SIP/2.0 403 ", 12);
+    proxy_dial(&proxy, "proxy.example");
+    proxy_handshake(&proxy);
+    proxy_send(&proxy, text);
+    proxy_receive(&proxy);
+    assert_memory_equal(scene.text, "SIP/2.0 200 ", 12);
+    post("romeo", SPAN("on your connection"));
+    proxy_receive(&proxy);
+    assert_true(says("\r\n\r\non your connection"));
+    answer_text("200 OK", text, sizeof(text));
+    proxy_send(&proxy, text);
+    assert_int_equal(take_outcome().kind, OUTCOME_DELIVERED);
+    proxy_close(&proxy);
+    proxy_close(&impostor);
+}
+
 static int set_up_tcp(void **state)
 {
     (void)state;
     return open_scene(&(struct scene_options){.transport = "tcp"});
+}
+
+static int set_up_patient(void **state)
+{
+    (void)state;
+    return open_scene(&(struct scene_options){.transport = "tcp", .t1_ms = 500});
 }
 
 static int set_up_tls(void **state)
@@ -234,6 +395,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         ROW(test_tcp_request_byte_by_byte),
         ROW_WITH(set_up_tcp, test_tcp_trunk),
+        ROW(test_response_takes_a_new_connection),
+        ROW_WITH(set_up_patient, test_slow_tcp_trunk),
+        ROW_WITH(set_up_tls, test_tls_clients_by_their_identity),
+        ROW_WITH(set_up_tls, test_alias),
         ROW_WITH(set_up_tls, test_tls_trunk),
         ROW_WITH(set_up_tls, test_tls_impostor_gets_nothing),
     };

@@ -274,10 +274,30 @@ static void test_in_dialback_invalid(void **state)
         feed(&bench, "<db:result from='xmpp.example' to='two.example'>k</db:result>", true),
         S2S_PAIR_AUTHORISED);
     bench_fini(&bench);
-    bench_init(&bench, S2S_AUTH_EXTERNAL, false, true);
+    bench_init(&bench, S2S_AUTH_EXTERNAL, true, true);
     feed(&bench, HEADER, true);
-    feed(&bench, "<db:result from='xmpp.example' to='sip.example'>k</db:result>", true);
+    feed(&bench, "<db:result from='other.example' to='sip.example'>k</db:result>", true);
     wrote(&bench, "not-authorized");
+    bench_fini(&bench);
+}
+
+/* Who can prove nothing that would do is told so, instead of being shown no way in; but not
+   before TLS, and a partner that names itself only later is not guessed at. */
+static void test_in_hopeless(void **state)
+{
+    (void)state;
+    struct bench bench;
+    bench_init(&bench, S2S_AUTH_EXTERNAL, false, false);
+    assert_int_equal(feed(&bench, HEADER, true), S2S_NOTHING);
+    bench_fini(&bench);
+    bench_init(&bench, S2S_AUTH_EXTERNAL, false, true);
+    assert_int_equal(feed(&bench, HEADER, true), S2S_CLOSE);
+    assert_int_equal(bench.action.error, STREAM_ERROR_NOT_AUTHORIZED);
+    assert_true(bench.action.text.size > 0);
+    bench_fini(&bench);
+    bench_init(&bench, S2S_AUTH_REFUSED, true, true);
+    assert_int_equal(feed(&bench, HEADER, true), S2S_CLOSE);
+    assert_int_equal(bench.action.error, STREAM_ERROR_POLICY_VIOLATION);
     bench_fini(&bench);
 }
 
@@ -396,6 +416,7 @@ int main(void)
         cmocka_unit_test(test_in_external),   cmocka_unit_test(test_in_external_refused),
         cmocka_unit_test(test_in_closes),     cmocka_unit_test(test_in_dialback),
         cmocka_unit_test(test_in_dialback_invalid), cmocka_unit_test(test_in_pair_limit),
+        cmocka_unit_test(test_in_hopeless),
         cmocka_unit_test(test_out_external),  cmocka_unit_test(test_out_dialback),
         cmocka_unit_test(test_keys),
     };
