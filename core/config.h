@@ -83,6 +83,9 @@ struct config {
     char *sip_certificate, *sip_key, *sip_ca_file; /* NULL: the xmpp ones */
     unsigned recipient_queue_max;                  /* messages waiting for one recipient */
     unsigned sip_t1_ms;
+    /* Connections: TCP and TLS set-up together; a message that has begun; nothing at all. */
+    unsigned sip_setup_timeout_ms, sip_message_timeout_ms, sip_idle_timeout_ms;
+    unsigned sip_connections_per_address_max; /* accepted ones, per thread */
     unsigned sip_answered_max; /* answers kept for retransmissions over UDP, per thread */
     /* dns */
     char *dns_server, *dns_trust_anchor, *dns_hosts_file;

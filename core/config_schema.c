@@ -71,6 +71,10 @@ static const cyaml_schema_field_t sip_fields[] = {
     TEXT("ca_file", raw_sip, ca_file),
     NUMBER("recipient_queue_max", raw_sip, recipient_queue_max),
     NUMBER("t1_ms", raw_sip, t1_ms),
+    NUMBER("setup_timeout_ms", raw_sip, setup_timeout_ms),
+    NUMBER("message_timeout_ms", raw_sip, message_timeout_ms),
+    NUMBER("idle_timeout_ms", raw_sip, idle_timeout_ms),
+    NUMBER("connections_per_address_max", raw_sip, connections_per_address_max),
     NUMBER("answered_max", raw_sip, answered_max),
     CYAML_FIELD_END};
 

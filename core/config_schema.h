@@ -38,6 +38,8 @@ struct raw_sip {
     struct raw_list listen_udp, listen_tcp, listen_tls;
     char *host, *certificate, *key, *ca_file;
     unsigned *recipient_queue_max, *t1_ms, *answered_max;
+    unsigned *setup_timeout_ms, *message_timeout_ms, *idle_timeout_ms;
+    unsigned *connections_per_address_max;
 };
 
 struct raw_dns {

@@ -148,8 +148,9 @@ static bool trunk_sources(const struct trunk_context *context, const struct raw_
                           struct config_trunk *trunk)
 {
     size_t count = list->count;
-    /* A trunk with a numeric target is its own source unless others are named. */
-    bool is_own = list->item == NULL && !trunk->locate;
+    /* A trunk with a numeric target is its own source unless others are named. Who has to prove
+       himself over TLS is not believed for his address without it. */
+    bool is_own = list->item == NULL && !trunk->locate && trunk->transport != SIP_TRANSPORT_TLS;
     trunk->sources =
         config_check_alloc(context->load, is_own ? 1 : count, sizeof(*trunk->sources));
     if (trunk->sources == NULL)

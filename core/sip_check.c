@@ -126,7 +126,9 @@ struct sip_response_parts sip_check_parties(struct sip_uas *uas, const struct pa
 {
     const struct config *config = uas->thread->config;
     struct sip_response_parts parts = {0};
-    if (parties->from_result != ADDRESS_OK)
+    if (parties->from_result == ADDRESS_UNREPRESENTABLE)
+        parts.status = 403; /* nobody of the tenant's: an address literal for example */
+    else if (parties->from_result != ADDRESS_OK)
         parts.status = address_status(parties->from_result);
     else if (parties->to_result != ADDRESS_OK)
         parts.status = address_status(parties->to_result);

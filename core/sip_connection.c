@@ -18,6 +18,7 @@ int sip_connection_open(struct sip_streams **streams, struct thread *thread, cha
     made->thread = thread;
     made->by_trunk = calloc(config->trunk_count + 1, sizeof(struct connection *));
     table_init(&made->connections);
+    TAILQ_INIT(&made->all);
     if (made->by_trunk != NULL)
         result = sip_tls_open(&made->tls, config, error, error_size);
     if (result < 0)
@@ -35,6 +36,7 @@ static void connection_free(struct sip_streams *streams, struct connection *conn
     assert(connection->node.owner == NULL);
     assert(streams->open_count > 0);
     streams->open_count--;
+    TAILQ_REMOVE(&streams->all, connection, all);
     connection->magic = 0;
     if (connection->tls != NULL)
         tls_close(&connection->tls);
@@ -91,10 +93,12 @@ static struct connection *connection_make(struct sip_streams *streams,
     if (made == NULL)
         return NULL;
     streams->open_count++;
+    TAILQ_INSERT_TAIL(&streams->all, made, all);
     made->socket.kind = SIP_SOCKET_CONNECTION;
     made->magic = CONNECTION_MAGIC;
     made->transport = transport;
     made->peer = *peer;
+    net_address_site(&made->site, peer);
     made->ticket = ++streams->ticket_next;
     made->timer.kind = EGRESS_TIMER_CONNECTION;
     made->timer.owner = made;
@@ -104,7 +108,7 @@ static struct connection *connection_make(struct sip_streams *streams,
     net_buffer_init(&made->output, OUTPUT_SIZE_MAX);
     net_buffer_init(&made->sending, OUTPUT_SIZE_MAX);
     timer_arm(&streams->thread->timers, &made->timer,
-              streams->thread->now_ms + SETUP_TIMEOUT_MS);
+              streams->thread->now_ms + streams->thread->config->sip_setup_timeout_ms);
     table_add(&streams->connections, &made->node, made->ticket, made);
     return made;
 }
@@ -151,11 +155,36 @@ const char *sip_connection_identity(const struct config_trunk *trunk)
 
 /* ---- events ---- */
 
+/* Why nothing is accepted from `peer`; NULL when it may come in. Over TCP the address is all the
+   proof there is, so a stranger has nothing to say. */
+static const char *refusal(const struct sip_streams *streams, enum sip_transport transport,
+                           const union net_address *peer)
+{
+    const struct config *config = streams->thread->config;
+    const struct connection *one;
+    union net_address site;
+    size_t next = 0;
+    unsigned count = 0;
+    if (transport == SIP_TRANSPORT_TCP && config_next_trunk_from(config, peer, &next) == NULL)
+        return "no trunk has this address";
+    net_address_site(&site, peer);
+    TAILQ_FOREACH(one, &streams->all, all)
+        count += one->trunk == NULL && net_address_equal_host(&one->site, &site);
+    return count >= config->sip_connections_per_address_max ? "too many from this address" : NULL;
+}
+
 void sip_connection_accept(struct sip_streams *streams, enum sip_transport transport,
                            const struct ring_event *event)
 {
-    struct connection *made = connection_make(streams, transport, &event->peer);
+    const char *why = refusal(streams, transport, &event->peer);
+    struct connection *made =
+        why == NULL ? connection_make(streams, transport, &event->peer) : NULL;
     if (made == NULL) {
+        char peer[NET_ADDRESS_TEXT_SIZE];
+        net_address_format(&event->peer, peer);
+        stats_count(streams->thread->stats, STAT_SIP_CONNECTIONS_REFUSED);
+        log_event(LOG_LEVEL_DEBUG, "sip.connection_refused", 0, log_text("peer", span_of(peer)),
+                  log_text("reason", span_of(why != NULL ? why : "too many connections")));
         ring_drop(streams->thread->ring, event->accepted);
         return;
     }

@@ -2,8 +2,8 @@
 /*
  * TCP and TLS connections of one egress thread; only sip_transport.c calls this. A connection
  * holds what must be sent until it is ready: for TLS to a trunk that is after the peer has
- * proved the trunk's identity (RFC 5922 §7). Buffers are bounded; a partial message may take 30
- * s.
+ * proved the trunk's identity (RFC 5922 §7). Buffers are bounded,
+ * and so are the times that a peer may take (sip.setup_timeout_ms, message_, idle_).
  */
 #ifndef PASSERELLE_CORE_SIP_CONNECTION_H
 #define PASSERELLE_CORE_SIP_CONNECTION_H

@@ -6,18 +6,18 @@
 #ifndef PASSERELLE_CORE_SIP_CONNECTION_PRIV_H
 #define PASSERELLE_CORE_SIP_CONNECTION_PRIV_H
 
+#include <sys/queue.h>
+
 #include "core/sip_connection.h"
 #include "core/sip_tls.h"
 #include "core/table.h"
 
-#define CONNECTION_MAGIC   0x53434f4eu
-#define CONNECTION_MAX     4096u
-#define INPUT_SIZE_MAX     (2u * SIP_MESSAGE_SIZE_MAX)
-#define OUTPUT_SIZE_MAX    (32u * SIP_MESSAGE_SIZE_MAX)
-#define REQUESTS_SIZE_MAX  (OUTPUT_SIZE_MAX / 4) /* beyond it requests wait where they are */
-#define SETUP_TIMEOUT_MS   10000u /* connect and TLS handshake together */
-#define PARTIAL_TIMEOUT_MS 30000u /* a message that has begun must end by then */
-#define READ_SIZE          16384u
+#define CONNECTION_MAGIC  0x53434f4eu
+#define CONNECTION_MAX    4096u
+#define INPUT_SIZE_MAX    (2u * SIP_MESSAGE_SIZE_MAX)
+#define OUTPUT_SIZE_MAX   (32u * SIP_MESSAGE_SIZE_MAX)
+#define REQUESTS_SIZE_MAX (OUTPUT_SIZE_MAX / 4) /* beyond it requests wait where they are */
+#define READ_SIZE         16384u
 
 _Static_assert(REQUESTS_SIZE_MAX < OUTPUT_SIZE_MAX / 2,
                "requests that waited for the connection fit when encrypted");
@@ -40,8 +40,9 @@ struct connection {
     ring_handle handle;
     uint64_t ticket;
     struct table_node node;
-    union net_address peer;
-    const struct config_trunk *trunk; /* outbound; NULL for accepted ones */
+    union net_address peer, site; /* site: whom the limit per address is about */
+    TAILQ_ENTRY(connection) all;
+    const struct config_trunk *trunk;    /* outbound; NULL for accepted ones */
     const struct config_trunk *alias_of; /* accepted, and the trunk wants our requests here */
     uint16_t alias_port;                 /* where the trunk would listen; 0: no alias */
     struct tls_session *tls;
@@ -49,7 +50,7 @@ struct connection {
     struct net_buffer cipher, input;   /* received: not decrypted, not framed */
     struct net_buffer pending;         /* plain text that waits for CONNECTION_READY */
     struct net_buffer output, sending; /* for the wire; `sending` belongs to the kernel */
-    bool in_flight; /* a send */
+    bool in_flight;                    /* a send */
     bool has_deadline;
     bool ends; /* closes once the answer to what could not be framed is out */
     size_t scanned;
@@ -61,6 +62,7 @@ struct sip_streams {
     struct thread *thread;
     struct sip_tls tls;
     struct table connections;     /* by ticket */
+    TAILQ_HEAD(, connection) all; /* with those that are lost and not gone */
     struct connection **by_trunk; /* the current outbound connection of each trunk */
     struct connection *lost, *reading;
     size_t consume; /* of reading->input, once the caller is done with it */

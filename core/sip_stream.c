@@ -56,22 +56,42 @@ bool sip_stream_proves(struct connection *connection, const char *identity)
     const char *reason = NULL;
     size_t size = 0;
     struct certificate certificate;
-    if (connection->tls == NULL || connection->state < CONNECTION_HANDSHAKE)
+    if (connection->tls == NULL || connection->state < CONNECTION_HANDSHAKE ||
+        !tls_peer_verified(connection->tls, &reason))
         return false;
     if (connection->proved != NULL && strcmp(connection->proved, identity) == 0)
         return true;
     const uint8_t *der = tls_peer_certificate(connection->tls, &size);
-    bool proved = der != NULL && tls_peer_verified(connection->tls, &reason) &&
-                  certificate_read(&certificate, der, size) == 0 &&
+    bool proved = der != NULL && certificate_read(&certificate, der, size) == 0 &&
                   certificate_matches_sip(&certificate, identity);
     if (proved)
         connection->proved = identity;
     return proved;
 }
 
+/* Arms the deadline for the rest of a message, or for any input at all. */
+static void watch(struct sip_streams *streams, struct connection *connection)
+{
+    struct thread *thread = streams->thread;
+    const struct config *config = thread->config;
+    if (net_buffer_used(&connection->input) == 0) {
+        connection->has_deadline = false;
+        net_buffer_trim(&connection->input, 0);
+        if (connection->trunk == NULL)
+            timer_arm(&thread->timers, &connection->timer,
+                      thread->now_ms + config->sip_idle_timeout_ms);
+        else
+            timer_disarm(&thread->timers, &connection->timer);
+    } else if (!connection->has_deadline) {
+        connection->has_deadline = true;
+        timer_arm(&thread->timers, &connection->timer,
+                  thread->now_ms + config->sip_message_timeout_ms);
+    }
+}
+
 static void become_ready(struct sip_streams *streams, struct connection *connection)
 {
-    timer_disarm(&streams->thread->timers, &connection->timer);
+    watch(streams, connection);
     if (connection->tls != NULL && connection->trunk != NULL &&
         !sip_stream_proves(connection, sip_connection_identity(connection->trunk))) {
         /* RFC 5922 §7.3: nothing is sent to who cannot say who it is. */
@@ -175,19 +195,6 @@ void sip_stream_start(struct sip_streams *streams, struct connection *connection
         handshake(streams, connection);
 }
 
-static void watch_partial(struct sip_streams *streams, struct connection *connection)
-{
-    struct thread *thread = streams->thread;
-    if (net_buffer_used(&connection->input) == 0) {
-        timer_disarm(&thread->timers, &connection->timer);
-        connection->has_deadline = false;
-        net_buffer_trim(&connection->input, 0);
-    } else if (!connection->has_deadline) {
-        connection->has_deadline = true;
-        timer_arm(&thread->timers, &connection->timer, thread->now_ms + PARTIAL_TIMEOUT_MS);
-    }
-}
-
 static void fill_input(const struct sip_streams *streams, const struct connection *connection,
                        const struct sip_guard *guard, struct sip_input *input)
 {
@@ -209,7 +216,8 @@ static void end_after_output(struct sip_streams *streams, struct connection *con
     struct thread *thread = streams->thread;
     sip_connection_set_state(connection, CONNECTION_CLOSING);
     streams->reading = NULL;
-    timer_arm(&thread->timers, &connection->timer, thread->now_ms + SETUP_TIMEOUT_MS);
+    timer_arm(&thread->timers, &connection->timer,
+              thread->now_ms + thread->config->sip_setup_timeout_ms);
     sip_stream_flush(streams, connection);
 }
 
@@ -224,7 +232,7 @@ static bool frame(struct sip_streams *streams, struct connection *connection,
         all.size == 0 ? SIP_GUARD_MORE : sip_guard_stream(all, connection->scanned, &guard);
     if (result == SIP_GUARD_MORE) {
         connection->scanned = all.size;
-        watch_partial(streams, connection);
+        watch(streams, connection);
         streams->reading = NULL;
         return false;
     }

@@ -303,8 +303,10 @@ enum sip_parse_result sip_message_parse(struct sip_parser *parser, struct span r
     msg_destroy(parser->sofia);
     parser->sofia = NULL;
     read_raw(raw, message, &verdict);
-    /* A message that is refused already does not reach sofia-sip. */
-    if (verdict.status == 0)
+    /* What is refused already or will not be served does not reach sofia-sip, which also calls
+       unknown methods that begin with P no message at all. */
+    bool unknown = message->is_request && message->method == SIP_METHOD_UNKNOWN;
+    if (verdict.status == 0 && !unknown)
         read_sofia(parser, message, &verdict);
     if (message->is_request)
         check_request(message, &verdict);

@@ -55,10 +55,11 @@ class Stream:
     def __init__(self, port, source=STRANGER_HOST):
         self.socket = socket.create_connection((peers.ADDRESS, port), timeout=PATIENCE_S,
                                                source_address=(source, 0))
-        self.unread, self.ended = "", False
+        self.unread, self.ended, self.lock = "", False, threading.Lock()
 
     def send(self, data):
-        self.socket.sendall(data if isinstance(data, bytes) else data.encode())
+        with self.lock:  # one TLS connection is not for two threads at once
+            self.socket.sendall(data if isinstance(data, bytes) else data.encode())
 
     def send_quietly(self, data):
         """As much as the relay takes before it closes."""
@@ -164,6 +165,7 @@ class Server:
     def _run(self, connection):
         stream = Stream.__new__(Stream)
         stream.socket, stream.unread, stream.ended = connection, "", False
+        stream.lock = threading.Lock()
         with contextlib.suppress(OSError, Closed, TimeoutError, ValueError):
             self.serve(stream)
         stream.close()
