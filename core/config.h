@@ -29,6 +29,7 @@ struct config_trunk {
     uint16_t port; /* 0: by RFC 3263 */
     bool locate;   /* find targets by RFC 3263 instead of a fixed address */
     enum sip_transport transport;
+    bool any_transport;     /* not said: DNS chooses among those we listen on */
     unsigned priority;              /* lower first */
     char *identity;                 /* A-label the TLS peer must prove; default: host */
     struct config_network *sources; /* who may send requests by UDP or TCP */

@@ -58,6 +58,7 @@ static bool trunk_transport(const struct trunk_context *context, const char *uri
         if (!span_equal_nocase(value, known[i].name))
             continue;
         trunk->transport = known[i].transport;
+        trunk->any_transport = false;
         return true;
     }
     return trunk_fail(context, "uri", "'%s': unknown transport; give one of udp, tcp, tls",
@@ -97,6 +98,8 @@ static bool trunk_target(const struct trunk_context *context, const char *uri,
     if (port == 0 && !trunk->locate)
         port = trunk->transport == SIP_TRANSPORT_TLS ? 5061 : 5060;
     trunk->port = (uint16_t)port;
+    /* RFC 3263 §4.1: a number or a port leaves nothing to choose. */
+    trunk->any_transport = trunk->any_transport && trunk->locate && port == 0;
     return true;
 }
 
@@ -115,6 +118,7 @@ static bool trunk_uri(const struct trunk_context *context, const char *uri,
     text = span_from(text, is_sips ? 5 : 4);
     struct span target = span_to(text, span_find(text, ';'));
     trunk->transport = is_sips ? SIP_TRANSPORT_TLS : SIP_TRANSPORT_UDP;
+    trunk->any_transport = !is_sips;
     if (!trunk_transport(context, uri, span_from(text, target.size + 1), trunk))
         return false;
     if (is_sips && trunk->transport != SIP_TRANSPORT_TLS)

@@ -134,8 +134,8 @@ static void start(struct link *link)
         }
     } else {
         question.service_count = 2;
-        question.services[0] = (struct resolver_service){"_xmpps-server._tcp", false};
-        question.services[1] = (struct resolver_service){"_xmpp-server._tcp", true};
+        question.services[0] = (struct resolver_service){"_xmpps-server._tcp", false, NULL};
+        question.services[1] = (struct resolver_service){"_xmpp-server._tcp", true, NULL};
     }
     snprintf(question.domain, sizeof(question.domain), "%s", name);
     link->state = LINK_RESOLVING;

@@ -7,7 +7,7 @@
 static bool proves(struct sip_uas *uas, const struct sip_flow *flow,
                    const struct config_trunk *trunk)
 {
-    return trunk->transport == SIP_TRANSPORT_TLS &&
+    return (trunk->transport == SIP_TRANSPORT_TLS || trunk->any_transport) &&
            sip_transport_proved(uas->wire, flow,
                                 trunk->identity != NULL ? trunk->identity : trunk->host);
 }

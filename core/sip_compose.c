@@ -54,7 +54,7 @@ void sip_compose_call(struct sip_uac *uac, struct request *request)
 static void trunk_uri(struct writer *writer, const struct request *request)
 {
     char address[NET_ADDRESS_TEXT_SIZE];
-    net_address_format(&request->target, address);
+    net_address_format(&request->target.address, address);
     writer_put_literal(writer, "sip:");
     writer_put(writer, span_of(address));
 }
@@ -64,7 +64,7 @@ struct span sip_compose_request(struct sip_uac *uac, struct request *request)
     char uri_text[128], from_text[RESOLVER_NAME_SIZE + 32];
     struct writer uri = writer_make(uri_text, sizeof(uri_text));
     struct writer from = writer_make(from_text, sizeof(from_text));
-    enum sip_transport transport = request->trunk->config->transport;
+    enum sip_transport transport = request->target.transport;
     struct sip_request_parts parts = {
         .method = request->parcel != NULL ? SIP_METHOD_MESSAGE : SIP_METHOD_OPTIONS,
         .transport = transport,

@@ -251,16 +251,15 @@ void sip_connection_tick(struct sip_streams *streams, struct timer *timer)
 /* ---- requests and responses ---- */
 
 static struct connection *dial(struct sip_streams *streams, const struct config_trunk *trunk,
-                               enum sip_transport transport, const union net_address *target,
-                               int *error)
+                               const struct sip_target *target, int *error)
 {
-    struct connection *made = connection_make(streams, transport, target);
+    struct connection *made = connection_make(streams, target->transport, &target->address);
     if (made == NULL) {
         *error = -ENOBUFS;
         return NULL;
     }
     made->trunk = trunk;
-    *error = ring_connect(streams->thread->ring, target, NULL, made, &made->handle);
+    *error = ring_connect(streams->thread->ring, &target->address, NULL, made, &made->handle);
     if (*error == 0)
         return made;
     forget(streams, made);
@@ -270,22 +269,24 @@ static struct connection *dial(struct sip_streams *streams, const struct config_
 
 /* The connection that leads to the target of a trunk: our own, or one of the trunk that it wants
    to be used both ways (RFC 5923). */
-static bool leads_to(const struct connection *connection, const union net_address *target)
+static bool leads_to(const struct connection *connection, const struct sip_target *target)
 {
+    if (connection->transport != target->transport)
+        return false;
     if (connection->alias_port == 0)
-        return net_address_equal(&connection->peer, target);
-    return net_address_equal_host(&connection->peer, target) &&
-           net_address_port(target) == connection->alias_port;
+        return net_address_equal(&connection->peer, &target->address);
+    return net_address_equal_host(&connection->peer, &target->address) &&
+           net_address_port(&target->address) == connection->alias_port;
 }
 
 int sip_connection_request(struct sip_streams *streams, const struct config_trunk *trunk,
-                           const union net_address *target, struct span bytes,
+                           const struct sip_target *target, struct span bytes,
                            uint64_t *connection)
 {
     struct connection *used = streams->by_trunk[trunk->index];
     if (used == NULL || !leads_to(used, target)) {
         int error;
-        used = dial(streams, trunk, trunk->transport, target, &error);
+        used = dial(streams, trunk, target, &error);
         if (used == NULL)
             return error;
         streams->by_trunk[trunk->index] = used;
@@ -303,6 +304,7 @@ int sip_connection_request(struct sip_streams *streams, const struct config_trun
    NULL: nobody whom we know sent it, or there can be none. */
 static struct connection *reopen(struct sip_streams *streams, const struct sip_flow *flow)
 {
+    struct sip_target target = {flow->peer, flow->transport};
     if (flow->trunk == 0)
         return NULL;
     for (size_t i = 0; i < streams->connections.size; i++) {
@@ -310,14 +312,13 @@ static struct connection *reopen(struct sip_streams *streams, const struct sip_f
         for (; node != NULL; node = node->next) {
             struct connection *found = node->owner;
             if (found->trunk != NULL && found->trunk->index == flow->trunk - 1 &&
-                found->transport == flow->transport &&
-                net_address_equal(&found->peer, &flow->peer))
+                found->alias_port == 0 && leads_to(found, &target))
                 return found;
         }
     }
     int error;
-    return dial(streams, config_trunk_at(streams->thread->config, flow->trunk - 1),
-                flow->transport, &flow->peer, &error);
+    return dial(streams, config_trunk_at(streams->thread->config, flow->trunk - 1), &target,
+                &error);
 }
 
 void sip_connection_respond(struct sip_streams *streams, const struct sip_flow *flow,

@@ -28,7 +28,7 @@ void sip_connection_feed(struct sip_streams *streams, const struct ring_event *e
 bool sip_connection_next(struct sip_streams *streams, struct sip_input *input);
 void sip_connection_tick(struct sip_streams *streams, struct timer *timer);
 int sip_connection_request(struct sip_streams *streams, const struct config_trunk *trunk,
-                           const union net_address *target, struct span bytes,
+                           const struct sip_target *target, struct span bytes,
                            uint64_t *connection) MUST_USE;
 void sip_connection_respond(struct sip_streams *streams, const struct sip_flow *flow,
                             struct span bytes);

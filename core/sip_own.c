@@ -26,7 +26,7 @@ struct own_name {
 
 /* What one trunk's requests say. */
 struct own_choice {
-    union net_address target;
+    struct sip_target target;
     uint64_t fresh_until_ms; /* 0: not chosen yet */
     unsigned name;           /* index + 1; 0: nothing leads there */
 };
@@ -109,28 +109,27 @@ static const struct own_listener *find_listener(const struct sip_own *own,
     return other;
 }
 
-static unsigned choose(struct sip_own *own, const struct config_trunk *trunk,
-                       const union net_address *target)
+static unsigned choose(struct sip_own *own, const struct sip_target *target)
 {
     const struct own_listener *listener =
-        find_listener(own, trunk->transport, target->any.sa_family);
+        find_listener(own, target->transport, target->address.any.sa_family);
     union net_address source;
     if (listener != NULL && (own->host != NULL || !is_wildcard(&listener->address)))
         return name_of(own, &listener->address);
-    if (net_port_source(target, &source) < 0)
+    if (net_port_source(&target->address, &source) < 0)
         return 0;
-    unsigned port = trunk->transport == SIP_TRANSPORT_TLS ? 5061 : 5060;
+    unsigned port = target->transport == SIP_TRANSPORT_TLS ? 5061 : 5060;
     net_address_set_port(&source, listener != NULL ? net_address_port(&listener->address)
                                                    : (uint16_t)port);
     return name_of(own, &source);
 }
 
 struct span sip_own_sent_by(struct sip_own *own, const struct config_trunk *trunk,
-                            const union net_address *target, uint64_t now_ms)
+                            const struct sip_target *target, uint64_t now_ms)
 {
     struct own_choice *choice = &own->choices[trunk->index];
-    if (now_ms >= choice->fresh_until_ms || !net_address_equal(&choice->target, target)) {
-        choice->name = choose(own, trunk, target);
+    if (now_ms >= choice->fresh_until_ms || !sip_target_equal(&choice->target, target)) {
+        choice->name = choose(own, target);
         choice->target = *target;
         choice->fresh_until_ms = now_ms + OWN_FRESH_MS;
     }

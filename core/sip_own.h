@@ -7,7 +7,7 @@
 #ifndef PASSERELLE_CORE_SIP_OWN_H
 #define PASSERELLE_CORE_SIP_OWN_H
 
-#include "core/config.h"
+#include "core/sip_transport.h"
 
 struct sip_own;
 
@@ -19,7 +19,7 @@ void sip_own_add(struct sip_own *own, enum sip_transport transport,
 /* The sent-by for requests of this trunk to this target; empty when nothing leads there. Asks
    the kernel once a minute for each trunk, and when the target changes. */
 struct span sip_own_sent_by(struct sip_own *own, const struct config_trunk *trunk,
-                            const union net_address *target, uint64_t now_ms);
+                            const struct sip_target *target, uint64_t now_ms);
 /* True when the sent-by of a Via is ours. */
 bool sip_own_is(const struct sip_own *own, struct span sent_by);
 

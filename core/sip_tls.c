@@ -37,6 +37,7 @@ static bool wants_tls(const struct config *config)
     for (size_t i = 0; i < config->tenant_count; i++)
         for (size_t j = 0; j < config->tenants[i].trunk_count; j++)
             wants |= config->tenants[i].trunks[j].transport == SIP_TRANSPORT_TLS;
+    /* A trunk that leaves the transport to DNS gets TLS only where we listen for it. */
     return wants;
 }
 

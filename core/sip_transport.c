@@ -182,7 +182,7 @@ static const struct listener *find_listener(const struct sip_wire *wire,
 }
 
 struct span sip_transport_sent_by(struct sip_wire *wire, const struct config_trunk *trunk,
-                                  const union net_address *target)
+                                  const struct sip_target *target)
 {
     return sip_own_sent_by(wire->own, trunk, target, wire->thread->now_ms);
 }
@@ -193,18 +193,18 @@ bool sip_transport_is_ours(const struct sip_wire *wire, struct span sent_by)
 }
 
 int sip_transport_request(struct sip_wire *wire, const struct config_trunk *trunk,
-                          const union net_address *target, struct span bytes,
+                          const struct sip_target *target, struct span bytes,
                           uint64_t *connection)
 {
     assert(trunk != NULL);
     *connection = 0;
-    if (trunk->transport != SIP_TRANSPORT_UDP)
+    if (target->transport != SIP_TRANSPORT_UDP)
         return sip_connection_request(wire->streams, trunk, target, bytes, connection);
-    const struct listener *listener = find_listener(wire, SIP_TRANSPORT_UDP, target);
+    const struct listener *listener = find_listener(wire, SIP_TRANSPORT_UDP, &target->address);
     if (listener == NULL)
         return -EAFNOSUPPORT;
-    int error = ring_send_datagram(wire->thread->ring, listener->handle, target, bytes.data,
-                                   bytes.size);
+    int error = ring_send_datagram(wire->thread->ring, listener->handle, &target->address,
+                                   bytes.data, bytes.size);
     /* A full send queue is what a lost datagram is: Timer E sends it again. */
     return error == -EAGAIN ? 0 : error;
 }

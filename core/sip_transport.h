@@ -30,6 +30,17 @@ struct sip_flow {
     uint32_t trunk; /* set by who checked the source: trunk index + 1 */
 };
 
+/* Where a request goes. */
+struct sip_target {
+    union net_address address;
+    enum sip_transport transport;
+};
+
+static inline bool sip_target_equal(const struct sip_target *a, const struct sip_target *b)
+{
+    return a->transport == b->transport && net_address_equal(&a->address, &b->address);
+}
+
 enum sip_input_kind {
     SIP_INPUT_MESSAGE,
     SIP_INPUT_REJECT, /* a request that sip_guard refused with `status` */
@@ -58,14 +69,14 @@ void sip_transport_tick(struct sip_wire *wire, struct timer *timer);
 
 /* The sent-by for requests of this trunk to this target (core/sip_own.h). */
 struct span sip_transport_sent_by(struct sip_wire *wire, const struct config_trunk *trunk,
-                                  const union net_address *target);
+                                  const struct sip_target *target);
 /* True when the sent-by of a Via is ours. */
 bool sip_transport_is_ours(const struct sip_wire *wire, struct span sent_by);
 /* Sends a request to a target of a trunk. For TCP and TLS opens or reuses the connection and
    fills *connection (its loss is told by SIP_INPUT_LOST). -EAGAIN when too much waits there
    already, another -errno when it cannot be sent. */
 int sip_transport_request(struct sip_wire *wire, const struct config_trunk *trunk,
-                          const union net_address *target, struct span bytes,
+                          const struct sip_target *target, struct span bytes,
                           uint64_t *connection) MUST_USE;
 /* Sends a response along the flow, through the mesh when it must. For UDP to `flow->peer`; else
    on the connection, and when that is gone on a new one to `flow->peer` (RFC 3261 §18.2.2). */

@@ -137,8 +137,8 @@ enum start { STARTED, START_FAILED, START_BUSY, START_TOO_LONG };
 /* Starts a client transaction on request->trunk. */
 static enum start start_on_trunk(struct sip_uac *uac, struct request *request)
 {
-    bool reliable = request->trunk->config->transport != SIP_TRANSPORT_UDP;
     request->target = *trunk_target(request->trunk, uac->thread->now_ms);
+    bool reliable = request->target.transport != SIP_TRANSPORT_UDP;
     if (request->has_branch)
         sip_compose_branch(uac, request);
     request->has_branch = true;

@@ -42,7 +42,7 @@ struct request {
     bool in_flight;    /* counted at the trunk */
     struct sip_client client;
     struct timer timer;
-    union net_address target;
+    struct sip_target target;
     uint64_t connection;
     uint64_t wait_until_ms;
     bool has_branch; /* of an earlier transaction: the next one needs its own */

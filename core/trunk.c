@@ -30,28 +30,78 @@ static void set_status(struct trunk *trunk, enum trunk_status status)
               log_text("status", names[status]), log_number("last", trunk->last_status));
 }
 
-static uint16_t default_port(const struct config_trunk *config)
+static uint16_t default_port(enum sip_transport transport)
 {
-    if (config->port != 0)
-        return config->port;
-    return config->transport == SIP_TRANSPORT_TLS ? 5061 : 5060; /* RFC 3261 §19.1.2 */
+    return transport == SIP_TRANSPORT_TLS ? 5061 : 5060; /* RFC 3261 §19.1.2 */
 }
 
-/* RFC 3263 §4.2: with a port there is no SRV; the transport is the configured one. */
+static const struct trunk_service {
+    enum sip_transport transport;
+    struct resolver_service service;
+} services[] = {{SIP_TRANSPORT_TLS, {"_sips._tcp", true, "SIPS+D2T"}},
+                {SIP_TRANSPORT_TCP, {"_sip._tcp", true, "SIP+D2T"}},
+                {SIP_TRANSPORT_UDP, {"_sip._udp", true, "SIP+D2U"}}};
+
+#define SERVICE_COUNT (sizeof(services) / sizeof(services[0]))
+_Static_assert(SERVICE_COUNT <= RESOLVER_SERVICE_MAX, "all transports in one question");
+
+/* A transport that DNS may choose: one we listen on, so that the relay is its equal there. */
+static bool is_enabled(const struct config *config, enum sip_transport transport)
+{
+    switch (transport) {
+    case SIP_TRANSPORT_UDP: return config->udp_listen_count > 0;
+    case SIP_TRANSPORT_TCP: return config->tcp_listen_count > 0;
+    case SIP_TRANSPORT_TLS: return config->tls_listen_count > 0;
+    }
+    return false;
+}
+
+/* The services to ask for, the preferred one first (RFC 3263 §4.1 leaves that to the client); the
+   question and its answer count them alike. */
+static unsigned list_services(const struct trunk *trunk,
+                              const struct trunk_service *list[SERVICE_COUNT])
+{
+    const struct config_trunk *config = trunk->config;
+    unsigned count = 0;
+    for (size_t i = 0; i < SERVICE_COUNT; i++) {
+        bool wanted = config->any_transport
+                          ? is_enabled(trunk->table->thread->config, services[i].transport)
+                          : config->transport == services[i].transport;
+        if (wanted)
+            list[count++] = &services[i];
+    }
+    return count;
+}
+
+/* Without SRV records: the configured transport; when there is none UDP (RFC 3263 §4.1), or what
+   there is in its stead. */
+static enum sip_transport fallback_transport(const struct trunk *trunk)
+{
+    const struct trunk_service *list[SERVICE_COUNT];
+    unsigned count = list_services(trunk, list);
+    return count > 0 ? list[count - 1]->transport : trunk->config->transport;
+}
+
+/* RFC 3263 §4.2: with a port there is no SRV. */
 static void ask(struct trunk *trunk)
 {
-    static const char *const prefixes[] = {"_sip._udp", "_sip._tcp", "_sips._tcp"};
     struct trunk_table *table = trunk->table;
-    struct resolver_question question = {.owner = trunk,
-                                         .fallback_port = default_port(trunk->config)};
-    size_t size = strlen(trunk->config->host);
+    const struct config_trunk *config = trunk->config;
+    struct resolver_question question = {
+        .owner = trunk,
+        .fallback_port =
+            config->port != 0 ? config->port : default_port(fallback_transport(trunk))};
+    const struct trunk_service *list[SERVICE_COUNT];
+    size_t size = strlen(config->host);
     if (table->port == NULL || size >= sizeof(question.domain))
         return;
-    memcpy(question.domain, trunk->config->host, size + 1);
-    if (trunk->config->port == 0) {
-        question.services[0].prefix = prefixes[trunk->config->transport];
-        question.services[0].dot_is_final = true;
-        question.service_count = 1;
+    memcpy(question.domain, config->host, size + 1);
+    if (config->port == 0)
+        question.service_count = list_services(trunk, list);
+    for (unsigned i = 0; i < question.service_count; i++) {
+        question.services[i] = list[i]->service;
+        if (!config->any_transport)
+            question.services[i].naptr = NULL;
     }
     trunk->resolving = resolver_ask(table->port, &question) == 0;
     trunk->resolve_at_ms = trunk->resolving ? 0 : table->thread->now_ms + TRUNK_DNS_RETRY_MS;
@@ -85,8 +135,11 @@ static void start(struct trunk *trunk)
         arm_next(trunk);
         return;
     }
-    int error = net_address_parse_host(&trunk->literal.address, trunk->config->host,
-                                       default_port(trunk->config));
+    uint16_t port = trunk->config->port != 0 ? trunk->config->port
+                                             : default_port(trunk->config->transport);
+    int error =
+        net_address_parse_host(&trunk->literal.at.address, trunk->config->host, port);
+    trunk->literal.at.transport = trunk->config->transport;
     assert(error == 0);
     trunk->targets = &trunk->literal;
     trunk->target_count = 1;
@@ -173,11 +226,11 @@ bool trunk_usable(const struct trunk *trunk, uint64_t now_ms)
     return trunk->status != TRUNK_DOWN || trunk->in_flight == 0;
 }
 
-const union net_address *trunk_target(const struct trunk *trunk, uint64_t now_ms)
+const struct sip_target *trunk_target(const struct trunk *trunk, uint64_t now_ms)
 {
     assert(trunk->target_count > 0);
     unsigned index = free_target(trunk, now_ms);
-    return &trunk->targets[index == trunk->target_count ? 0 : index].address;
+    return &trunk->targets[index == trunk->target_count ? 0 : index].at;
 }
 
 static bool is_broken(const struct trunk *trunk)
@@ -188,7 +241,7 @@ static bool is_broken(const struct trunk *trunk)
     return true;
 }
 
-void trunk_note(struct trunk *trunk, const union net_address *target, int status,
+void trunk_note(struct trunk *trunk, const struct sip_target *target, int status,
                 long retry_after_s)
 {
     uint64_t now_ms = trunk->table->thread->now_ms;
@@ -197,7 +250,7 @@ void trunk_note(struct trunk *trunk, const union net_address *target, int status
     trunk->last_status = status;
     trunk->failed += failed;
     while (index < trunk->target_count &&
-           !net_address_equal(&trunk->targets[index].address, target))
+           !sip_target_equal(&trunk->targets[index].at, target))
         index++;
     if (index == trunk->target_count)
         return; /* DNS no longer names it */
@@ -222,6 +275,31 @@ void trunk_note(struct trunk *trunk, const union net_address *target, int status
         set_status(trunk, TRUNK_DOWN);
 }
 
+/* In the order of the services, and within one as the resolver has put them. What is known of a
+   target stays known. */
+static void fill_targets(const struct trunk *trunk, const struct resolver_answer *answer,
+                         struct trunk_target *targets)
+{
+    const struct trunk_service *list[SERVICE_COUNT];
+    unsigned service_count = trunk->config->port == 0 ? list_services(trunk, list) : 0;
+    unsigned count = 0;
+    for (unsigned rank = 0; rank <= SERVICE_COUNT; rank++) {
+        for (unsigned i = 0; i < answer->target_count; i++) {
+            const struct resolver_target *found = &answer->targets[i];
+            if (found->rank != rank)
+                continue;
+            struct trunk_target target = {.at = {found->address, fallback_transport(trunk)}};
+            if (found->service < service_count)
+                target.at.transport = list[found->service]->transport;
+            for (unsigned j = 0; j < trunk->target_count; j++)
+                if (sip_target_equal(&target.at, &trunk->targets[j].at))
+                    target = trunk->targets[j];
+            targets[count++] = target;
+        }
+    }
+    assert(count == answer->target_count);
+}
+
 static void take_answer(struct trunk *trunk, const struct resolver_answer *answer)
 {
     struct thread *thread = trunk->table->thread;
@@ -239,12 +317,7 @@ static void take_answer(struct trunk *trunk, const struct resolver_answer *answe
         arm_next(trunk);
         return;
     }
-    for (unsigned i = 0; i < answer->target_count; i++) {
-        targets[i] = (struct trunk_target){.address = answer->targets[i].address};
-        for (unsigned j = 0; j < trunk->target_count; j++)
-            if (net_address_equal(&targets[i].address, &trunk->targets[j].address))
-                targets[i] = trunk->targets[j]; /* what is known of it stays known */
-    }
+    fill_targets(trunk, answer, targets);
     targets_free(trunk);
     trunk->targets = targets;
     trunk->target_count = answer->target_count;
@@ -292,12 +365,16 @@ void trunk_report(const struct trunk_table *table, FILE *out)
     for (size_t i = 0; i < table->count; i++) {
         const struct trunk *trunk = &table->trunks[i];
         char target[NET_ADDRESS_TEXT_SIZE] = "-";
-        if (trunk->target_count > 0)
-            net_address_format(trunk_target(trunk, table->thread->now_ms), target);
+        enum sip_transport transport = trunk->config->transport;
+        if (trunk->target_count > 0) {
+            const struct sip_target *next = trunk_target(trunk, table->thread->now_ms);
+            net_address_format(&next->address, target);
+            transport = next->transport;
+        }
         fprintf(out, "%u\t%s\t%s\t%s\t%s\t%s\t%llu\t%llu\t%llu\t%llu\t%d\n",
                 table->thread->self - 1 - config->worker_count, /* as the thread is named */
                 config->tenants[trunk->config->tenant].name, trunk->config->name,
-                transports[trunk->config->transport], target, names[trunk->status],
+                transports[transport], target, names[trunk->status],
                 (unsigned long long)trunk->in_flight, (unsigned long long)trunk->queued,
                 (unsigned long long)trunk->sent,
                 (unsigned long long)trunk->failed, trunk->last_status);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
  * The state of every trunk as one egress thread sees it: its addresses (literal, or found by
- * RFC 3263), up or down, a circuit breaker. Keep-alive OPTIONS are asked for here and sent by
+ * RFC 3263: NAPTR and a choice of transports when the URI names neither port nor transport, SRV
+ * without a port, A and AAAA), up or down, a circuit breaker. Keep-alive OPTIONS are asked for here and sent by
  * sip_uac. Owner: one egress thread.
  */
 #ifndef PASSERELLE_CORE_TRUNK_H
@@ -15,7 +16,7 @@ enum trunk_status { TRUNK_UNKNOWN, TRUNK_UP, TRUNK_DOWN };
 
 /* One address of a trunk. RFC 3263 §4.3: what one says about itself is not said of the others. */
 struct trunk_target {
-    union net_address address;
+    struct sip_target at;
     unsigned misses;           /* failures in a row */
     uint64_t blocked_until_ms; /* Retry-After or open circuit breaker */
 };
@@ -43,11 +44,11 @@ struct trunk *trunk_find(struct trunk_table *table, uint32_t index);
 /* May a request go there now? Has a target that is not blocked. */
 bool trunk_usable(const struct trunk *trunk, uint64_t now_ms);
 /* The target for the next request, from the one on that worked last. */
-const union net_address *trunk_target(const struct trunk *trunk, uint64_t now_ms);
+const struct sip_target *trunk_target(const struct trunk *trunk, uint64_t now_ms);
 /* What became of a request to `target`: its final status, 408 for Timer F, 0 for a transport
    failure. `retry_after_s` is negative when the response had none. After a failure the next
    request goes to the next target. */
-void trunk_note(struct trunk *trunk, const union net_address *target, int status,
+void trunk_note(struct trunk *trunk, const struct sip_target *target, int status,
                 long retry_after_s);
 /* Takes resolver answers that have come. */
 void trunk_pump(struct trunk_table *table);

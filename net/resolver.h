@@ -28,6 +28,8 @@ struct resolver_options {
 struct resolver_service {
     const char *prefix;  /* "_xmpps-server._tcp", static */
     bool dot_is_final;   /* target "." means: no service, no fallback (RFC 6120 §3.2.1) */
+    const char *naptr;   /* "SIPS+D2T": find the SRV name by NAPTR first (RFC 3263 §4.1); static;
+                            NULL: do not */
 };
 
 struct resolver_question {
@@ -51,6 +53,7 @@ enum resolver_status {
 struct resolver_target {
     union net_address address; /* with port */
     unsigned service;          /* index into question.services; service_count for the fallback */
+    unsigned rank;             /* of its service: by NAPTR, else as asked; 0 is first */
     bool secure;               /* DNSSEC-validated SRV and address */
     char host[RESOLVER_NAME_SIZE];
 };

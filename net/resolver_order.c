@@ -16,29 +16,78 @@ static bool order_label_usable(const uint8_t *label, size_t size)
     return true;
 }
 
+static uint16_t order_number(const uint8_t *data)
+{
+    return (uint16_t)(data[0] << 8 | data[1]);
+}
+
+/* The name that fills `data` to its end, into `host` of RESOLVER_NAME_SIZE bytes; "" for the root.
+   False when it does not or has odd bytes. */
+static bool order_name(const uint8_t *data, size_t size, char *host)
+{
+    size_t used = 0, at = 0;
+    /* RFC 2782, RFC 3403 §4.1: never compressed; libunbound gives it in wire form. */
+    while (at < size && data[at] != 0) {
+        size_t label = data[at++];
+        if (label > 63 || label >= size - at || used + label + 2 > RESOLVER_NAME_SIZE ||
+            !order_label_usable(data + at, label))
+            return false;
+        if (used > 0)
+            host[used++] = '.';
+        memcpy(host + used, data + at, label);
+        used += label;
+        at += label;
+    }
+    host[used] = '\0';
+    return at + 1 == size;
+}
+
 bool resolver_order_parse(const uint8_t *data, size_t size, struct resolver_record *record)
 {
     memset(record, 0, sizeof(*record));
     if (size < 7)
         return false;
-    record->priority = (uint16_t)(data[0] << 8 | data[1]);
-    record->weight = (uint16_t)(data[2] << 8 | data[3]);
-    record->port = (uint16_t)(data[4] << 8 | data[5]);
-    size_t used = 0, at = 6;
-    /* RFC 2782: the target is never compressed; libunbound gives it in wire form. */
-    while (at < size && data[at] != 0) {
-        size_t label = data[at++];
-        if (label > 63 || label >= size - at || used + label + 2 > sizeof(record->host) ||
-            !order_label_usable(data + at, label))
-            return false;
-        if (used > 0)
-            record->host[used++] = '.';
-        memcpy(record->host + used, data + at, label);
-        used += label;
-        at += label;
-    }
-    record->is_dot = used == 0;
-    return at + 1 == size && (record->is_dot || record->port != 0);
+    record->priority = order_number(data);
+    record->weight = order_number(data + 2);
+    record->port = order_number(data + 4);
+    bool is_whole = order_name(data + 6, size - 6, record->host);
+    record->is_dot = record->host[0] == '\0';
+    return is_whole && (record->is_dot || record->port != 0);
+}
+
+/* Takes a character-string (RFC 1035 §3.3) at *at; false when it passes the end. */
+static bool order_string(const uint8_t *data, size_t size, size_t *at, const char **text,
+                         size_t *text_size)
+{
+    if (*at >= size || data[*at] >= size - *at)
+        return false;
+    *text = (const char *)data + *at + 1;
+    *text_size = data[*at];
+    *at += 1 + *text_size;
+    return true;
+}
+
+bool resolver_order_pointer(const uint8_t *data, size_t size, struct resolver_pointer *pointer)
+{
+    const char *flags, *service, *expression;
+    size_t flags_size, service_size, expression_size, at = 4;
+    memset(pointer, 0, sizeof(*pointer));
+    if (size < 8 || !order_string(data, size, &at, &flags, &flags_size) ||
+        !order_string(data, size, &at, &service, &service_size) ||
+        !order_string(data, size, &at, &expression, &expression_size) || at >= size)
+        return false;
+    if (flags_size != 1 || (flags[0] | 0x20) != 's' || expression_size != 0 ||
+        service_size >= sizeof(pointer->service))
+        return false;
+    pointer->order = order_number(data);
+    pointer->preference = order_number(data + 2);
+    memcpy(pointer->service, service, service_size);
+    return order_name(data + at, size - at, pointer->host) && pointer->host[0] != '\0';
+}
+
+bool resolver_order_before(const struct resolver_pointer *a, const struct resolver_pointer *b)
+{
+    return a->order != b->order ? a->order < b->order : a->preference < b->preference;
 }
 
 static void order_swap(struct resolver_record *a, struct resolver_record *b)

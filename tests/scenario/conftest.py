@@ -31,8 +31,10 @@ GONE_DOMAIN = "gone.example"          # over UDP to where nobody listens
 STRAIGHT_DOMAIN = "straight.example"  # found by XMPP servers for direct TLS only
 LIST_DOMAIN = "list.example"          # talks with XMPP_DOMAIN only; over UDP, else over TCP
 CLOSED_DOMAIN = "closed.example"      # talks with nobody
+NAPTR_DOMAIN = "naptr.example"        # a trunk that DNS finds: NAPTR wants TCP before UDP
+SRV_DOMAIN = "srv.example"            # without NAPTR: SRV for TLS, whose first target is dead, and UDP
 TENANTS = (SIP_DOMAIN, TCP_DOMAIN, TLS_DOMAIN, FAILOVER_DOMAIN, GONE_DOMAIN, STRAIGHT_DOMAIN,
-           LIST_DOMAIN, CLOSED_DOMAIN)
+           LIST_DOMAIN, CLOSED_DOMAIN, NAPTR_DOMAIN, SRV_DOMAIN)
 
 # The partners.
 XMPP_DOMAIN = "xmpp.example"          # Prosody, with certificates only
@@ -85,7 +87,8 @@ class World:
 
     def records(self):
         """The zone. The tenants' XMPP service is the relay's."""
-        hosts = [f"{name} A {peers.ADDRESS}" for name in ("relay", "prosody", "ejabberd-host")]
+        hosts = [f"{name} A {peers.ADDRESS}" for name in ("relay", "prosody", "ejabberd-host",
+                                                     "proxy")]
         hosts.append("prosody-six AAAA ::1")
         services = []
         for tenant in TENANTS:
@@ -112,6 +115,13 @@ class World:
                          ("expired", 0, self.many_s2s, "prosody"),
                          ("stranger", 0, self.many_s2s, "prosody"))]
         services.append(("_xmpps-server._tcp.direct", 0, self.many_direct, "prosody"))
+        services += [("_sip._tcp.elsewhere", 0, self.kamailio, "proxy"),
+                     ("_sip._udp.elsewhere", 0, self.kamailio, "proxy"),
+                     ("_sips._tcp.srv-trunk", 0, self.nobody, "proxy"),
+                     ("_sips._tcp.srv-trunk", 10, self.kamailio_tls, "proxy"),
+                     ("_sip._udp.srv-trunk", 0, self.kamailio, "proxy")]
+        hosts += ['naptr-trunk NAPTR 10 10 "s" "SIP+D2T" "" _sip._tcp.elsewhere',
+                  'naptr-trunk NAPTR 20 10 "s" "SIP+D2U" "" _sip._udp.elsewhere']
         return hosts + [f"{name} SRV {priority} 0 {port} {target}"
                         for name, priority, port, target in services]
 
@@ -125,6 +135,9 @@ class World:
                   FAILOVER_DOMAIN: [trunk(self.kamailio, priority=10),
                                     trunk(self.front, "tcp")],
                   GONE_DOMAIN: [trunk(self.nobody)],
+                  NAPTR_DOMAIN: [{"uri": "sip:naptr-trunk.example", "options_interval": 0}],
+                  SRV_DOMAIN: [{"uri": "sip:srv-trunk.example", "options_interval": 0,
+                                "identity": PROXY_HOST}],
                   LIST_DOMAIN: [trunk(self.kamailio), trunk(self.kamailio, "tcp", priority=10)]}
         policies = {LIST_DOMAIN: {"policy": "list", "partners": [XMPP_DOMAIN]},
                     CLOSED_DOMAIN: {"policy": "closed"}}

@@ -3,8 +3,8 @@
 import pytest
 
 import peers
-from conftest import (FAILOVER_DOMAIN, GONE_DOMAIN, LIST_DOMAIN, SIP_DOMAIN, TCP_DOMAIN,
-                      TLS_DOMAIN, XMPP_DOMAIN)
+from conftest import (FAILOVER_DOMAIN, GONE_DOMAIN, LIST_DOMAIN, NAPTR_DOMAIN, SIP_DOMAIN,
+                      SRV_DOMAIN, TCP_DOMAIN, TLS_DOMAIN, XMPP_DOMAIN)
 
 TRANSPORTS = {SIP_DOMAIN: "udp", TCP_DOMAIN: "tcp", TLS_DOMAIN: "tls"}
 LONG_TEXT = "".join(f"{number} long words, grüße 🜁\n" for number in range(100)) + "the end"
@@ -113,6 +113,19 @@ def test_next_trunk_takes_over_and_the_first_comes_back(relay, front, romeo, sip
         send("by the other", other)
         front.start()
     assert behind_front.requests.empty() and other.requests.empty() and romeo.messages.empty()
+
+
+@pytest.mark.parametrize("domain,transport", [(NAPTR_DOMAIN, "tcp"), (SRV_DOMAIN, "tls")],
+                         ids=["naptr", "srv"])
+def test_dns_chooses_the_transport(relay, kamailio, romeo, sip_user, domain, transport):
+    """RFC 3263 §4.1 and §4.3: NAPTR, else SRV of every transport; then the next target."""
+    alice = sip_user("alice", domain)
+    before = len(kamailio.output())
+    romeo.send(f"alice@{domain}", "found")
+    assert alice.next_request().body.decode() == "found"
+    output = kamailio.output()[before:]
+    assert f"MESSAGE sip:alice@{domain} from sip:{romeo.jid}" in output
+    assert f" by {transport}" in output
 
 
 def test_nobody_at_the_trunk_is_told_in_words(relay, romeo):

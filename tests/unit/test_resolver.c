@@ -18,7 +18,8 @@
 #include "net/resolver.h"
 #include "net/resolver_order.h"
 
-/* What the server knows. SRV: "priority weight port target", A: an address. Type 0: NXDOMAIN for
+/* What the server knows. SRV: "priority weight port target", A: an address, NAPTR: "order
+   preference flags service replacement". Type 0: NXDOMAIN for
    every other name; a name with value NULL is never answered, "!" fails. */
 static const struct zone_record {
     const char *name;
@@ -40,6 +41,15 @@ static const struct zone_record {
     {"slow.example", 1, NULL},
     {"_xmpp-server._tcp.fail.example", 33, "!"},
     {"fail.example", 1, "198.51.100.6"},
+    {"naptr.example", 35, "20 1 s SIP+D2U _sip._udp.other.example"},
+    {"naptr.example", 35, "10 2 S sip+d2t _sip._tcp.other.example"},
+    {"naptr.example", 35, "10 1 s SIPS+D2T _sips._tcp.gone.example"},
+    {"naptr.example", 35, "1 1 u SIP+D2U _sip._udp.wrong.example"},
+    {"_sip._tcp.naptr.example", 33, "0 0 5060 a.two.example"},
+    {"_sip._udp.other.example", 33, "0 0 5061 a.two.example"},
+    {"_sip._tcp.other.example", 33, "9 0 5062 a.two.example"},
+    {"_sips._tcp.srv.example", 33, "9 0 5063 a.two.example"},
+    {"_sip._udp.srv.example", 33, "0 0 5064 a.two.example"},
 };
 
 struct server {
@@ -63,6 +73,14 @@ static size_t put_name(uint8_t *out, const char *name)
     return used;
 }
 
+static size_t put_text(uint8_t *out, const char *text)
+{
+    size_t size = strlen(text);
+    out[0] = (uint8_t)size;
+    memcpy(out + 1, text, size);
+    return 1 + size;
+}
+
 static size_t put_record(uint8_t *out, const struct zone_record *record)
 {
     static const uint8_t head[12] = {0xc0, 12, 0, 0, 0, 1, 0, 0, 0, 60, 0, 0};
@@ -73,6 +91,18 @@ static size_t put_record(uint8_t *out, const struct zone_record *record)
         union net_address address;
         assert_int_equal(net_address_parse_host(&address, record->value, 0), 0);
         memcpy(out + 12, &address.v4.sin_addr, 4);
+    } else if (record->type == 35) {
+        unsigned order, preference;
+        char flags[20], service[40], target[100];
+        assert_int_equal(sscanf(record->value, "%u %u %19s %39s %99s", &order, &preference, flags,
+                                service, target),
+                         5);
+        const uint8_t numbers[4] = {0, (uint8_t)order, 0, (uint8_t)preference};
+        memcpy(out + 12, numbers, sizeof(numbers));
+        size += put_text(out + 12 + size, flags);
+        size += put_text(out + 12 + size, service);
+        size += put_text(out + 12 + size, "");
+        size += put_name(out + 12 + size, target);
     } else {
         unsigned priority, weight, port;
         char target[100];
@@ -200,8 +230,8 @@ static struct resolver_question make_question(const char *domain, bool with_serv
     struct resolver_question question = {.fallback_port = 5269, .owner = &question};
     (void)snprintf(question.domain, sizeof(question.domain), "%s", domain);
     if (with_services) {
-        question.services[0] = (struct resolver_service){"_xmpps-server._tcp", true};
-        question.services[1] = (struct resolver_service){"_xmpp-server._tcp", true};
+        question.services[0] = (struct resolver_service){"_xmpps-server._tcp", true, NULL};
+        question.services[1] = (struct resolver_service){"_xmpp-server._tcp", true, NULL};
         question.service_count = 2;
     }
     question.owner = (void *)(uintptr_t)0x1234;
@@ -284,6 +314,69 @@ static void test_no_answers(void **state)
     check_status(*state, "slow.example", false, RESOLVER_TIMEOUT);
 }
 
+static struct resolver_answer *ask_sip(struct fixture *fixture, const char *domain)
+{
+    struct resolver_question question = {
+        .services = {{"_sips._tcp", true, "SIPS+D2T"},
+                     {"_sip._tcp", true, "SIP+D2T"},
+                     {"_sip._udp", true, "SIP+D2U"}},
+        .service_count = 3,
+        .fallback_port = 5060};
+    (void)snprintf(question.domain, sizeof(question.domain), "%s", domain);
+    assert_int_equal(resolver_ask(fixture->port, &question), 0);
+    struct resolver_answer *answer = wait_answer(fixture, 5000);
+    assert_non_null(answer);
+    assert_int_equal(answer->status, RESOLVER_FOUND);
+    return answer;
+}
+
+/* RFC 3263 §4.1: what NAPTR names, in its order; without NAPTR what is asked for, in that order;
+   without SRV the domain itself. */
+static void test_pointers(void **state)
+{
+    struct resolver_answer *answer = ask_sip(*state, "naptr.example");
+    assert_int_equal(answer->target_count, 2);
+    check_target(answer, 0, "198.51.100.1:5061", 2);
+    assert_int_equal(answer->targets[0].rank, 2);
+    check_target(answer, 1, "198.51.100.1:5062", 1);
+    assert_int_equal(answer->targets[1].rank, 1);
+    free(answer);
+    answer = ask_sip(*state, "srv.example");
+    assert_int_equal(answer->target_count, 2);
+    check_target(answer, 0, "198.51.100.1:5064", 2);
+    assert_int_equal(answer->targets[0].rank, 2);
+    check_target(answer, 1, "198.51.100.1:5063", 0);
+    assert_int_equal(answer->targets[1].rank, 0);
+    free(answer);
+    answer = ask_sip(*state, "plain.example");
+    check_target(answer, 0, "198.51.100.9:5060", 3);
+    free(answer);
+}
+
+static void test_parse_pointer(void **state)
+{
+    (void)state;
+    static const uint8_t good[] = {0,   1,   0,   2,   1,   's', 7, 'S', 'I', 'P',
+                                   '+', 'D', '2', 'T', 0,   1,   'a', 2, 'b', 'c', 0};
+    struct resolver_pointer pointer;
+    assert_true(resolver_order_pointer(good, sizeof(good), &pointer));
+    assert_int_equal(pointer.order, 1);
+    assert_int_equal(pointer.preference, 2);
+    assert_string_equal(pointer.service, "SIP+D2T");
+    assert_string_equal(pointer.host, "a.bc");
+    for (size_t size = 0; size < sizeof(good); size++) {
+        uint8_t *exact = malloc(size + (size == 0)); /* a sanitizer watches its end */
+        assert_non_null(exact);
+        memcpy(exact, good, size);
+        assert_false(resolver_order_pointer(exact, size, &pointer));
+        free(exact);
+    }
+    uint8_t other[sizeof(good)];
+    memcpy(other, good, sizeof(good));
+    other[5] = 'u';
+    assert_false(resolver_order_pointer(other, sizeof(other), &pointer));
+}
+
 static void test_special(void **state)
 {
     struct fixture *fixture = *state;
@@ -351,6 +444,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_parse),
         cmocka_unit_test(test_weights),
+        cmocka_unit_test(test_parse_pointer),
+        cmocka_unit_test_setup_teardown(test_pointers, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_services, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_fallback, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_no_answers, set_up, tear_down),

@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "net/resolver_priv.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "net/digest.h"
+
+#define TTL_MIN_S   30
+#define RR_CLASS_IN 1
+
+static void job_take_address(struct job *job, unsigned index, enum record_type type,
+                             const struct ub_result *result, int at)
+{
+    struct job_host *host = &job->hosts[index];
+    size_t size = type == RECORD_A ? 4 : 16;
+    if (host->count == HOST_ADDRESS_MAX || (size_t)result->len[at] != size)
+        return;
+    union net_address *address = &host->address[host->count];
+    memset(address, 0, sizeof(*address));
+    address->any.sa_family = type == RECORD_A ? AF_INET : AF_INET6;
+    if (type == RECORD_A)
+        memcpy(&address->v4.sin_addr, result->data[at], size);
+    else
+        memcpy(&address->v6.sin6_addr, result->data[at], size);
+    host->secure[host->count++] = result->secure != 0;
+}
+
+static void job_take_service(struct job *job, unsigned index, const struct ub_result *result,
+                             int at)
+{
+    struct resolver_record record;
+    if (job->record_count == RESOLVER_TARGET_MAX || result->len[at] < 0 ||
+        !resolver_order_parse((const uint8_t *)result->data[at], (size_t)result->len[at], &record))
+        return;
+    if (record.is_dot) {
+        job->saw_dot = job->saw_dot || job->question.services[index].dot_is_final;
+        return;
+    }
+    record.service = index;
+    record.secure =
+        result->secure != 0 && (job->pointers[index].host[0] == '\0' || job->pointers_secure);
+    job->records[job->record_count++] = record;
+}
+
+/* RFC 3263 §4.1: of those for a service we ask for, the most preferred. */
+static void job_take_pointer(struct job *job, const struct ub_result *result, int at)
+{
+    struct resolver_pointer pointer;
+    if (result->len[at] < 0 || !resolver_order_pointer((const uint8_t *)result->data[at],
+                                                       (size_t)result->len[at], &pointer))
+        return;
+    for (unsigned i = 0; i < job->question.service_count; i++) {
+        const char *wanted = job->question.services[i].naptr;
+        struct resolver_pointer *known = &job->pointers[i];
+        if (wanted != NULL && strcasecmp(wanted, pointer.service) == 0 &&
+            (known->host[0] == '\0' || resolver_order_before(&pointer, known)))
+            *known = pointer;
+    }
+    job->pointers_secure = result->secure != 0;
+}
+
+/* libunbound's callback, on our thread inside ub_process. */
+static void lookup_done(void *context, int failure, struct ub_result *result)
+{
+    struct job_lookup *lookup = context;
+    struct job *job = lookup->job;
+    assert(lookup->is_pending);
+    assert(job->pending > 0);
+    lookup->is_pending = false;
+    job->pending--;
+    /* Without NAPTR there is still SRV: a server that fails on it is as one that has none. */
+    bool matters = lookup->type != RECORD_NAPTR;
+    if (failure != 0 || result == NULL) {
+        job->saw_failure = job->saw_failure || matters;
+        return;
+    }
+    if (result->bogus)
+        job->saw_bogus = true;
+    else if (!result->havedata && matters)
+        job->saw_failure = job->saw_failure || (result->rcode != 0 && result->rcode != 3);
+    bool usable = result->havedata && !result->bogus;
+    if (usable && (uint32_t)result->ttl < job->ttl_s)
+        job->ttl_s = (uint32_t)result->ttl;
+    /* Bounded by the answer's size, at most 64 KiB. */
+    for (int i = 0; usable && result->data[i] != NULL; i++) {
+        if (lookup->type == RECORD_NAPTR)
+            job_take_pointer(job, result, i);
+        else if (lookup->type == RECORD_SRV)
+            job_take_service(job, lookup->index, result, i);
+        else
+            job_take_address(job, lookup->index, lookup->type, result, i);
+    }
+    ub_resolve_free(result);
+}
+
+static void job_look_up(struct ub_ctx *context, struct job *job, const char *name,
+                        enum record_type type, unsigned index)
+{
+    if (job->lookup_count == LOOKUP_MAX)
+        return;
+    struct job_lookup *lookup = &job->lookups[job->lookup_count++];
+    *lookup = (struct job_lookup){.job = job, .type = type, .index = index, .is_pending = true};
+    job->pending++;
+    int rc = ub_resolve_async(context, name, (int)type, RR_CLASS_IN, lookup, lookup_done,
+                              &lookup->id);
+    if (rc != 0) {
+        lookup->is_pending = false;
+        job->pending--;
+        job->saw_failure = true;
+    }
+}
+
+static bool job_wants_pointers(const struct job *job)
+{
+    bool wants = false;
+    for (unsigned i = 0; i < job->question.service_count; i++)
+        wants = wants || job->question.services[i].naptr != NULL;
+    return wants;
+}
+
+/* How many pointers go before the one of `service`. */
+static unsigned job_rank(const struct job *job, unsigned service)
+{
+    unsigned rank = 0;
+    for (unsigned i = 0; i < job->question.service_count; i++)
+        rank += job->pointers[i].host[0] != '\0' &&
+                resolver_order_before(&job->pointers[i], &job->pointers[service]);
+    return rank;
+}
+
+/* What the pointers name, or, when there are none, every service of the question (RFC 3263 §4.1). */
+static void job_start_services(struct ub_ctx *context, struct job *job)
+{
+    const struct resolver_question *question = &job->question;
+    bool has_pointers = false;
+    job->stage = JOB_SERVICES;
+    for (unsigned i = 0; i < question->service_count; i++)
+        has_pointers = has_pointers || job->pointers[i].host[0] != '\0';
+    for (unsigned i = 0; i < question->service_count; i++) {
+        char name[2 * RESOLVER_NAME_SIZE];
+        if (has_pointers && job->pointers[i].host[0] == '\0')
+            continue;
+        job->ranks[i] = has_pointers ? job_rank(job, i) : i;
+        if (has_pointers)
+            (void)snprintf(name, sizeof(name), "%s", job->pointers[i].host);
+        else
+            (void)snprintf(name, sizeof(name), "%s.%s", question->services[i].prefix,
+                           question->domain);
+        job_look_up(context, job, name, RECORD_SRV, i);
+    }
+}
+
+/* When no service is announced, the domain itself is the target (RFC 6120 §3.2.2); not when the
+   answer is unknown or forged, because then a service may well be announced. */
+static void job_add_fallback(struct job *job)
+{
+    const struct resolver_question *question = &job->question;
+    bool wanted = question->service_count == 0 || question->fallback_port != 0;
+    if (job->record_count > 0 || job->saw_dot || job->saw_failure || job->saw_bogus || !wanted)
+        return;
+    struct resolver_record *record = &job->records[job->record_count++];
+    *record = (struct resolver_record){
+        .port = question->fallback_port, .service = question->service_count, .secure = true};
+    memcpy(record->host, question->domain, sizeof(record->host));
+}
+
+static void job_start_addresses(struct ub_ctx *context, struct job *job)
+{
+    uint32_t random[RESOLVER_TARGET_MAX];
+    job->stage = JOB_ADDRESSES;
+    job_add_fallback(job);
+    digest_random(random, sizeof(random));
+    /* XEP-0368 §3: the records of both services are one set. */
+    resolver_order_sort(job->records, job->record_count, random);
+    job->lookup_count = 0;
+    for (unsigned i = 0; i < job->record_count; i++) {
+        struct job_host *host = &job->hosts[i];
+        if (net_address_parse_host(&host->address[0], job->records[i].host, 0) == 0) {
+            host->count = 1;
+            continue;
+        }
+        job_look_up(context, job, job->records[i].host, RECORD_AAAA, i);
+        job_look_up(context, job, job->records[i].host, RECORD_A, i);
+    }
+}
+
+static enum resolver_status job_failure(const struct job *job, bool is_late)
+{
+    if (job->saw_bogus)
+        return RESOLVER_BOGUS;
+    if (job->saw_special)
+        return RESOLVER_REFUSED;
+    if (job->saw_dot && job->record_count == 0)
+        return RESOLVER_NO_SERVICE;
+    if (is_late)
+        return RESOLVER_TIMEOUT;
+    return job->saw_failure ? RESOLVER_FAILED : RESOLVER_NOT_FOUND;
+}
+
+void resolver_job_fill(struct job *job, bool allow_special, bool is_late,
+                       struct resolver_answer *answer)
+{
+    answer->owner = job->question.owner;
+    for (unsigned i = 0; i < job->record_count * HOST_ADDRESS_MAX; i++) {
+        const struct resolver_record *record = &job->records[i / HOST_ADDRESS_MAX];
+        const struct job_host *host = &job->hosts[i / HOST_ADDRESS_MAX];
+        unsigned at = i % HOST_ADDRESS_MAX;
+        if (at >= host->count || answer->target_count == RESOLVER_TARGET_MAX)
+            continue;
+        if (!allow_special && net_address_is_special(&host->address[at])) {
+            job->saw_special = true;
+            continue;
+        }
+        struct resolver_target *target = &answer->targets[answer->target_count++];
+        target->address = host->address[at];
+        net_address_set_port(&target->address, record->port);
+        target->service = record->service;
+        target->rank =
+            record->service < job->question.service_count ? job->ranks[record->service] : 0;
+        target->secure = record->secure && host->secure[at];
+        memcpy(target->host, record->host, sizeof(target->host));
+    }
+    answer->status =
+        answer->target_count > 0 ? RESOLVER_FOUND : job_failure(job, is_late);
+    answer->ttl_s = job->ttl_s < TTL_MIN_S   ? TTL_MIN_S
+                    : job->ttl_s > TTL_MAX_S ? TTL_MAX_S
+                                             : job->ttl_s;
+}
+
+void resolver_job_free(struct ub_ctx *context, struct job *job)
+{
+    for (unsigned i = 0; i < job->lookup_count; i++)
+        if (job->lookups[i].is_pending)
+            (void)ub_cancel(context, job->lookups[i].id);
+    free(job);
+}
+
+bool resolver_job_advance(struct ub_ctx *context, struct job *job)
+{
+    if (job->stage == JOB_NEW && job_wants_pointers(job)) {
+        job->stage = JOB_POINTERS;
+        job_look_up(context, job, job->question.domain, RECORD_NAPTR, 0);
+    }
+    bool is_next = job->stage == JOB_NEW || (job->stage == JOB_POINTERS && job->pending == 0);
+    if (is_next && job->question.service_count > 0)
+        job_start_services(context, job);
+    if (job->stage != JOB_ADDRESSES && job->pending == 0)
+        job_start_addresses(context, job);
+    return job->stage == JOB_ADDRESSES && job->pending == 0;
+}

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * Inside of the resolver. resolver_job.c leads one question through its lookups: NAPTR, SRV,
+ * addresses; resolver.c has the thread, the ports and their queues. Resolver thread, but for what
+ * is said to be guarded.
+ */
+#ifndef PASSERELLE_NET_RESOLVER_PRIV_H
+#define PASSERELLE_NET_RESOLVER_PRIV_H
+
+#include "net/resolver_order.h"
+
+#include <unbound.h>
+
+#define HOST_ADDRESS_MAX 8 /* of one host and family together */
+#define LOOKUP_MAX       (2 * RESOLVER_TARGET_MAX)
+#define TTL_MAX_S        3600
+
+enum record_type { RECORD_A = 1, RECORD_AAAA = 28, RECORD_SRV = 33, RECORD_NAPTR = 35 };
+enum job_stage { JOB_NEW, JOB_POINTERS, JOB_SERVICES, JOB_ADDRESSES };
+
+struct job_host {
+    union net_address address[HOST_ADDRESS_MAX];
+    bool secure[HOST_ADDRESS_MAX];
+    unsigned count;
+};
+
+struct job_lookup {
+    struct job *job;
+    enum record_type type;
+    unsigned index; /* of the service or of the record; not for NAPTR */
+    int id;         /* libunbound's, to cancel */
+    bool is_pending;
+};
+
+struct job {
+    struct job *next;
+    struct resolver_port *port; /* NULL: nobody waits any more; guarded by the mutex */
+    struct resolver_question question;
+    enum job_stage stage;
+    uint64_t deadline_ns;
+    unsigned pending;
+    bool saw_dot, saw_failure, saw_bogus, saw_special;
+    uint32_t ttl_s;
+    struct resolver_pointer pointers[RESOLVER_SERVICE_MAX]; /* host empty: none for the service */
+    bool pointers_secure;
+    unsigned ranks[RESOLVER_SERVICE_MAX];
+    struct resolver_record records[RESOLVER_TARGET_MAX];
+    unsigned record_count;
+    struct job_host hosts[RESOLVER_TARGET_MAX];
+    struct job_lookup lookups[LOOKUP_MAX];
+    unsigned lookup_count;
+};
+
+/* Moves the job on; true when there is nothing left to look up. */
+bool resolver_job_advance(struct ub_ctx *context, struct job *job);
+/* What the lookups gave. `is_late`: some may not have come. */
+void resolver_job_fill(struct job *job, bool allow_special, bool is_late,
+                       struct resolver_answer *answer);
+/* Cancels what is still looked up. */
+void resolver_job_free(struct ub_ctx *context, struct job *job);
+
+#endif
