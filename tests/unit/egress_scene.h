@@ -56,14 +56,14 @@ static inline bool bind_at(int fd, uint16_t port)
 }
 
 /* A UDP socket and, in *stream, a TCP socket bound to the same port, which nobody else can get
-   while they are open; below what the kernel gives to others. */
+   while they are open; below what the kernel and other tests give out. */
 static inline int port_take(uint16_t *port, int *stream)
 {
     static unsigned next;
     if (next == 0)
         next = (unsigned)getpid() * 2654435761u >> 8; /* far from the next process's */
     for (int i = 0; i < 1000; i++) {
-        *port = (uint16_t)(20000 + next++ % 10000);
+        *port = (uint16_t)(10000 + next++ % 10000);
         int fd = socket(AF_INET, SOCK_DGRAM, 0);
         *stream = socket(AF_INET, SOCK_STREAM, 0);
         if (bind_at(fd, *port) && bind_at(*stream, *port))
