@@ -9,9 +9,10 @@
 #include <unistd.h>
 
 #include "net/clock.h"
+#include "proto/utf8.h"
 #include "proto/writer.h"
 
-#define LOG_LINE_SIZE  2048
+#define LOG_LINE_SIZE  8192
 #define LOG_FIELD_MAX  12
 #define LOG_VALUE_SIZE 512 /* of one value: a peer does not choose the length of our lines */
 
@@ -32,21 +33,33 @@ bool log_wants(enum log_level level)
     return (int)level <= atomic_load_explicit(&log_level_now, memory_order_relaxed);
 }
 
-/* JSON string content; logfmt uses the same escapes inside its quotes. */
+/* JSON string content; logfmt uses the same escapes inside its quotes. Control characters of
+   both sets and what turns the writing direction are escaped, for whoever reads on a terminal;
+   bytes that are no UTF-8 as well, for whoever parses. */
 static void log_put_escaped(struct writer *writer, struct span text)
 {
     text = span_to(text, LOG_VALUE_SIZE);
-    for (size_t i = 0; i < text.size; i++) {
-        unsigned char byte = (unsigned char)text.data[i];
+    while (text.size > 0) {
+        unsigned char byte = (unsigned char)text.data[0];
+        uint32_t c = byte;
+        size_t size = byte < 0x80 ? 1 : utf8_decode(text, &c);
+        bool broken = size == 0;
+        size = broken ? 1 : size;
         if (byte == '"' || byte == '\\') {
             writer_put_char(writer, '\\');
             writer_put_char(writer, (char)byte);
-        } else if (byte < 0x20 || byte == 0x7f) {
+        } else if (broken || c < 0x20 || (c >= 0x7f && c <= 0x9f)) {
+            byte = (unsigned char)c;
             writer_put_literal(writer, "\\u00");
             writer_put_hex(writer, &byte, 1);
+        } else if (c >= 0x2028 && c <= 0x202e) {
+            byte = (unsigned char)c;
+            writer_put_literal(writer, "\\u20");
+            writer_put_hex(writer, &byte, 1);
         } else {
-            writer_put_char(writer, (char)byte);
+            writer_put(writer, span_to(text, size));
         }
+        text = span_from(text, size);
     }
 }
 

@@ -34,6 +34,8 @@ struct session {
     bool ended; /* while held: the peer has ended, what it sent before is still to be read */
     ring_handle handle;
     union net_address peer, site; /* site: whom the limits per address are about */
+    uint64_t blank_from_ms; /* since then `blank_size` bytes came without an event */
+    size_t blank_size;
     uint64_t ticket, opened_ms, active_ms, stanzas_in, stanzas_out;
     /* Bytes of the stream, in clear: queued, being sent, and taken by the kernel. */
     uint64_t written_total, sending_total, sent_total;

@@ -10,7 +10,8 @@
 #include "core/session_priv.h"
 #include "net/digest.h"
 
-#define READ_SIZE 16384
+#define READ_SIZE       16384
+#define BLANK_WINDOW_MS 60000
 
 void session_begin_tls(struct session *session)
 {
@@ -89,6 +90,22 @@ static bool pump_handshake(struct session *session)
     return false;
 }
 
+/* Counts what comes between two events: no stanza is so long, so it is white space by the
+   megabyte. False when that is too much in one minute. */
+static bool bear_blank(struct session *session, size_t size)
+{
+    const struct thread *thread = session->worker->thread;
+    if (thread->now_ms - session->blank_from_ms > BLANK_WINDOW_MS) {
+        session->blank_from_ms = thread->now_ms;
+        session->blank_size = 0;
+    }
+    session->blank_size += size;
+    if (session->blank_size <= 2 * thread->config->stanza_size_max + READ_SIZE)
+        return true;
+    session_close(session, STREAM_ERROR_POLICY_VIOLATION, SPAN("too much white space"));
+    return false;
+}
+
 /* Moves plaintext to the parser; false when there is none. */
 static bool feed(struct session *session)
 {
@@ -105,7 +122,7 @@ static bool feed(struct session *session)
         net_buffer_consume(&session->input, size);
         if (size > 0)
             xml_stream_commit(session->xml, size);
-        return size > 0;
+        return size > 0 && bear_blank(session, size);
     }
     tls_set_input(session->tls, used > 0 ? net_buffer_front(&session->input) : NULL, used);
     enum tls_result result =
@@ -117,7 +134,7 @@ static bool feed(struct session *session)
         session_close(session, STREAM_ERROR_NONE, SPAN("the peer ended TLS"));
     else if (result == TLS_FAILED)
         session_fail(session, SPAN("a TLS record is broken"));
-    return result == TLS_DONE && size > 0;
+    return result == TLS_DONE && size > 0 && bear_blank(session, size);
 }
 
 static void authorised(struct session *session, const struct s2s_action *action)
@@ -318,6 +335,7 @@ static bool pump_stream(struct session *session)
     } else if (xml_stream_next(session->xml, &session->event) == XML_EVENT_NONE) {
         return feed(session);
     }
+    session->blank_size = 0;
     if (on_event(session))
         return true;
     session->held = true;

@@ -80,7 +80,7 @@ class AttackedRelay(peers.Peer):
         return [relays.PROGRAM, "-c", self.file]
 
     def ready(self):
-        return "event=start.ready" in self.output()
+        return "start.ready" in self.output()
 
     # What the relay tells about itself.
 

@@ -7,7 +7,7 @@ import re
 import pytest
 
 import peers
-from attack_kit import (PARTNER, TENANT, TRUNK_HOST, Closed, Connection, Counting,  # noqa: F401
+from attack_kit import (PARTNER, STRANGER_HOST, TENANT, Connection, Counting, Datagrams,  # noqa: F401
                         attacked, message, numbers, scene, sip, status_of, steady)
 
 TORTURE = pathlib.Path(__file__).resolve().parents[1] / "data/rfc4475"
@@ -287,7 +287,6 @@ def test_acks_are_never_answered(scene, attacked):  # noqa: F811
 def test_answers_do_not_amplify(scene, attacked):  # noqa: F811
     """P14: An error answer to a forged source is no weapon: it is hardly longer than the request,
     and one request has one answer."""
-    from attack_kit import STRANGER_HOST, Datagrams
     stranger = Datagrams(STRANGER_HOST, 0, attacked.udp)
     for data in (sip(), sip(body="x" * 500), sip(Require="a" * 1000)):
         stranger.send(data)
