@@ -15,7 +15,7 @@ import peers
 import relay as relays
 from attack_wire import *  # noqa: F401,F403
 from attack_wire import (HOSTILE, OTHER_TENANT, OTHER_TRUNK_HOST, PARTNER, PARTNER_HOST, PATIENCE_S,
-                         POOL, SECOND, SECRET, STRANGER_HOST, TENANT, TLS_TENANT, TRUNK_HOST,
+                         POOL, SECOND, SECRET, STRANGER_HOST, STRICT, TENANT, TLS_TENANT, TRUNK_HOST,
                          Datagrams, Server, Stream, message, numbers, sip)
 
 
@@ -74,7 +74,9 @@ class AttackedRelay(peers.Peer):
                     trunk(TRUNK_HOST, self.tls_trunk, "tls", identity=POOL)]}],
             "partners": [{"domain": PARTNER, "host": peers.ADDRESS, "port": self.partner},
                          *({"domain": name, "host": peers.ADDRESS, "port": self.second}
-                           for name in (SECOND, *HOSTILE))]}
+                           for name in (SECOND, *HOSTILE)),
+                         *({"domain": name, "host": peers.ADDRESS, "port": self.second,
+                            "auth": "external"} for name in STRICT)]}
 
     def command(self):
         return [relays.PROGRAM, "-c", self.file]

@@ -14,6 +14,8 @@ import peers
 TENANT, OTHER_TENANT, TLS_TENANT = "a.example", "b.example", "t.example"
 PARTNER = "good.example"
 SECOND = "second.example"  # for the test to play
+# As SECOND, and they have to prove themselves by their certificates.
+STRICT = [f"strict{number}.example" for number in range(4)]
 HOSTILE = [f"h{number}.example" for number in range(40)]  # one for each attack as a server
 SECRET = "the secret of the dialback keys"
 TRUNK_HOST, OTHER_TRUNK_HOST = "127.0.0.2", "127.0.0.3"

@@ -296,3 +296,22 @@ def test_answers_do_not_amplify(scene, attacked):  # noqa: F811
     scene.to_xmpp("a moment passes")
     assert stranger.responses.empty()
     stranger.close()
+
+
+def test_expensive_headers(attacked):  # noqa: F811
+    """P15: Hundreds of messages of 60 KiB whose headers are many, long, folded or full of
+    separators: what would cost a quadratic parser minutes costs the relay no second."""
+    bombs = [sip(X=["y"] * 15000, transport="TCP"), sip(Accept="a," * 30000, transport="TCP"),
+             sip(Via=["SIP/2.0/TCP h;branch=z9hG4bKx"] * 1500, transport="TCP"),
+             sip(Subject="x" * 60000, transport="TCP"),
+             sip(Subject="x\r\n " * 15000, transport="TCP"),
+             sip(Contact=";a" * 30000, transport="TCP")]
+    before = attacked.cpu_s()
+    for _ in range(40):
+        for data in bombs:
+            with Connection(attacked.tcp) as connection:
+                connection.send_quietly(data)
+                connection.socket.shutdown(1)
+                connection.rest()
+    # 240 messages: 10 ms each would be 2.4 s; sofia-sip alone would take seconds for one.
+    assert attacked.cpu_s() - before < 2.4

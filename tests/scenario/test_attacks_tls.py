@@ -7,8 +7,8 @@ import warnings
 
 import pytest
 
-from attack_certificates import dns, plain_context
-from attack_kit import (HOSTILE, NS_SASL, NS_TLS, OTHER_TENANT, PARTNER, PATIENCE_S,  # noqa: F401
+from attack_certificates import Authority, dns, plain_context
+from attack_kit import (HOSTILE, NS_SASL, NS_TLS, OTHER_TENANT, PARTNER, PATIENCE_S, STRICT,  # noqa: F401
                         TENANT, TLS_TENANT, Connection, Counting, Server, Stream, attacked,
                         header, message, numbers, scene, sip)
 
@@ -289,3 +289,20 @@ def test_called_server_sends_stanzas(scene, attacked):  # noqa: F811
     server.close()
     scene.to_sip(f"after {next(numbers)}")
     assert not any(b"backwards" in one for one in list(scene.trunk.requests.queue))
+
+
+def test_called_server_brings_its_own_authority(scene, attacked, tmp_path):  # noqa: F811
+    """T16: Called servers show chains to an authority of their own; the relay trusts none of it,
+    then or later: a partner that must prove itself gets nothing, the honest one does."""
+    evil = Authority(tmp_path, "evil")
+    chain = [evil.own.certificate]
+    honest = attacked.authority.issue("honest", [dns(STRICT[3])])
+    for name, credential in zip(STRICT, (
+            evil.issue("with", [dns(STRICT[0])], chain=chain), evil.issue("without", [dns(STRICT[1])]),
+            attacked.authority.issue("strange", [dns("x.example")]), honest)):
+        with contextlib.closing(Server(attacked.second, credential, name)) as server:
+            status = scene.trunk.ask(sip(uri=f"sip:x@{name}", body="secret"))
+            assert (status == 202) == (credential is honest)
+            assert server.stanzas.empty() == (credential is not honest)
+            assert credential is honest or attacked.logged(
+                "event=session.close", f"remote={name}", "its certificate is refused")

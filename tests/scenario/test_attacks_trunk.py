@@ -299,3 +299,37 @@ def test_body_that_looks_like_xml(scene, attacked, body):  # noqa: F811
     plain = inside.removeprefix(text).replace("&lt;", "<").replace("&gt;", ">").replace(
         "&quot;", '"').replace("&apos;", "'").replace("&amp;", "&")
     assert plain == body
+
+
+def test_errors_are_not_bounced(scene, attacked):  # noqa: F811
+    """Q17: Error stanzas and answers that nobody asked for end here: an error about an error, and
+    the two sides would never come to rest."""
+    sent = attacked.count("xmpp_error_stanzas_sent_total")
+    with attacked.trusted() as stream:
+        for to in (f"bob@{TENANT}", TENANT, f"nobody@{TENANT}/x"):
+            stream.send(message("bounce", to=to, kind="error",
+                                inside="<error type='cancel'><item-not-found xmlns='urn:ietf:"
+                                       "params:xml:ns:xmpp-stanzas'/></error>"))
+            for kind in ("error", "result"):
+                stream.send(f"<iq type='{kind}' from='x@{PARTNER}' to='{to}' id='bounce'/>")
+        stream.barrier()
+    scene.to_sip(f"after {next(numbers)}")
+    assert attacked.count("xmpp_error_stanzas_sent_total") == sent
+    assert not any(b"bounce" in one for one in list(scene.trunk.requests.queue))
+
+
+def test_refused_message_is_answered_once(scene, attacked):  # noqa: F811
+    """Q18: A message that SIP refuses costs its sender one error stanza, however often the trunk
+    repeats its answer."""
+    text = f"refused {next(numbers)}"
+    scene.trunk.status = "404 Not Found\r\nX: y"
+    try:
+        scene.line.send(message("x", stanza_id=text))
+        answers = 0
+        while answers == 0:
+            stanza = scene.partner.stanzas.get(timeout=PATIENCE_S)
+            answers += f"id='{text}'" in stanza and "<item-not-found " in stanza
+    finally:
+        scene.trunk.status = "200 OK"
+    scene.to_xmpp(f"after {next(numbers)}")
+    assert not any(text in one for one in list(scene.partner.stanzas.queue))
