@@ -13,6 +13,7 @@
 #include "core/report.h"
 #include "net/clock.h"
 
+#define ACCEPT_PAUSE_MS 100 /* without a descriptor the listener would be ready all the time */
 #define INQUIRY_POLL_MS 5 /* how often control looks for a parcel while one is out */
 
 enum client_state { CLIENT_READING, CLIENT_ASKED, CLIENT_WAITING, CLIENT_WRITING };
@@ -34,6 +35,7 @@ struct control {
     struct control_options options;
     struct report_source source;
     int fd;
+    uint64_t accept_after_ns;
     struct client clients[CONTROL_CLIENT_MAX];
     /* The one round of questions to the other threads, asked one after the other. */
     bool is_asking, is_out;
@@ -243,6 +245,8 @@ static void control_accept(struct control *control)
     }
     if (fd >= 0)
         (void)close(fd);
+    else if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)
+        control->accept_after_ns = clock_now_ns() + ACCEPT_PAUSE_MS * 1000000ull;
 }
 
 /* Ends the round: everybody who waited for it gets the rows. */
@@ -336,7 +340,9 @@ static void client_turn(struct control *control, struct client *client, short ev
 void control_turn(struct control *control, unsigned wait_ms)
 {
     assert(control != NULL);
-    struct pollfd fds[CONTROL_CLIENT_MAX + 1] = {{.fd = control->fd, .events = POLLIN}};
+    bool is_open = clock_now_ns() >= control->accept_after_ns;
+    struct pollfd fds[CONTROL_CLIENT_MAX + 1] = {
+        {.fd = is_open ? control->fd : -1, .events = POLLIN}};
     for (size_t i = 0; i < CONTROL_CLIENT_MAX; i++) {
         const struct client *client = &control->clients[i];
         fds[i + 1].fd = client->fd;
@@ -347,6 +353,8 @@ void control_turn(struct control *control, unsigned wait_ms)
     }
     bool is_busy = control->is_asking && wait_ms > INQUIRY_POLL_MS;
     unsigned limit_ms = is_busy ? INQUIRY_POLL_MS : wait_ms;
+    if (!is_open && limit_ms > ACCEPT_PAUSE_MS)
+        limit_ms = ACCEPT_PAUSE_MS;
     (void)poll(fds, CONTROL_CLIENT_MAX + 1, (int)limit_ms);
     for (size_t i = 0; i < CONTROL_CLIENT_MAX; i++)
         if (control->clients[i].fd >= 0)

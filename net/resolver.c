@@ -64,12 +64,8 @@ static void job_answer(struct resolver *resolver, struct job *job, bool is_late)
     struct resolver_port *port = job->port;
     if (port == NULL)
         return;
-    struct answer_node *node = calloc(1, sizeof(*node));
-    /* Without memory for the answer nobody could be told; the asker's own time-out ends it. */
-    if (node == NULL) {
-        port->asked--;
-        return;
-    }
+    struct answer_node *node = job->answer;
+    job->answer = NULL;
     resolver_job_fill(job, resolver->allow_special, is_late, &node->answer);
     if (port->last != NULL)
         port->last->next = node;
@@ -280,6 +276,11 @@ int resolver_ask(struct resolver_port *port, const struct resolver_question *que
     struct job *job = calloc(1, sizeof(*job));
     if (job == NULL)
         return -ENOMEM;
+    job->answer = calloc(1, sizeof(*job->answer));
+    if (job->answer == NULL) {
+        free(job);
+        return -ENOMEM;
+    }
     job->question = *question;
     job->port = port;
     job->ttl_s = TTL_MAX_S;
@@ -293,6 +294,7 @@ int resolver_ask(struct resolver_port *port, const struct resolver_question *que
     }
     resolver_unlock(resolver);
     if (is_full) {
+        free(job->answer);
         free(job);
         return -EAGAIN;
     }

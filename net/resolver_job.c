@@ -236,6 +236,7 @@ void resolver_job_free(struct ub_ctx *context, struct job *job)
     for (unsigned i = 0; i < job->lookup_count; i++)
         if (job->lookups[i].is_pending)
             (void)ub_cancel(context, job->lookups[i].id);
+    free(job->answer);
     free(job);
 }
 

@@ -36,6 +36,7 @@ struct job {
     struct job *next;
     struct resolver_port *port; /* NULL: nobody waits any more; guarded by the mutex */
     struct resolver_question question;
+    struct answer_node *answer; /* taken with the question, so that it cannot be missing later */
     enum job_stage stage;
     uint64_t deadline_ns;
     unsigned pending;

@@ -9,8 +9,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "core/control.h"
@@ -236,6 +238,42 @@ static void test_second_relay(void **state)
     assert_null(second);
 }
 
+static double seconds_of(clockid_t clock)
+{
+    struct timespec time;
+    assert_int_equal(clock_gettime(clock, &time), 0);
+    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
+}
+
+/* Without descriptors a client waits, and the relay does not turn for nothing meanwhile. */
+static void test_no_descriptors(void **state)
+{
+    struct fixture *fixture = *state;
+    struct rlimit old, few;
+    int fd = connected(fixture), fillers[128], count = 0;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
+    few = old;
+    few.rlim_cur = 100; /* poll wants more than it has descriptors to look at */
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+    while (count < 128 && (fillers[count] = dup(0)) >= 0)
+        count++;
+    control_turn(fixture->control, 1);
+    double start = seconds_of(CLOCK_MONOTONIC);
+    control_turn(fixture->control, 50);
+    double waited = seconds_of(CLOCK_MONOTONIC) - start;
+    while (count > 0)
+        close(fillers[--count]);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
+    assert_true(waited > 0.04);
+    assert_int_equal(send(fd, "help\n", 5, 0), 5);
+    char text[4096] = "";
+    bool is_closed;
+    for (unsigned i = 0; i < 1000 && text[0] == '\0'; i++)
+        (void)receive(fixture, fd, text, sizeof(text), &is_closed);
+    assert_non_null(strstr(text, "metrics"));
+    close(fd);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -245,6 +283,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_client_limit, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_slow_reader, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_second_relay, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_no_descriptors, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
