@@ -7,8 +7,6 @@
 
 #include "core/log.h"
 
-#define WAIT_MS 100u
-
 static void next_for(struct sip_uac *uac, struct recipient *recipient);
 
 int sip_uac_open(struct sip_uac **uac, struct thread *thread, struct sip_wire *wire,
@@ -96,94 +94,15 @@ static void finish(struct sip_uac *uac, struct request *request, int status, str
     next_for(uac, recipient);
 }
 
-static void leave_trunk(struct request *request)
-{
-    if (request->in_flight)
-        request->trunk->in_flight--;
-    request->in_flight = false;
-}
-
 static void request_free(struct sip_uac *uac, struct request *request)
 {
     assert(request->magic == REQUEST_MAGIC);
     assert(request->parcel == NULL);
-    leave_trunk(request);
+    sip_attempt_end(request);
     table_remove(&uac->requests, &request->node);
     timer_disarm(&uac->thread->timers, &request->timer);
     request->magic = 0;
     free(request);
-}
-
-/* ---- sending ---- */
-
-static int transmit(struct sip_uac *uac, struct request *request, struct span bytes)
-{
-    request->trunk->sent++;
-    return sip_transport_request(uac->wire, request->trunk->config, &request->target, bytes,
-                                 &request->connection);
-}
-
-static void arm(struct sip_uac *uac, struct request *request)
-{
-    uint64_t deadline_ms = sip_client_deadline(&request->client);
-    if (deadline_ms == UINT64_MAX)
-        timer_disarm(&uac->thread->timers, &request->timer);
-    else
-        timer_arm(&uac->thread->timers, &request->timer, deadline_ms);
-}
-
-enum start { STARTED, START_FAILED, START_BUSY, START_TOO_LONG };
-
-/* Starts a client transaction on request->trunk. */
-static enum start start_on_trunk(struct sip_uac *uac, struct request *request)
-{
-    request->target = *trunk_target(request->trunk, uac->thread->now_ms);
-    bool reliable = request->target.transport != SIP_TRANSPORT_UDP;
-    if (request->has_branch)
-        sip_compose_branch(uac, request);
-    request->has_branch = true;
-    struct span bytes = sip_compose_request(uac, request); /* empty: nothing leads there */
-    /* RFC 3261 §18.1.1 and RFC 3428 §8. */
-    if (!reliable && bytes.size > SIP_UDP_REQUEST_SIZE_MAX)
-        return START_TOO_LONG;
-    request->size = 0;
-    if (!reliable && bytes.size > 0) {
-        memcpy(request->bytes, bytes.data, bytes.size);
-        request->size = bytes.size;
-    }
-    int error = bytes.size == 0 ? -ENETUNREACH : transmit(uac, request, bytes);
-    if (error == -EAGAIN)
-        return START_BUSY;
-    if (error < 0) {
-        trunk_note(request->trunk, &request->target, 0, -1);
-        return START_FAILED;
-    }
-    request->in_flight = true;
-    request->trunk->in_flight++;
-    (void)sip_client_start(&request->client, &uac->timers, reliable, uac->thread->now_ms);
-    arm(uac, request);
-    return STARTED;
-}
-
-/* Waits a little and begins again with the first trunk. False: it has waited long enough. */
-static bool wait_a_little(struct sip_uac *uac, struct request *request)
-{
-    if (uac->thread->now_ms >= request->wait_until_ms)
-        return false;
-    request->waits = true;
-    request->trunk = NULL;
-    request->targets_left = 0;
-    request->trunk_next = 0;
-    timer_arm(&uac->thread->timers, &request->timer, uac->thread->now_ms + WAIT_MS);
-    return true;
-}
-
-static bool is_resolving(struct sip_uac *uac, const struct request *request)
-{
-    bool resolving = false;
-    for (size_t i = 0; i < request->tenant->trunk_count; i++)
-        resolving |= trunk_find(uac->trunks, request->tenant->trunks[i].index)->resolving;
-    return resolving;
 }
 
 static void too_long(struct sip_uac *uac, struct request *request)
@@ -200,58 +119,14 @@ static void too_long(struct sip_uac *uac, struct request *request)
     next_for(uac, recipient);
 }
 
-/* The next trunk to try, or the same again for its next target (RFC 3263 §4.3); false when all
-   were tried. */
-static bool choose_trunk(struct sip_uac *uac, struct request *request)
-{
-    uint64_t now_ms = uac->thread->now_ms;
-    if (request->targets_left > 0 && trunk_usable(request->trunk, now_ms)) {
-        request->targets_left--;
-        return true;
-    }
-    while (request->trunk_next < request->tenant->trunk_count) {
-        const struct config_trunk *config = &request->tenant->trunks[request->trunk_next++];
-        struct trunk *trunk = trunk_find(uac->trunks, config->index);
-        if (!trunk_usable(trunk, now_ms))
-            continue;
-        request->trunk = trunk;
-        request->targets_left = trunk->target_count - 1;
-        return true;
-    }
-    return false;
-}
-
-/* Tries the trunks that are left, in order of priority (the configuration has sorted them);
-   `status` and `reason` are the answer when there is none. */
+/* Goes on with what is left to try; `status` and `reason` are the answer when that is nothing. */
 static void try_next(struct sip_uac *uac, struct request *request, int status,
                      struct span reason)
 {
-    bool is_too_long = false, is_busy = false;
-    bool tried = request->trunk != NULL;
-    /* Over a busy trunk nothing goes elsewhere: it works. */
-    while (!is_busy && choose_trunk(uac, request)) {
-        if (tried)
-            stats_count(uac->thread->stats, STAT_SIP_TRUNK_FAILOVERS);
-        switch (start_on_trunk(uac, request)) {
-        case STARTED: return;
-        case START_FAILED:
-            tried = true;
-            status = 503;
-            reason = SPAN("The trunk cannot be reached");
-            break;
-        case START_BUSY: is_busy = true; break;
-        case START_TOO_LONG:
-            is_too_long = true;
-            request->targets_left = 0;
-            break;
-        }
-    }
-    if ((is_busy || (!tried && !is_too_long && is_resolving(uac, request))) &&
-        wait_a_little(uac, request))
-        return;
-    if (is_too_long && !tried) {
-        too_long(uac, request);
-        return;
+    switch (sip_attempt_next(uac, request, &status, &reason)) {
+    case SIP_ATTEMPT_RUNS: return;
+    case SIP_ATTEMPT_TOO_LONG: too_long(uac, request); return;
+    case SIP_ATTEMPT_NONE_LEFT: break;
     }
     finish(uac, request, status, reason, SPAN_NONE);
     request_free(uac, request);
@@ -380,9 +255,7 @@ void sip_uac_options(struct sip_uac *uac, struct trunk *trunk)
     struct request *request = request_make(uac, NULL, trunk->config->tenant);
     if (request == NULL)
         return;
-    request->trunk = trunk;
-    request->trunk_next = SIZE_MAX; /* no other trunk in its place */
-    if (start_on_trunk(uac, request) != STARTED)
+    if (!sip_attempt_once(uac, request, trunk))
         request_free(uac, request);
 }
 
@@ -393,7 +266,7 @@ static void conclude(struct sip_uac *uac, struct request *request,
                      const struct sip_message *response)
 {
     int status = response->status;
-    leave_trunk(request);
+    sip_attempt_end(request);
     bool retry = request->parcel != NULL && (status == 503 || status == 408) &&
                  (request->targets_left > 0 ||
                   request->trunk_next < request->tenant->trunk_count);
@@ -449,7 +322,7 @@ void sip_uac_response(struct sip_uac *uac, struct span bytes, unsigned *owner)
                    response.status == 408 ? 480 : response.status, response.retry_after);
         conclude(uac, request, &response);
     } else {
-        arm(uac, request);
+        sip_attempt_arm(uac, request);
     }
 }
 
@@ -492,12 +365,9 @@ void sip_uac_tick(struct sip_uac *uac, struct timer *timer)
         conclude(uac, request, &timeout);
         return;
     }
-    if (action & SIP_CLIENT_SEND) {
-        stats_count(uac->thread->stats, STAT_SIP_RETRANSMISSIONS_OUT);
-        /* A socket error here is left to Timer F. */
-        (void)!transmit(uac, request, span_make(request->bytes, request->size));
-    }
-    arm(uac, request);
+    if (action & SIP_CLIENT_SEND)
+        sip_attempt_repeat(uac, request);
+    sip_attempt_arm(uac, request);
 }
 
 static void drop_request(struct sip_uac *uac, struct request *request)

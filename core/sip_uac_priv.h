@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* What sip_uac.c, which runs the requests, and sip_compose.c, which writes them, share. */
+/*
+ * What the files of the client side share: sip_uac.c has the queues and the outcomes,
+ * sip_attempt.c sends a request over one target after another, sip_compose.c writes it.
+ */
 #ifndef PASSERELLE_CORE_SIP_UAC_PRIV_H
 #define PASSERELLE_CORE_SIP_UAC_PRIV_H
 
@@ -64,6 +67,29 @@ struct sip_uac {
     size_t pending;
     char scratch[SCRATCH_SIZE];
 };
+
+/* ---- sip_attempt.c ---- */
+
+enum sip_attempt {
+    SIP_ATTEMPT_RUNS,     /* a transaction has begun, or the request waits and its timer is armed */
+    SIP_ATTEMPT_TOO_LONG, /* nothing was tried: the request fits none of the ways there are */
+    SIP_ATTEMPT_NONE_LEFT
+};
+
+/* Tries the targets and trunks that are left, in order of priority (the configuration has sorted
+   them). When one fails at once, *status and *reason say so. */
+enum sip_attempt sip_attempt_next(struct sip_uac *uac, struct request *request, int *status,
+                                  struct span *reason);
+/* Tries this trunk alone. False: it cannot be sent now. */
+bool sip_attempt_once(struct sip_uac *uac, struct request *request, struct trunk *trunk);
+/* Sends the request of the running transaction again (Timer E). */
+void sip_attempt_repeat(struct sip_uac *uac, struct request *request);
+/* Arms the timer for what the state machine waits for. */
+void sip_attempt_arm(struct sip_uac *uac, struct request *request);
+/* The transaction is over. Nothing happens when there is none. */
+void sip_attempt_end(struct request *request);
+
+/* ---- sip_compose.c ---- */
 
 /* A new branch that names this thread, and its place in uac->requests. */
 void sip_compose_branch(struct sip_uac *uac, struct request *request);

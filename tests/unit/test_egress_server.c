@@ -118,6 +118,36 @@ static void test_forgets_the_oldest_answer(void **state)
     receive(scene.trunks[0]);
 }
 
+/* A stop: what has begun is finished, both ways; what is new is sent elsewhere. */
+static void test_drains(void **state)
+{
+    (void)state;
+    send_request(&(struct request){0});
+    struct parcel *stanza = take_stanza();
+    post("romeo", SPAN("on its way"));
+    receive(scene.trunks[0]);
+    char request[sizeof(scene.text)];
+    memcpy(request, scene.text, sizeof(request));
+    assert_false(egress_drain(scene.egress, false));
+    send_request(&(struct request){.branch = "late", .extra = "Max-Forwards: 9\r\n", .tag = "2"});
+    receive(scene.trunks[0]);
+    while (strncmp(scene.text, "MESSAGE ", 8) == 0) /* sent again meanwhile */
+        receive(scene.trunks[0]);
+    assert_memory_equal(scene.text, "SIP/2.0 503 ", 12);
+    assert_true(says("Retry-After: "));
+    stanza->outcome.kind = OUTCOME_DELIVERED;
+    mesh_return(scene.mesh, WORKER, &stanza);
+    receive(scene.trunks[0]);
+    while (strncmp(scene.text, "MESSAGE ", 8) == 0)
+        receive(scene.trunks[0]);
+    assert_memory_equal(scene.text, "SIP/2.0 200 ", 12);
+    assert_false(egress_drain(scene.egress, false));
+    memcpy(scene.text, request, sizeof(request));
+    answer(scene.trunks[0], "200 OK");
+    assert_int_equal(take_outcome().kind, OUTCOME_DELIVERED);
+    assert_true(egress_drain(scene.egress, false));
+}
+
 static void test_refused_requests(void **state)
 {
     (void)state;
@@ -304,6 +334,7 @@ int main(void)
         ROW(test_late_outcome_is_not_sent),
         ROW(test_closes_with_parcels_out),
         ROW(test_forgets_the_oldest_answer),
+        ROW(test_drains),
         ROW(test_refused_requests),
         ROW(test_our_via_is_a_loop),
         ROW_WITH(set_up_two, test_hands_over_to_the_owner),
