@@ -24,8 +24,8 @@ struct detail {
 struct entry {
     struct keyed_hash_name transaction;
     uint64_t merged;
-    struct detail *detail; /* NULL: the standard phrase and no further header lines */
-    uint32_t due_ms;       /* the low half of the time */
+    struct detail *detail;      /* NULL: the standard phrase and no further header lines */
+    uint32_t due_ms;            /* the low half of the time */
     uint32_t next[CHAIN_COUNT]; /* slot + 1; 0 ends */
     uint16_t status;
 };
@@ -248,8 +248,8 @@ bool sip_answered_find(const struct sip_answered *table, struct keyed_hash_name 
             if (entry->detail != NULL) {
                 const char *text = entry->detail->text;
                 answer->reason = span_make(text, entry->detail->reason_size);
-                answer->extra = span_make(text + entry->detail->reason_size,
-                                          entry->detail->extra_size);
+                answer->extra =
+                    span_make(text + entry->detail->reason_size, entry->detail->extra_size);
             }
             return true;
         }

@@ -127,7 +127,8 @@ static void forget(struct sip_streams *streams, struct connection *connection)
     }
 }
 
-void sip_connection_fail(struct sip_streams *streams, struct connection *connection, const char *why)
+void sip_connection_fail(struct sip_streams *streams, struct connection *connection,
+                         const char *why)
 {
     if (connection->state == CONNECTION_LOST)
         return;
@@ -155,8 +156,8 @@ const char *sip_connection_identity(const struct config_trunk *trunk)
 
 /* ---- events ---- */
 
-/* Why nothing is accepted from `peer`; NULL when it may come in. Over TCP the address is all the
-   proof there is, so a stranger has nothing to say. */
+/* Why nothing is accepted from `peer`; NULL when it may come in. Over TCP the address is all
+   the proof there is, so a stranger has nothing to say. */
 static const char *refusal(const struct sip_streams *streams, enum sip_transport transport,
                            const union net_address *peer)
 {
@@ -169,8 +170,9 @@ static const char *refusal(const struct sip_streams *streams, enum sip_transport
         return "no trunk has this address";
     net_address_site(&site, peer);
     TAILQ_FOREACH(one, &streams->all, all)
-        count += one->trunk == NULL && net_address_equal_host(&one->site, &site);
-    return count >= config->sip_connections_per_address_max ? "too many from this address" : NULL;
+    count += one->trunk == NULL && net_address_equal_host(&one->site, &site);
+    return count >= config->sip_connections_per_address_max ? "too many from this address"
+                                                            : NULL;
 }
 
 void sip_connection_accept(struct sip_streams *streams, enum sip_transport transport,
@@ -267,8 +269,8 @@ static struct connection *dial(struct sip_streams *streams, const struct config_
     return NULL;
 }
 
-/* The connection that leads to the target of a trunk: our own, or one of the trunk that it wants
-   to be used both ways (RFC 5923). */
+/* The connection that leads to the target of a trunk: our own, or one of the trunk that it
+   wants to be used both ways (RFC 5923). */
 static bool leads_to(const struct connection *connection, const struct sip_target *target)
 {
     if (connection->transport != target->transport)

@@ -18,7 +18,8 @@ static void add_part(struct keyed_hash *hash, struct span text)
     keyed_hash_add(hash, "\n", 1);
 }
 
-/* A branch without the magic cookie is of RFC 2543: the fields beside it tell requests apart. */
+/* A branch without the magic cookie is of RFC 2543: the fields beside it tell requests apart.
+ */
 void sip_reply_names(const struct sip_uas *uas, const struct sip_message *request,
                      struct sip_names *names)
 {
@@ -43,8 +44,8 @@ void sip_reply_names(const struct sip_uas *uas, const struct sip_message *reques
 }
 
 /* One request has one tag, so that a stateless answer has the same each time (RFC 3261 §8.2.7)
-   and a retransmission needs none remembered; the secret makes it unguessable (§19.3). Its first
-   two digits lead a request within the dialog to this thread. */
+   and a retransmission needs none remembered; the secret makes it unguessable (§19.3). Its
+   first two digits lead a request within the dialog to this thread. */
 static struct span write_tag(const struct sip_uas *uas, const struct sip_names *names,
                              char tag[TAG_SIZE])
 {
@@ -62,7 +63,8 @@ static struct span write_tag(const struct sip_uas *uas, const struct sip_names *
 
 /* ---- responses ---- */
 
-/* What the response repeats of the request, in uas->scratch; SPAN_NONE when that is too long. */
+/* What the response repeats of the request, in uas->scratch; SPAN_NONE when that is too long.
+ */
 static struct span copy_request(struct sip_uas *uas, const struct sip_call *call)
 {
     const struct sip_via *via = &call->request->via;
@@ -80,13 +82,15 @@ static struct span copy_request(struct sip_uas *uas, const struct sip_call *call
 }
 
 /* RFC 3261 §18.2.2 with RFC 3581: to the source when rport asks for it over UDP, else to the
-   sent-by port at the address it came from; over TCP and TLS that is where a new connection goes
-   when that of the request is gone. */
+   sent-by port at the address it came from; over TCP and TLS that is where a new connection
+   goes when that of the request is gone. */
 static struct sip_flow way_back(const struct sip_call *call)
 {
     const struct sip_via *via = &call->request->via;
     struct sip_flow way = call->flow;
-    unsigned port = via->port != 0 ? via->port : way.transport == SIP_TRANSPORT_TLS ? 5061 : 5060;
+    unsigned port = via->port != 0                       ? via->port
+                    : way.transport == SIP_TRANSPORT_TLS ? 5061
+                                                         : 5060;
     if (way.transport != SIP_TRANSPORT_UDP || !via->rport_present)
         net_address_set_port(&way.peer, (uint16_t)port);
     return way;
@@ -138,9 +142,8 @@ static void remember(struct sip_uas *uas, const struct sip_names *names,
 {
     struct thread *thread = uas->thread;
     struct sip_answer answer = {parts->status, parts->reason, parts->extra};
-    size_t forgotten =
-        sip_answered_add(uas->answered, names, &answer,
-                         thread->now_ms + sip_server_memory_ms(&uas->timers));
+    size_t forgotten = sip_answered_add(uas->answered, names, &answer,
+                                        thread->now_ms + sip_server_memory_ms(&uas->timers));
     stats_add(thread->stats, STAT_SIP_ANSWERS_FORGOTTEN, forgotten);
     if (uas->answered_timer.position == 0)
         timer_arm(&thread->timers, &uas->answered_timer, thread->now_ms + EXPIRE_INTERVAL_MS);

@@ -32,7 +32,8 @@ void sip_stream_flush(struct sip_streams *streams, struct connection *connection
         connection->in_flight = true;
 }
 
-void sip_stream_put(struct sip_streams *streams, struct connection *connection, struct span bytes)
+void sip_stream_put(struct sip_streams *streams, struct connection *connection,
+                    struct span bytes)
 {
     int error = 0;
     if (connection->state == CONNECTION_LOST || connection->state == CONNECTION_CLOSING)
@@ -96,14 +97,15 @@ static void become_ready(struct sip_streams *streams, struct connection *connect
         !sip_stream_proves(connection, sip_connection_identity(connection->trunk))) {
         /* RFC 5922 §7.3: nothing is sent to who cannot say who it is. */
         stats_count(streams->thread->stats, STAT_TLS_FAILURES);
-        sip_connection_fail(streams, connection, "the certificate does not prove the trunk's identity");
+        sip_connection_fail(streams, connection,
+                            "the certificate does not prove the trunk's identity");
         return;
     }
     sip_connection_set_state(connection, CONNECTION_READY);
     struct net_buffer *pending = &connection->pending;
     if (net_buffer_used(pending) > 0)
         sip_stream_put(streams, connection,
-            span_make(net_buffer_front(pending), net_buffer_used(pending)));
+                       span_make(net_buffer_front(pending), net_buffer_used(pending)));
     net_buffer_consume(pending, net_buffer_used(pending));
     net_buffer_trim(pending, 0);
 }
@@ -140,7 +142,8 @@ static void decrypt(struct sip_streams *streams, struct connection *connection)
     if (result == TLS_MORE)
         sip_stream_flush(streams, connection);
     else
-        sip_connection_fail(streams, connection, result == TLS_CLOSED ? "closed" : tls_error(connection->tls));
+        sip_connection_fail(streams, connection,
+                            result == TLS_CLOSED ? "closed" : tls_error(connection->tls));
 }
 
 static void receive_tls(struct sip_streams *streams, struct connection *connection,
@@ -183,12 +186,13 @@ void sip_stream_start(struct sip_streams *streams, struct connection *connection
         return;
     }
     sip_connection_set_state(connection, CONNECTION_HANDSHAKE);
-    int error = trunk == NULL
-                    ? tls_accept(&connection->tls, streams->tls.context, sip_tls_choose,
-                                 &streams->tls, TLS_ALPN_NONE)
-                    : tls_connect(&connection->tls,
-                                  sip_tls_context(&streams->tls, &config->tenants[trunk->tenant]),
-                                  sip_connection_identity(trunk), TLS_ALPN_NONE);
+    int error =
+        trunk == NULL
+            ? tls_accept(&connection->tls, streams->tls.context, sip_tls_choose, &streams->tls,
+                         TLS_ALPN_NONE)
+            : tls_connect(&connection->tls,
+                          sip_tls_context(&streams->tls, &config->tenants[trunk->tenant]),
+                          sip_connection_identity(trunk), TLS_ALPN_NONE);
     if (error < 0)
         sip_connection_fail(streams, connection, "no memory for TLS");
     else if (trunk != NULL)

@@ -119,7 +119,8 @@ static void too_long(struct sip_uac *uac, struct request *request)
     next_for(uac, recipient);
 }
 
-/* Goes on with what is left to try; `status` and `reason` are the answer when that is nothing. */
+/* Goes on with what is left to try; `status` and `reason` are the answer when that is nothing.
+ */
 static void try_next(struct sip_uac *uac, struct request *request, int status,
                      struct span reason)
 {
@@ -267,9 +268,9 @@ static void conclude(struct sip_uac *uac, struct request *request,
 {
     int status = response->status;
     sip_attempt_end(request);
-    bool retry = request->parcel != NULL && (status == 503 || status == 408) &&
-                 (request->targets_left > 0 ||
-                  request->trunk_next < request->tenant->trunk_count);
+    bool retry =
+        request->parcel != NULL && (status == 503 || status == 408) &&
+        (request->targets_left > 0 || request->trunk_next < request->tenant->trunk_count);
     if (retry) {
         try_next(uac, request, status, response->reason);
         return;
@@ -291,7 +292,8 @@ static struct request *find_request(struct sip_uac *uac, const struct sip_messag
     struct request *request = node->owner;
     /* RFC 3261 §17.1.3, and the Call-ID, which the RFC leaves to the branch. */
     bool matches =
-        span_equal(response->call_id, span_make(request->call_id, request->call_id_size)) && response->cseq == 1;
+        span_equal(response->call_id, span_make(request->call_id, request->call_id_size)) &&
+        response->cseq == 1;
     return matches ? request : NULL;
 }
 

@@ -56,8 +56,8 @@ static bool is_enabled(const struct config *config, enum sip_transport transport
     return false;
 }
 
-/* The services to ask for, the preferred one first (RFC 3263 §4.1 leaves that to the client); the
-   question and its answer count them alike. */
+/* The services to ask for, the preferred one first (RFC 3263 §4.1 leaves that to the client);
+   the question and its answer count them alike. */
 static unsigned list_services(const struct trunk *trunk,
                               const struct trunk_service *list[SERVICE_COUNT])
 {
@@ -73,8 +73,8 @@ static unsigned list_services(const struct trunk *trunk,
     return count;
 }
 
-/* Without SRV records: the configured transport; when there is none UDP (RFC 3263 §4.1), or what
-   there is in its stead. */
+/* Without SRV records: the configured transport; when there is none UDP (RFC 3263 §4.1), or
+   what there is in its stead. */
 static enum sip_transport fallback_transport(const struct trunk *trunk)
 {
     const struct trunk_service *list[SERVICE_COUNT];
@@ -135,10 +135,9 @@ static void start(struct trunk *trunk)
         arm_next(trunk);
         return;
     }
-    uint16_t port = trunk->config->port != 0 ? trunk->config->port
-                                             : default_port(trunk->config->transport);
-    int error =
-        net_address_parse_host(&trunk->literal.at.address, trunk->config->host, port);
+    uint16_t port =
+        trunk->config->port != 0 ? trunk->config->port : default_port(trunk->config->transport);
+    int error = net_address_parse_host(&trunk->literal.at.address, trunk->config->host, port);
     trunk->literal.at.transport = trunk->config->transport;
     assert(error == 0);
     trunk->targets = &trunk->literal;
@@ -249,8 +248,7 @@ void trunk_note(struct trunk *trunk, const struct sip_target *target, int status
     unsigned index = 0;
     trunk->last_status = status;
     trunk->failed += failed;
-    while (index < trunk->target_count &&
-           !sip_target_equal(&trunk->targets[index].at, target))
+    while (index < trunk->target_count && !sip_target_equal(&trunk->targets[index].at, target))
         index++;
     if (index == trunk->target_count)
         return; /* DNS no longer names it */
@@ -342,7 +340,7 @@ bool trunk_tick(struct trunk_table *table, struct timer *timer, struct trunk **t
 {
     struct trunk *due = timer->owner;
     assert(due->table == table);
-    bool wants_options = due->config->options_interval_s != 0 && 
+    bool wants_options = due->config->options_interval_s != 0 &&
                          free_target(due, table->thread->now_ms) < due->target_count;
     if (due->resolve_at_ms != 0 && table->thread->now_ms >= due->resolve_at_ms)
         ask(due);
@@ -376,7 +374,7 @@ void trunk_report(const struct trunk_table *table, FILE *out)
                 config->tenants[trunk->config->tenant].name, trunk->config->name,
                 transports[transport], target, names[trunk->status],
                 (unsigned long long)trunk->in_flight, (unsigned long long)trunk->queued,
-                (unsigned long long)trunk->sent,
-                (unsigned long long)trunk->failed, trunk->last_status);
+                (unsigned long long)trunk->sent, (unsigned long long)trunk->failed,
+                trunk->last_status);
     }
 }

@@ -42,9 +42,9 @@ static void take_block(struct keyed_hash *hash, uint64_t block)
 void keyed_hash_start(struct keyed_hash *hash, const uint8_t key[KEYED_HASH_KEY_SIZE])
 {
     uint64_t low = read_word(key), high = read_word(key + 8);
-    *hash = (struct keyed_hash){
-        .v = {low ^ 0x736f6d6570736575u, high ^ 0x646f72616e646f6du ^ 0xeeu,
-              low ^ 0x6c7967656e657261u, high ^ 0x7465646279746573u}};
+    *hash =
+        (struct keyed_hash){.v = {low ^ 0x736f6d6570736575u, high ^ 0x646f72616e646f6du ^ 0xeeu,
+                                  low ^ 0x6c7967656e657261u, high ^ 0x7465646279746573u}};
 }
 
 void keyed_hash_add(struct keyed_hash *hash, const void *data, size_t size)

@@ -8,8 +8,8 @@
 int net_port_claim(const union net_address *address, bool is_stream)
 {
     const int one = 1;
-    int fd = socket(address->any.sa_family, (is_stream ? SOCK_STREAM : SOCK_DGRAM) | SOCK_CLOEXEC,
-                    0);
+    int fd = socket(address->any.sa_family,
+                    (is_stream ? SOCK_STREAM : SOCK_DGRAM) | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return -errno;
     int error = 0;

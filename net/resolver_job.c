@@ -34,7 +34,8 @@ static void job_take_service(struct job *job, unsigned index, const struct ub_re
 {
     struct resolver_record record;
     if (job->record_count == RESOLVER_TARGET_MAX || result->len[at] < 0 ||
-        !resolver_order_parse((const uint8_t *)result->data[at], (size_t)result->len[at], &record))
+        !resolver_order_parse((const uint8_t *)result->data[at], (size_t)result->len[at],
+                              &record))
         return;
     if (record.is_dot) {
         job->saw_dot = job->saw_dot || job->question.services[index].dot_is_final;
@@ -132,7 +133,8 @@ static unsigned job_rank(const struct job *job, unsigned service)
     return rank;
 }
 
-/* What the pointers name, or, when there are none, every service of the question (RFC 3263 §4.1). */
+/* What the pointers name, or, when there are none, every service of the question (RFC 3263
+ * §4.1). */
 static void job_start_services(struct ub_ctx *context, struct job *job)
 {
     const struct resolver_question *question = &job->question;
@@ -224,8 +226,7 @@ void resolver_job_fill(struct job *job, bool allow_special, bool is_late,
         target->secure = record->secure && host->secure[at];
         memcpy(target->host, record->host, sizeof(target->host));
     }
-    answer->status =
-        answer->target_count > 0 ? RESOLVER_FOUND : job_failure(job, is_late);
+    answer->status = answer->target_count > 0 ? RESOLVER_FOUND : job_failure(job, is_late);
     answer->ttl_s = job->ttl_s < TTL_MIN_S   ? TTL_MIN_S
                     : job->ttl_s > TTL_MAX_S ? TTL_MAX_S
                                              : job->ttl_s;

@@ -151,8 +151,8 @@ static void scan_line(struct scan *scan, const struct sip_line *line)
 
 /* What needs a second look. */
 static const bool is_special[256] = {
-    [0 ... 8] = true, ['\n'] = true, [0x0b ... 0x1f] = true, [0x7f] = true,
-    [','] = true, [';'] = true,
+    [0 ... 8] = true, ['\n'] = true, [0x0b ... 0x1f] = true,
+    [0x7f] = true,    [','] = true,  [';'] = true,
 };
 
 /* Line ends, separators and control characters of the whole head in one pass. Of controls only
@@ -382,8 +382,8 @@ bool sip_guard_sdp(struct span body)
         size_t end = lf < cr ? lf : cr;
         struct span line = span_to(body, end);
         /* Nor may blanks hide a media line: RFC 8866 §5 has a letter and "=" first. */
-        bool typed = line.size >= 2 && line.data[0] >= 'a' && line.data[0] <= 'z' &&
-                     line.data[1] == '=';
+        bool typed =
+            line.size >= 2 && line.data[0] >= 'a' && line.data[0] <= 'z' && line.data[1] == '=';
         if (line.size > 0 && !typed)
             return false;
         if (typed && line.data[0] == 'm' && !media_line_legal(line))

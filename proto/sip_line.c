@@ -5,10 +5,22 @@
 enum { TOKEN = 1, HOST = 2 };
 
 static const unsigned char classes[256] = {
-    ['0' ... '9'] = TOKEN | HOST, ['A' ... 'Z'] = TOKEN | HOST, ['a' ... 'z'] = TOKEN | HOST,
-    ['-'] = TOKEN | HOST, ['.'] = TOKEN | HOST, ['_'] = TOKEN | HOST, ['!'] = TOKEN,
-    ['%'] = TOKEN, ['*'] = TOKEN, ['+'] = TOKEN, ['`'] = TOKEN, ['\''] = TOKEN, ['~'] = TOKEN,
-    [':'] = HOST, ['['] = HOST, [']'] = HOST,
+    ['0' ... '9'] = TOKEN | HOST,
+    ['A' ... 'Z'] = TOKEN | HOST,
+    ['a' ... 'z'] = TOKEN | HOST,
+    ['-'] = TOKEN | HOST,
+    ['.'] = TOKEN | HOST,
+    ['_'] = TOKEN | HOST,
+    ['!'] = TOKEN,
+    ['%'] = TOKEN,
+    ['*'] = TOKEN,
+    ['+'] = TOKEN,
+    ['`'] = TOKEN,
+    ['\''] = TOKEN,
+    ['~'] = TOKEN,
+    [':'] = HOST,
+    ['['] = HOST,
+    [']'] = HOST,
 };
 
 static bool is_made_of(struct span text, unsigned class)
