@@ -8,11 +8,14 @@
 #include <stdlib.h>
 
 #include "core/log.h"
+#include "net/digest.h"
 #include "proto/jid.h"
 
 #define PORT_DEFAULT   5269
 #define BACKOFF_MS     2000
 #define BACKOFF_MAX_MS 60000
+/* A stream that ended sooner is no reason to open the next at once. */
+#define STREAM_LIFE_MIN_MS 1000
 
 static uint64_t pair_hash(struct span local, struct span remote)
 {
@@ -65,8 +68,14 @@ static void give_up(struct link *link, enum stanza_error error)
     free(link->answer);
     link->answer = NULL;
     link->failures++;
+    link->sent_away = false; /* the next try is a new one */
     link->last_fault = error;
     wait = wait < BACKOFF_MAX_MS ? wait : BACKOFF_MAX_MS;
+    /* Up to a quarter more: the links of one partner that went down do not all come back to it in
+       the same moment. */
+    uint16_t random;
+    digest_random(&random, sizeof(random));
+    wait += wait / 4 * random / UINT16_MAX;
     link->backoff_until_ms = link->worker->thread->now_ms + wait;
     /* As long again, so that a failure right after the next try counts as one more. */
     link->forget_ms = link->backoff_until_ms + wait;
@@ -87,9 +96,9 @@ static void give_up(struct link *link, enum stanza_error error)
 
 static bool is_direct(const struct link *link, const struct resolver_target *target)
 {
-    if (link->partner != NULL && link->partner->host != NULL)
+    if (link->partner != NULL && link->partner->host != NULL && !link->elsewhere)
         return link->partner->direct_tls;
-    return target->service == 0;
+    return target->service == 0 && !link->elsewhere;
 }
 
 static void connect_next(struct link *link, enum stanza_error error)
@@ -107,42 +116,88 @@ static void connect_next(struct link *link, enum stanza_error error)
     give_up(link, error);
 }
 
-static void start(struct link *link)
+/* One address, or what DNS says of `question`. */
+static void locate(struct link *link, struct resolver_question *question)
 {
-    struct resolver_question question = {0};
-    const struct config_partner *partner = link->partner;
-    const char *name = link->remote_ascii;
+    union net_address address;
     assert(link->state == LINK_IDLE);
-    question.owner = link;
-    question.fallback_port = PORT_DEFAULT;
-    if (partner != NULL && partner->host != NULL) {
-        uint16_t port = partner->port != 0 ? partner->port : PORT_DEFAULT;
-        union net_address address;
-        name = partner->host;
-        question.fallback_port = port;
-        if (net_address_parse_host(&address, name, port) == 0) {
-            link->answer = calloc(1, sizeof(*link->answer));
-            if (link->answer == NULL) {
-                give_up(link, STANZA_ERROR_RESOURCE_CONSTRAINT);
-                return;
-            }
-            link->answer->target_count = 1;
-            link->answer->targets[0].address = address;
-            link->target_next = 0;
-            connect_next(link, STANZA_ERROR_REMOTE_SERVER_TIMEOUT);
+    question->owner = link;
+    if (question->service_count == 0 &&
+        net_address_parse_host(&address, question->domain, question->fallback_port) == 0) {
+        link->answer = calloc(1, sizeof(*link->answer));
+        if (link->answer == NULL) {
+            give_up(link, STANZA_ERROR_RESOURCE_CONSTRAINT);
             return;
         }
+        link->answer->target_count = 1;
+        link->answer->targets[0].address = address;
+        link->target_next = 0;
+        connect_next(link, STANZA_ERROR_REMOTE_SERVER_TIMEOUT);
+        return;
+    }
+    link->state = LINK_RESOLVING;
+    if (resolver_ask(link->worker->resolver, question) != 0) {
+        snprintf(link->reason, sizeof(link->reason), "Too many DNS questions wait");
+        give_up(link, STANZA_ERROR_REMOTE_SERVER_TIMEOUT);
+    }
+}
+
+static void start(struct link *link)
+{
+    struct resolver_question question = {.fallback_port = PORT_DEFAULT};
+    const struct config_partner *partner = link->partner;
+    const char *name = link->remote_ascii;
+    link->elsewhere = false;
+    if (partner != NULL && partner->host != NULL) {
+        name = partner->host;
+        if (partner->port != 0)
+            question.fallback_port = partner->port;
     } else {
         question.service_count = 2;
         question.services[0] = (struct resolver_service){"_xmpps-server._tcp", false, NULL};
         question.services[1] = (struct resolver_service){"_xmpp-server._tcp", true, NULL};
     }
     snprintf(question.domain, sizeof(question.domain), "%s", name);
-    link->state = LINK_RESOLVING;
-    if (resolver_ask(link->worker->resolver, &question) != 0) {
-        snprintf(link->reason, sizeof(link->reason), "Too many DNS questions wait");
-        give_up(link, STANZA_ERROR_REMOTE_SERVER_TIMEOUT);
+    locate(link, &question);
+}
+
+void link_see_other(struct link *link, struct span host)
+{
+    union net_address address;
+    char text[RESOLVER_NAME_SIZE];
+    uint16_t port = PORT_DEFAULT;
+    if (link->sent_away || host.size == 0 || host.size >= sizeof(text))
+        return;
+    memcpy(text, host.data, host.size);
+    text[host.size] = '\0';
+    char *colon = strrchr(text, ':');
+    if (net_address_parse(&address, text, PORT_DEFAULT) == 0) {
+        if (net_address_is_special(&address) && !link->worker->thread->config->dns_allow_special)
+            return; /* no stranger sends us into our own network */
+        net_address_format_host(&address, text);
+        port = net_address_port(&address);
+    } else if (colon != NULL) {
+        char *end;
+        unsigned long number = strtoul(colon + 1, &end, 10);
+        if (colon == text || *end != '\0' || number == 0 || number > UINT16_MAX)
+            return;
+        *colon = '\0';
+        port = (uint16_t)number;
     }
+    memcpy(link->other_host, text, sizeof(text));
+    link->other_port = port;
+}
+
+static void go_away(struct link *link)
+{
+    struct resolver_question question = {.fallback_port = link->other_port};
+    snprintf(question.domain, sizeof(question.domain), "%s", link->other_host);
+    link->other_host[0] = '\0';
+    link->sent_away = link->elsewhere = true;
+    free(link->answer);
+    link->answer = NULL;
+    link->state = LINK_IDLE;
+    locate(link, &question);
 }
 
 void link_resolved(struct link *link, struct resolver_answer *answer)
@@ -241,11 +296,16 @@ void link_lost(struct link *link, struct session *session)
     link_fail_list(link, &link->asked, STANZA_ERROR_REMOTE_SERVER_TIMEOUT);
     if (link->worker->draining) {
         give_up(link, STANZA_ERROR_REMOTE_SERVER_TIMEOUT);
+    } else if (link->other_host[0] != '\0' && link->queue.count + link->verify.count > 0) {
+        go_away(link);
     } else if (was_ready) {
         free(link->answer);
         link->answer = NULL;
         link->state = LINK_IDLE;
-        if (link->queue.count + link->verify.count > 0)
+        bool hopeless = link->worker->thread->now_ms < session->opened_ms + STREAM_LIFE_MIN_MS;
+        if (link->queue.count + link->verify.count > 0 && hopeless)
+            give_up(link, fault); /* no race of reconnections with who ends all streams */
+        else if (link->queue.count + link->verify.count > 0)
             start(link);
     } else if (session->fault != STANZA_ERROR_NONE) {
         give_up(link, fault); /* the domain itself was refused: no other target helps */
@@ -265,6 +325,7 @@ void link_close(struct link *link)
     link_fail_list(link, &link->verify, STANZA_ERROR_REMOTE_SERVER_TIMEOUT);
     link_fail_list(link, &link->asked, STANZA_ERROR_REMOTE_SERVER_TIMEOUT);
     link_fail_list(link, &link->unconfirmed, STANZA_ERROR_REMOTE_SERVER_TIMEOUT);
+    link_fail_list(link, &link->fleeting, STANZA_ERROR_REMOTE_SERVER_TIMEOUT);
     free(link->answer);
     link->magic = 0;
     free(link);

@@ -28,6 +28,9 @@ const char *link_remote_ascii(const struct link *link);
 /* Writes what waits, and one ping behind it: once a turn, before the session's bytes are sent. */
 void link_pump(struct link *link);
 void link_verified(struct link *link, const struct s2s_action *action);
+/* The remote server names another host of its own (RFC 6120 §4.9.3.19): the next stream is tried
+   there, under the same domain and with the same proof, once in a try. */
+void link_see_other(struct link *link, struct span host);
 void link_lost(struct link *link, struct session *session);
 /* When it is unused, or at the end of the worker: everything that waits goes home as failed. */
 void link_close(struct link *link);

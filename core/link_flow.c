@@ -67,7 +67,7 @@ bool link_is_unused(const struct link *link)
 {
     return link->state == LINK_IDLE && link->session == NULL && link->queue.head == NULL &&
            link->verify.head == NULL && link->asked.head == NULL &&
-           link->unconfirmed.head == NULL;
+           link->unconfirmed.head == NULL && link->fleeting.head == NULL;
 }
 
 void link_arm(struct link *link)
@@ -137,6 +137,18 @@ static void write_verify(struct link *link)
     }
 }
 
+static void finish_sent(struct link *link, uint64_t sent)
+{
+    while (link->fleeting.head != NULL && link->fleeting.head->connection <= sent)
+        link_finish(link, link_pop(&link->fleeting), OUTCOME_HANDED_OVER);
+}
+
+static void append(struct parcel_list *list, struct parcel_list *more)
+{
+    for (struct parcel *parcel = link_pop(more); parcel != NULL; parcel = link_pop(more))
+        link_push(list, parcel);
+}
+
 void link_pump(struct link *link)
 {
     struct session *session = link->session;
@@ -153,6 +165,8 @@ void link_pump(struct link *link)
     }
     link->failures = 0;
     link->ready = true;
+    link->sent_away = false;
+    finish_sent(link, session->sending_total);
     while (link->queue.head != NULL && session_has_room(session)) {
         struct parcel *parcel = link->queue.head;
         if (!session_write(session, parcel->bytes))
@@ -165,7 +179,7 @@ void link_pump(struct link *link)
         if (parcel->wants_outcome)
             link_push(&link->unconfirmed, parcel);
         else
-            link_finish(link, parcel, OUTCOME_HANDED_OVER);
+            link_push(&link->fleeting, parcel);
     }
     ping(link);
     link_arm(link);
@@ -260,16 +274,23 @@ void link_confirm(struct worker *worker, const struct parcel *word)
 
 void link_unconfirmed_lost(struct link *link, const struct session *session)
 {
+    struct parcel_list again = {NULL, NULL, 0};
     link->pinging = false;
     link->covered = 0;
     for (struct parcel *parcel = link_pop(&link->unconfirmed); parcel != NULL;
          parcel = link_pop(&link->unconfirmed)) {
         if (parcel->connection <= session->sent_total)
             link_finish(link, parcel, OUTCOME_HANDED_OVER);
-        else
+        else if (parcel->connection <= session->sending_total)
             link_finish_failed(link, parcel, STANZA_ERROR_REMOTE_SERVER_TIMEOUT,
                                span_of(link->reason));
+        else
+            link_push(&again, parcel); /* no byte of it has left: the next stream takes it */
     }
+    finish_sent(link, session->sending_total);
+    append(&again, &link->fleeting);
+    append(&again, &link->queue);
+    link->queue = again;
 }
 
 static void expire(struct link *link, struct parcel_list *list)

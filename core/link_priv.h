@@ -27,10 +27,15 @@ struct link {
     struct session *session;
     struct resolver_answer *answer;
     unsigned target_next;
+    char other_host[RESOLVER_NAME_SIZE]; /* to go to instead; empty: none */
+    uint16_t other_port;
+    bool sent_away; /* it was followed once in this try */
+    bool elsewhere; /* the targets are of the other host */
     struct parcel_list queue;       /* stanzas not yet written */
     struct parcel_list verify;      /* db:verify not yet written */
     struct parcel_list asked;       /* db:verify without an answer */
     struct parcel_list unconfirmed; /* written stanzas whose outcome is open */
+    struct parcel_list fleeting;    /* written, nobody waits for their outcome, not yet sent */
     unsigned covered;               /* of them, before the ping in flight */
     bool pinging, ready;            /* ready: this session was good for stanzas */
     uint64_t ping, ping_deadline_ms; /* the one in flight */
@@ -59,7 +64,7 @@ bool link_is_unused(const struct link *link);
 /* Sees to it that the timer comes no later than the earliest deadline of what waits, or when an
    unused link is to be forgotten. */
 void link_arm(struct link *link);
-/* Everything that was written and has no outcome ends with the stream. */
+/* What was written and has no outcome ends with the stream, or waits again in the queue. */
 void link_unconfirmed_lost(struct link *link, const struct session *session);
 
 #endif

@@ -68,6 +68,7 @@ static struct session *make(struct worker *worker, bool outbound, bool direct)
     session->direct = direct;
     session->ticket = ++worker->ticket_next;
     session->opened_ms = session->active_ms = worker->thread->now_ms;
+    session->expires_ms = UINT64_MAX;
     session->policy =
         (struct s2s_policy){session, policy_hosts, policy_pair, certified};
     session->timer.kind = WORKER_TIMER_SESSION;
@@ -130,7 +131,7 @@ void session_arm(struct session *session, uint64_t after_ms)
     timer_arm(&thread->timers, &session->timer, thread->now_ms + after_ms);
 }
 
-static void say_why(struct session *session, struct span text)
+void session_say_why(struct session *session, struct span text)
 {
     struct span cut = span_to(text, sizeof(session->reason) - 1);
     if (session->reason[0] != '\0' || cut.size == 0)
@@ -178,7 +179,7 @@ void session_drop(struct session *session)
 
 void session_fail(struct session *session, struct span text)
 {
-    say_why(session, text);
+    session_say_why(session, text);
     session_drop(session);
 }
 
@@ -210,9 +211,7 @@ bool session_write(struct session *session, struct span text)
     return true;
 }
 
-/* Turns what waits into TLS records of up to 16 KiB: the fixed cost of a record, of its system
-   call and of the peer's, is paid once for all stanzas of a turn. */
-static bool seal(struct session *session)
+bool session_seal(struct session *session)
 {
     size_t size = net_buffer_used(&session->plain);
     if (size == 0)
@@ -243,13 +242,15 @@ void session_send(struct session *session)
         link_pump(session->link);
     if (session->in_flight)
         return;
-    if (!seal(session)) {
+    if (!session_seal(session)) {
         session_fail(session, SPAN("TLS cannot write"));
         return;
     }
     size_t size = net_buffer_used(&session->output);
     if (size == 0) {
         if (session->state == SESSION_CLOSING)
+            leave_link(session);
+        if (session->state == SESSION_CLOSING && session->ended)
             session_drop(session);
         return;
     }
@@ -264,45 +265,6 @@ void session_send(struct session *session)
         session_fail(session, SPAN("the connection cannot be written"));
     else
         session->in_flight = true;
-}
-
-/* Behind <starttls/> and <auth/> the initiator is silent: the peer may have answered already,
-   and what follows would be read as TLS or as part of a new stream (RFC 6120 §5.4.3.3, §6.3.2). */
-static bool may_speak(const struct session *session)
-{
-    return !session->outbound ||
-           (session->out.state != S2S_OUT_PROCEED && session->out.state != S2S_OUT_SASL);
-}
-
-void session_close(struct session *session, enum stream_error error, struct span text)
-{
-    struct worker *worker = session->worker;
-    if (session->state == SESSION_CLOSING || session->state == SESSION_DROPPED)
-        return;
-    say_why(session, text);
-    if (session->state != SESSION_OPEN || !may_speak(session)) {
-        session_drop(session);
-        return;
-    }
-    char memory[2048];
-    struct writer writer = writer_make(memory, sizeof(memory));
-    if (!session->outbound) {
-        if (session->in.id[0] == '\0')
-            s2s_in_set_id(&session->in, SPAN("0"));
-        s2s_in_write_close(&session->in, &writer, error, text);
-    } else {
-        s2s_out_write_close(&session->out, &writer, error, text);
-    }
-    if (error != STREAM_ERROR_NONE)
-        stats_count(worker->thread->stats, STAT_STREAM_ERRORS_SENT);
-    bool written = !writer.overflow && session_write(session, writer_span(&writer));
-    if (written && session->tls != NULL && seal(session))
-        tls_shutdown(session->tls, &session->output);
-    session_log_end(session, error);
-    session->state = SESSION_CLOSING;
-    session_unhold(session);
-    session_arm(session, SESSION_CLOSE_MS);
-    session_flush(session);
 }
 
 static void on_connected(struct session *session, int result)
@@ -329,9 +291,9 @@ static void on_connected(struct session *session, int result)
 
 static void on_received(struct session *session, const struct ring_event *event)
 {
-    if (session->state == SESSION_CLOSING || session->state == SESSION_DROPPED)
+    if (session->state == SESSION_DROPPED ||
+        (session->state == SESSION_CLOSING && !session->listening))
         return;
-    session->active_ms = session->worker->thread->now_ms;
     if (net_buffer_add(&session->input, event->data, event->size) != 0) {
         session_fail(session, SPAN("the input buffer is full"));
         return;
@@ -344,14 +306,6 @@ static void on_received(struct session *session, const struct ring_event *event)
         stats_count(session->worker->thread->stats, STAT_BACKPRESSURE_PAUSES);
     }
     net_buffer_trim(&session->input, 0);
-}
-
-static void on_end(struct session *session)
-{
-    if (session->held)
-        session->ended = true;
-    else
-        session_fail(session, SPAN("the connection ended"));
 }
 
 static void on_sent(struct session *session, int result)
@@ -378,32 +332,12 @@ void session_ring_event(struct session *session, const struct ring_event *event)
     case RING_CONNECTED: on_connected(session, event->result); break;
     case RING_RECEIVED: on_received(session, event); break;
     case RING_SENT: on_sent(session, event->result); break;
-    case RING_END: on_end(session); break;
+    case RING_END: session_ended(session, event->result); break;
     case RING_GONE: session_free(session); break;
     case RING_ACCEPTED:
     case RING_DATAGRAM:
     case RING_SEND_FAILED:
     case RING_WOKEN: break;
-    }
-}
-
-void session_timer(struct session *session)
-{
-    struct thread *thread = session->worker->thread;
-    bool ready = session->outbound ? session->out.state == S2S_OUT_READY
-                                   : s2s_in_authorised_any(&session->in);
-    /* Who waits for us is not idle. */
-    if (session->held)
-        session->active_ms = thread->now_ms;
-    if (session->state == SESSION_CLOSING || session->state == SESSION_CONNECTING) {
-        session_fail(session, SPAN("the connection attempt timed out"));
-    } else if (!ready) {
-        session_close(session, STREAM_ERROR_CONNECTION_TIMEOUT, SPAN("negotiation took too long"));
-    } else if (thread->now_ms < session->active_ms + thread->config->idle_timeout_ms) {
-        timer_arm(&thread->timers, &session->timer,
-                  session->active_ms + thread->config->idle_timeout_ms);
-    } else {
-        session_close(session, STREAM_ERROR_NONE, SPAN("idle"));
     }
 }
 

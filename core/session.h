@@ -17,7 +17,7 @@ enum session_state {
     SESSION_CONNECTING,
     SESSION_HANDSHAKE,
     SESSION_OPEN,    /* an XML stream, in clear or under TLS */
-    SESSION_CLOSING, /* our last bytes are on their way */
+    SESSION_CLOSING, /* our closing tag is written; see session_close.c */
     SESSION_DROPPED  /* waits for RING_GONE */
 };
 
@@ -31,7 +31,8 @@ struct session {
     struct table_node by_ticket;
     struct link *link; /* outbound: whom it serves, until all is sent or lost */
     bool outbound, direct, in_flight, held, unsent;
-    bool ended; /* while held: the peer has ended, what it sent before is still to be read */
+    bool listening; /* closing: what the peer still says counts until its own closing tag */
+    bool ended;     /* the peer will send nothing more */
     ring_handle handle;
     union net_address peer, site; /* site: whom the limits per address are about */
     uint64_t blank_from_ms; /* since then `blank_size` bytes came without an event */
@@ -39,6 +40,7 @@ struct session {
     uint64_t ticket, opened_ms, active_ms, stanzas_in, stanzas_out;
     /* Bytes of the stream, in clear: queued, being sent, and taken by the kernel. */
     uint64_t written_total, sending_total, sent_total;
+    uint64_t expires_ms; /* when the peer's certificate ends; UINT64_MAX: none to look at */
     struct timer timer;
     struct tls_session *tls;
     struct xml_stream *xml;
@@ -72,7 +74,8 @@ void session_flush(struct session *session);
 /* The end of the turn: seals what waits and starts sending unless a send is in flight. */
 void session_send(struct session *session);
 size_t session_output_size(const struct session *session);
-/* Says good-bye, with a stream error or none, and ends the connection. */
+/* Says good-bye, with a stream error or none. Without one, stanzas that are on their way still
+   count, until the peer's good-bye or a deadline (RFC 6120 §4.4); then the connection ends. */
 void session_close(struct session *session, enum stream_error error, struct span text);
 /* Ends it at once. */
 void session_drop(struct session *session);

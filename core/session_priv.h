@@ -1,15 +1,27 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* What session.c (its life and its socket) and session_pump.c (its stream) share. */
+/* What session.c (its life and its socket), session_pump.c (its stream) and session_close.c (its
+   end) share. */
 #ifndef PASSERELLE_CORE_SESSION_PRIV_H
 #define PASSERELLE_CORE_SESSION_PRIV_H
 
 #include "core/session.h"
 
-#define SESSION_CLOSE_MS 2000 /* for our last bytes */
-
 /* Ends the session at once and keeps the reason for the log and for who waits. */
 void session_fail(struct session *session, struct span text);
 void session_arm(struct session *session, uint64_t after_ms);
+/* Keeps the first reason. */
+void session_say_why(struct session *session, struct span text);
+/* Turns what waits into TLS records of up to 16 KiB: the fixed cost of a record, of its system
+   call and of the peer's, is paid once for all stanzas of a turn. False when TLS fails. */
+bool session_seal(struct session *session);
+/* Starts the clock of an authorised stream: idle time and the peer's certificate. */
+void session_watch(struct session *session);
+/* Nothing more is said or heard: what is queued goes out, then the connection ends. */
+void session_end(struct session *session);
+/* An event on a stream that we have closed; false when the relay is full. */
+bool session_late_event(struct session *session);
+/* The peer closed its direction (0), or the connection broke (-errno). */
+void session_ended(struct session *session, int result);
 void session_log_end(const struct session *session, enum stream_error error);
 /* Did the peer show a verified certificate that speaks for `remote`? */
 bool session_certified(const struct session *session, struct span remote);

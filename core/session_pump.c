@@ -86,7 +86,7 @@ static bool pump_handshake(struct session *session)
     /* The alert is in the output: it goes out before the socket is closed. */
     session_log_end(session, STREAM_ERROR_NONE);
     session->state = SESSION_CLOSING;
-    session_arm(session, SESSION_CLOSE_MS);
+    session_end(session);
     return false;
 }
 
@@ -104,6 +104,15 @@ static bool bear_blank(struct session *session, size_t size)
         return true;
     session_close(session, STREAM_ERROR_POLICY_VIOLATION, SPAN("too much white space"));
     return false;
+}
+
+static void on_tls_closed(struct session *session)
+{
+    session->ended = true;
+    if (session->state == SESSION_CLOSING)
+        session_end(session);
+    else
+        session_close(session, STREAM_ERROR_NONE, SPAN("the peer ended TLS"));
 }
 
 /* Moves plaintext to the parser; false when there is none. */
@@ -131,7 +140,7 @@ static bool feed(struct session *session)
     if (result == TLS_DONE && size > 0)
         xml_stream_commit(session->xml, size);
     else if (result == TLS_CLOSED)
-        session_close(session, STREAM_ERROR_NONE, SPAN("the peer ended TLS"));
+        on_tls_closed(session);
     else if (result == TLS_FAILED)
         session_fail(session, SPAN("a TLS record is broken"));
     return result == TLS_DONE && size > 0 && bear_blank(session, size);
@@ -141,7 +150,7 @@ static void authorised(struct session *session, const struct s2s_action *action)
 {
     struct thread *thread = session->worker->thread;
     xml_stream_set_stanza_size_max(session->xml, thread->config->stanza_size_max);
-    session_arm(session, thread->config->idle_timeout_ms);
+    session_watch(session);
     stats_count(thread->stats, STAT_SESSIONS_AUTHENTICATED);
     log_event(LOG_LEVEL_INFO, "session.authorised", 0, log_text("local", action->local),
               log_text("remote", action->remote),
@@ -237,6 +246,8 @@ static void start_tls(struct session *session)
 static void on_close(struct session *session, const struct s2s_action *action)
 {
     session->fault = action->fault;
+    if (session->event.kind == XML_EVENT_CLOSE)
+        session->ended = true;
     if (!action->received) {
         session_close(session, action->error, action->text);
         return;
@@ -244,6 +255,9 @@ static void on_close(struct session *session, const struct s2s_action *action)
     stats_count(session->worker->thread->stats, STAT_STREAM_ERRORS_RECEIVED);
     if (action->error == STREAM_ERROR_HOST_UNKNOWN || action->error == STREAM_ERROR_HOST_GONE)
         session->fault = STANZA_ERROR_REMOTE_SERVER_NOT_FOUND;
+    /* In clear anybody on the way could say so. */
+    if (session->link != NULL && session->tls != NULL && action->host.size > 0)
+        link_see_other(session->link, action->host);
     struct span name = stream_error_name(action->error);
     snprintf(session->reason, sizeof(session->reason),
              "the remote server closed the stream: %.*s", (int)name.size, name.data);
@@ -309,6 +323,9 @@ static bool on_event(struct session *session)
     struct worker *worker = session->worker;
     struct writer writer = writer_make(worker->scratch, sizeof(worker->scratch));
     struct s2s_action action;
+    session->active_ms = worker->thread->now_ms;
+    if (session->state == SESSION_CLOSING)
+        return session_late_event(session);
     if (session->event.kind == XML_EVENT_OPEN && !session->outbound) {
         uint8_t random[16];
         char id[33];
@@ -350,8 +367,8 @@ void session_pump(struct session *session)
         switch (session->state) {
         case SESSION_HANDSHAKE: more = pump_handshake(session); break;
         case SESSION_OPEN: more = pump_stream(session); break;
+        case SESSION_CLOSING: more = session->listening && pump_stream(session); break;
         case SESSION_CONNECTING:
-        case SESSION_CLOSING:
         case SESSION_DROPPED: more = false; break;
         }
     }
@@ -363,12 +380,12 @@ void session_pump(struct session *session)
 void session_resume(struct session *session)
 {
     assert(session->held);
-    assert(session->state == SESSION_OPEN);
+    assert(session->state == SESSION_OPEN || session->listening);
     session_pump(session);
-    if (session->held || session->state != SESSION_OPEN)
+    if (session->held || session->state == SESSION_DROPPED)
         return;
     if (session->ended)
-        session_fail(session, SPAN("the connection ended"));
+        session_ended(session, 0);
     else
         ring_resume(session->worker->thread->ring, session->handle);
 }

@@ -51,6 +51,7 @@ struct s2s_action {
     bool received;           /* CLOSE: the error is the peer's */
     struct span text;        /* CLOSE: static English */
     struct span local, remote, id, key; /* valid until the next call */
+    struct span host; /* CLOSE by see-other-host: the host, and a port, as the peer wrote it */
     enum s2s_verdict verdict;
     enum stanza_error fault; /* with S2S_ERROR, and CLOSE by a refused pair */
 };

@@ -257,6 +257,8 @@ static void on_element(struct s2s_out *out, const struct xml_node *node, struct 
         action->received = true;
         if (node->first_child != NULL && node->first_child->name.data != NULL)
             action->error = stream_error_find(node->first_child->name);
+        if (action->error == STREAM_ERROR_SEE_OTHER_HOST)
+            action->host = span_trim(xml_node_text(node->first_child));
     } else if (s2s_is_stanza(node)) {
         /* Not a bidirectional stream: nothing is authorised this way. */
         s2s_close(action, STREAM_ERROR_NOT_AUTHORIZED, SPAN("this stream is one way"));

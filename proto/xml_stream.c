@@ -161,9 +161,24 @@ static void pass_gate(struct xml_stream *stream)
     }
 }
 
+/* Behind the root's start tag a declaration is an error of syntax to expat: what stands where it
+   stopped tells (RFC 6120 §11.1: restricted). Comments and CDATA sections are no errors. */
+static bool stopped_at_declaration(const struct xml_stream *stream)
+{
+    int offset = 0, size = 0;
+    const char *context = XML_GetInputContext(stream->parser, &offset, &size);
+    return context != NULL && offset >= 2 && offset < size &&
+           memcmp(context + offset - 2, "<!", 2) == 0 && context[offset] >= 'A' &&
+           context[offset] <= 'Z';
+}
+
 static void note_expat_error(struct xml_stream *stream)
 {
     enum XML_Error code = XML_GetErrorCode(stream->parser);
+    if (code == XML_ERROR_INVALID_TOKEN && stopped_at_declaration(stream)) {
+        xml_handlers_fail(stream, STREAM_ERROR_RESTRICTED_XML, "declaration inside the stream");
+        return;
+    }
     if (code == XML_ERROR_NO_MEMORY)
         xml_handlers_fail_memory(stream);
     else if (code == XML_ERROR_UNKNOWN_ENCODING || code == XML_ERROR_INCORRECT_ENCODING)

@@ -41,7 +41,7 @@ BEFORE_HEADER = {
 }
 
 INSIDE = {
-    "doctype": ("<!DOCTYPE x>", "not-well-formed"),
+    "doctype": ("<!DOCTYPE x>", "restricted-xml"),
     "comment": ("<!-- x -->", "restricted-xml"),
     "processing-instruction": ("<?php x?>", "restricted-xml"),
     "undefined-entity": (message("&undefined;"), "not-well-formed"),

@@ -170,6 +170,9 @@ static void test_restricted(void **state)
     (void)state;
     CHECK("<!DOCTYPE a [<!ENTITY b 'c'>]><a/>", "restricted-xml\n");
     CHECK("<!DOCTYPE a SYSTEM 'b'><a/>", "restricted-xml\n");
+    CHECK(HEADER "<!DOCTYPE a>", OPENED "restricted-xml\n");
+    CHECK(HEADER "<a><!ENTITY b 'c'></a>", OPENED "restricted-xml\n");
+    CHECK(HEADER "<a><!b></a>", OPENED "not-well-formed\n");
     CHECK("<!-- a --><a/>", "restricted-xml\n");
     CHECK("<?a b?><a/>", "restricted-xml\n");
     CHECK(HEADER "<iq/><!-- a -->", OPENED "iq\nrestricted-xml\n");
