@@ -104,12 +104,19 @@ static bool is_user(const struct ledger_message *message, struct span address, s
     return span_equal(rest, writer_span(&writer));
 }
 
+/* Nothing may pass to or from who cannot prove its name. */
+static bool is_barred(const struct ledger_message *message)
+{
+    return ledger.plan->partners[message->partner].is_impostor;
+}
+
 void ledger_arrived_sip(struct ledger_message *message, unsigned tenant, struct span from,
                         struct span to)
 {
     sim_trace("ledger: #%u reached SIP", message->number);
-    bool is_right = message->to_sip && !message->is_forged && message->was_sent &&
-                    tenant == message->tenant && is_jid(message, from, strlen("sip:")) &&
+    bool is_right = message->to_sip && !message->is_forged && !message->is_question &&
+                    !is_barred(message) && message->was_sent && tenant == message->tenant &&
+                    is_jid(message, from, strlen("sip:")) &&
                     is_user(message, to, strlen("sip:"));
     if (!is_right)
         sim_fail("#%u reached %s as from %.*s to %.*s", message->number,
@@ -125,8 +132,8 @@ void ledger_arrived_xmpp(struct ledger_message *message, struct span stream_from
 {
     sim_trace("ledger: #%u reached XMPP", message->number);
     const struct plan *plan = ledger.plan;
-    bool is_right = !message->to_sip && !message->is_forged && message->was_sent &&
-                    is_user(message, from, 0) && is_jid(message, to, 0) &&
+    bool is_right = !message->to_sip && !message->is_forged && !is_barred(message) &&
+                    message->was_sent && is_user(message, from, 0) && is_jid(message, to, 0) &&
                     span_equal(stream_from, span_of(plan->tenants[message->tenant].domain)) &&
                     span_equal(stream_to, span_of(plan->partners[message->partner].domain));
     if (!is_right)
@@ -169,6 +176,13 @@ void ledger_heard_error(struct ledger_message *message, struct span condition)
         sim_fail("#%u: a second error", message->number);
     if (span_equal(condition, SPAN("resource-constraint")))
         message->was_full = true;
+}
+
+void ledger_heard_answer(struct ledger_message *message)
+{
+    sim_trace("ledger: #%u is answered", message->number);
+    if (++message->arrivals > 1)
+        sim_fail("#%u: a second answer", message->number);
 }
 
 void ledger_heard_status(struct ledger_message *message, int status)
@@ -237,32 +251,50 @@ static void check_to_sip(const struct ledger_message *message)
         sim_fail("#%u: an error without a reason", message->number);
 }
 
+/* May an answer of an XMPP server take longer than the relay waits for it? Also behind messages
+   that the relay has no parcels for. */
+static bool is_slow(const struct plan *plan)
+{
+    bool may_be_full = plan->parcels == 128 && plan->to_sip > 60;
+    return plan->network.latency_max_ns > 10 * SIM_MS || plan->network.window < 65536 ||
+           plan->pause > 0 || plan->is_flood || may_be_full;
+}
+
 static void check_to_xmpp(const struct ledger_message *message)
 {
     const struct plan_partner *partner = &ledger.plan->partners[message->partner];
     const struct plan_tenant *tenant = &ledger.plan->tenants[message->tenant];
     bool partner_trouble = had_trouble(&partner->address, message);
     bool trunk_trouble = had_trouble(&tenant->trunks[message->trunk].address, message);
-    bool slow = partner->answer_ns >= SIM_S || partner->mute > 0 ||
-                ledger.plan->network.latency_max_ns > 10 * SIM_MS ||
-                ledger.plan->network.window < 65536 || ledger.plan->pause > 0 ||
-                ledger.plan->is_flood;
+    bool slow = partner->answer_ns >= SIM_S || partner->mute > 0 || is_slow(ledger.plan);
     if (message->is_forged || ledger.is_stopping)
         return;
     if (message->status == 0 && !trunk_trouble)
         sim_fail("#%u: no final response", message->number);
     bool was_in_trouble = had_trouble_before(&partner->address, message);
+    if (message->status >= 200 && message->status < 300 && partner->is_impostor)
+        sim_fail("#%u: %d for a server that is not who it says", message->number,
+                 message->status);
     if (message->status == 202 && !was_in_trouble && !slow)
         sim_fail("#%u: 202 though the XMPP server answers", message->number);
     if (message->status == 202 && message->arrivals == 0 && !partner_trouble)
         sim_fail("#%u: 202 for what never arrived", message->number);
     bool was_full = message->status == 503 && ledger.plan->is_flood;
-    bool has_reason = message->was_refused || was_in_trouble || dns_may_fail() || was_full;
+    bool has_reason = message->was_refused || was_in_trouble || dns_may_fail() || was_full ||
+                      partner->is_impostor;
     if (message->status >= 300 && !has_reason)
         sim_fail("#%u: %d without a reason", message->number, message->status);
     if (message->status >= 300 && message->arrivals > 0 && !message->was_refused &&
         !partner_trouble)
         sim_fail("#%u: %d for what the XMPP server took", message->number, message->status);
+}
+
+static void check_question(const struct ledger_message *message)
+{
+    const union net_address *host = &ledger.plan->partners[message->partner].address;
+    if (message->arrivals == 0 && !ledger.is_stopping && !dns_may_fail() &&
+        !had_trouble_before(host, message))
+        sim_fail("#%u: a question without an answer", message->number);
 }
 
 void ledger_check(void)
@@ -271,7 +303,9 @@ void ledger_check(void)
         const struct ledger_message *message = &ledger.messages[i];
         if (!message->was_sent)
             continue;
-        if (message->to_sip)
+        if (message->is_question)
+            check_question(message);
+        else if (message->to_sip)
             check_to_sip(message);
         else
             check_to_xmpp(message);

@@ -20,7 +20,8 @@ struct ledger_message {
     enum ledger_type type;
     unsigned partner, partner_user, tenant, tenant_user, trunk; /* trunk: SIP→XMPP, who sends */
     bool is_long;                                               /* too long for UDP */
-    bool is_forged; /* in the name of another domain: must not arrive anywhere */
+    bool is_question; /* an IQ of an XMPP server: the relay itself answers */
+    bool is_forged;   /* in the name of another domain: must not arrive anywhere */
     bool was_sent;
     uint64_t sent_ns;
     unsigned arrivals; /* XMPP→SIP: transactions; SIP→XMPP: stanzas */
@@ -64,6 +65,7 @@ void ledger_arrived_xmpp(struct ledger_message *message, struct span stream_from
 /* The SIP peer's answer. 0: none will come. */
 void ledger_judged_sip(struct ledger_message *message, int status);
 /* What the senders heard. */
+void ledger_heard_answer(struct ledger_message *message);
 void ledger_heard_error(struct ledger_message *message, struct span condition);
 void ledger_heard_status(struct ledger_message *message, int status);
 /* When all has settled. */

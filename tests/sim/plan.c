@@ -8,6 +8,8 @@
 #define SIP_PORT  5060
 #define SEND_NS   (20 * SIM_S)
 
+#define FLOOD_WINDOW 16384 /* a narrower path is the bottleneck, not the relay */
+
 static union net_address address_of(const char *prefix, unsigned number, uint16_t port)
 {
     char text[32];
@@ -75,6 +77,11 @@ static void draw_partner(struct plan_partner *partner, unsigned i)
         partner->misaddress = (unsigned)sim_between(20, 100);
     if (sim_chance(200))
         partner->closes = (unsigned)sim_between(5, 100);
+    if (sim_chance(100))
+        partner->rubbish = (unsigned)sim_between(5, 50);
+    partner->is_impostor = sim_chance(40);
+    if (partner->is_impostor)
+        partner->auth = AUTH_EXTERNAL;
     draw_down(&partner->down_from_ns, &partner->down_until_ns);
 }
 
@@ -98,6 +105,8 @@ static void draw_trunk(struct plan_trunk *trunk, unsigned tenant, unsigned i)
         trunk->provisional = (unsigned)sim_between(50, 800);
     if (sim_chance(100))
         trunk->misaddress = (unsigned)sim_between(20, 100);
+    if (sim_chance(100))
+        trunk->rubbish = (unsigned)sim_between(20, 200);
     draw_down(&trunk->down_from_ns, &trunk->down_until_ns);
 }
 
@@ -112,6 +121,8 @@ static void draw_flood(struct plan *plan)
     plan->to_xmpp = (unsigned)sim_between(100, 700);
     plan->send_ns = sim_between(SIM_MS, 3 * SIM_S);
     plan->long_text = 0;
+    if (plan->network.window < FLOOD_WINDOW)
+        plan->network.window = FLOOD_WINDOW;
     for (unsigned i = 0; i < plan->tenant_count; i++) {
         for (unsigned j = 0; j < plan->tenants[i].trunk_count; j++) {
             plan->tenants[i].trunks[j].answer_ns = 2 * SIM_MS;
@@ -147,6 +158,7 @@ void plan_draw(struct plan *plan)
                           .users = (unsigned)sim_between(1, 4),
                           .to_sip = (unsigned)sim_between(5, 80),
                           .to_xmpp = (unsigned)sim_between(5, 80),
+                          .questions = sim_chance(500) ? (unsigned)sim_between(1, 20) : 0,
                           .send_ns = SEND_NS,
                           .long_text = sim_chance(300) ? 50 : 0};
     draw_network(&plan->network);

@@ -26,6 +26,9 @@ struct plan_partner {
     unsigned mute, refuse, misaddress; /* per mille: pings without an answer, messages refused,
                                           messages sent in another domain's name */
     unsigned closes;                   /* streams it ends, per mille of stanzas */
+    unsigned rubbish;                  /* letters that are no XMPP, per mille */
+    bool is_impostor;                  /* shows the certificate of another domain, and only
+                                          certificates count */
     uint64_t down_from_ns, down_until_ns; /* after the start; 0, 0: never */
 };
 
@@ -35,7 +38,7 @@ struct plan_trunk {
     bool by_dns;
     enum sip_transport transport;
     uint64_t answer_ns;
-    unsigned silent, refuse, unavailable, provisional, misaddress; /* per mille */
+    unsigned silent, refuse, unavailable, provisional, misaddress, rubbish; /* per mille */
     unsigned options_interval_s;
     uint64_t down_from_ns, down_until_ns;
 };
@@ -55,6 +58,7 @@ struct plan {
     struct plan_tenant tenants[PLAN_TENANT_MAX];
     unsigned partner_count, tenant_count;
     unsigned users;           /* of each domain */
+    unsigned questions;       /* IQs to the relay, beside the messages */
     unsigned to_sip, to_xmpp; /* messages */
     uint64_t send_ns;         /* they are sent within this */
     bool is_flood;            /* more at a time than the relay has parcels for */

@@ -72,10 +72,34 @@ static int draw_status(const struct plan_trunk *trunk)
     return sim_chance(100) ? 202 : 200;
 }
 
+/* Datagrams that are no SIP, or not whole: at most one answer each, and no harm. */
+static void send_rubbish(struct sip_agent *agent)
+{
+    static const char *const rubbish[] = {
+        "",
+        "\r\n\r\n",
+        "hello",
+        "MESSAGE sip:u0@x0.example SIP/2.0\r\n\r\n",
+        "MESSAGE sip:u0@x0.example SIP/7.0\r\nContent-Length: 5\r\n\r\n",
+        "SIP/2.0 200 OK\r\nVia: SIP/2.0/UDP 10.0.0.1;branch=z9hG4bK01\r\n\r\n",
+        "ACK sip:u0@x0.example SIP/2.0\r\nVia: SIP/2.0/UDP 10.2.0.1\r\nContent-Length: "
+        "0\r\n\r\n"};
+    char bytes[512];
+    const char *text = rubbish[sim_below(sizeof(rubbish) / sizeof(rubbish[0]))];
+    size_t size = strlen(text);
+    memcpy(bytes, text, size);
+    while (sim_chance(700) && size < sizeof(bytes))
+        bytes[size++] = (char)sim_below(256);
+    if (size > 0)
+        sip_agent_output(agent, span_make(bytes, size), 0, &agent->relay);
+}
+
 static void answer(struct sip_served *served)
 {
     const struct plan_trunk *trunk = served->agent->trunk;
     uint64_t delay_ns = sim_below(trunk->answer_ns + 1);
+    if (served->flow == 0 && sim_chance(trunk->rubbish))
+        send_rubbish(served->agent);
     if (sim_chance(trunk->silent)) {
         if (served->message != NULL)
             ledger_judged_sip(served->message, 0);
@@ -161,7 +185,12 @@ void sip_agent_input(struct sip_agent *agent, struct span bytes, uint64_t flow,
         result = sip_message_parse_response(bytes, &message);
     else
         result = sip_message_parse(agent->parser, bytes, &message, &status, &reason);
-    if (result != SIP_PARSE_OK)
+    bool is_unclear =
+        is_response && agent->trunk->rubbish > 0 &&
+        (result != SIP_PARSE_OK || message.status == 400 || message.status == 505);
+    if (is_unclear)
+        sim_trace("agent %u.%u: an answer to rubbish", agent->tenant, agent->number);
+    else if (result != SIP_PARSE_OK)
         sim_fail("agent %u.%u: the relay sends what cannot be parsed: %.*s", agent->tenant,
                  agent->number, (int)span_find(bytes, '\r'), bytes.data);
     else if (is_response)
@@ -261,7 +290,7 @@ void sip_agent_event(struct sip_agent *agent, const struct ring_event *event)
         struct span bytes = span_make(event->data, event->size);
         if (sip_guard_datagram(bytes, &guard) == SIP_GUARD_OK)
             sip_agent_input(agent, bytes, 0, &event->peer);
-        else
+        else if (agent->trunk->rubbish == 0 || !span_starts(bytes, SPAN("SIP/2.0 ")))
             sim_fail("agent %u.%u: the relay's datagram is refused", agent->tenant,
                      agent->number);
     }

@@ -36,7 +36,7 @@ static void on_send(void *context, uint64_t number)
 static void draw_messages(struct world *world)
 {
     const struct plan *plan = world->plan;
-    unsigned left[2] = {plan->to_xmpp, plan->to_sip};
+    unsigned left[2] = {plan->to_xmpp, plan->to_sip + plan->questions};
     unsigned count = left[0] + left[1];
     uint64_t at_ns = 0, step_ns = plan->send_ns / count;
     while (left[0] + left[1] > 0) {
@@ -54,7 +54,10 @@ static void draw_messages(struct world *world)
         /* One user is behind one trunk: order is kept on one way only. */
         message->trunk = message->tenant_user % tenant->trunk_count;
         message->is_long = to_sip && sim_chance(plan->long_text);
-        message->is_forged = sim_chance(to_sip ? plan->partners[message->partner].misaddress
+        message->is_question =
+            to_sip && sim_below(plan->to_sip + plan->questions) < plan->questions;
+        message->is_forged = !message->is_question &&
+                             sim_chance(to_sip ? plan->partners[message->partner].misaddress
                                                : tenant->trunks[message->trunk].misaddress);
         /* In bursts as well as evenly. */
         at_ns += sim_chance(500) ? sim_below(2 * SIM_MS) : sim_below(3 * step_ns);

@@ -8,7 +8,8 @@
 #include "core/dialback.h"
 #include "tests/sim/certificates.h"
 
-#define RETRY_NS (2 * SIM_S)
+#define RETRY_NS    (2 * SIM_S)
+#define SURVIVAL_NS (300 * SIM_S) /* longer than the network keeps anything back */
 
 static void pump(struct xmpp_pair *pair);
 
@@ -61,6 +62,36 @@ void xmpp_server_end(struct xmpp_stream *stream)
     xmpp_stream_end(stream);
 }
 
+static void on_survivor(void *context, uint64_t number)
+{
+    struct xmpp_server *server = context;
+    struct xmpp_stream *stream = server->streams;
+    while (stream != NULL && stream->number != number)
+        stream = stream->next;
+    if (stream != NULL && stream->state != XMPP_STREAM_DEAD && !server->is_over)
+        sim_fail("%s: stream %u survives what is no XMPP", stream->local, (unsigned)number);
+}
+
+/* The relay must end such a stream (RFC 6120 §4.9.3, §11). */
+static void write_rubbish(struct xmpp_stream *stream)
+{
+    static const struct span rubbish[] = {
+        SPAN("<message><body>a</message></body>"),
+        SPAN("<!-- a comment -->"),
+        SPAN("<?target data?>"),
+        SPAN("<message>&undefined;</message>"),
+        SPAN("<message to='v0@s0.example'><body>from nobody</body></message>"),
+        SPAN("<message xmlns='jabber:server' from='a@b' to='c@d'><x:y/></message>"),
+        SPAN("<message from='u0@x0.example' to='u0@elsewhere.example'><body/></message>"),
+        SPAN("<message a='1' a='2'/>"),
+        SPAN("\xff\xfe"),
+        SPAN("</message>"),
+    };
+    network_note_trouble(&stream->server->partner->address);
+    if (xmpp_stream_write(stream, rubbish[sim_below(sizeof(rubbish) / sizeof(rubbish[0]))]))
+        sim_after(SURVIVAL_NS, on_survivor, stream->server, stream->number);
+}
+
 static void send_letters(struct xmpp_pair *pair)
 {
     struct xmpp_stream *stream = pair->stream;
@@ -74,6 +105,10 @@ static void send_letters(struct xmpp_pair *pair)
         if (message != NULL && message->is_forged)
             network_note_trouble(&pair->server->partner->address); /* it ends the stream */
         letter_drop(pair);
+        if (sim_chance(pair->server->partner->rubbish)) {
+            write_rubbish(stream);
+            break;
+        }
         if (sim_chance(pair->server->partner->closes)) {
             xmpp_server_end(stream);
             return;
@@ -239,7 +274,7 @@ void xmpp_server_died(struct xmpp_stream *stream)
 bool xmpp_server_is_settled(const struct xmpp_server *server)
 {
     for (unsigned i = 0; i < server->plan->tenant_count; i++)
-        if (server->pairs[i].first != NULL)
+        if (server->pairs[i].first != NULL && !server->partner->is_impostor)
             return false;
     return true;
 }
@@ -297,9 +332,10 @@ void xmpp_server_open(struct xmpp_server *server, const struct plan *plan, unsig
                                    .partner = partner,
                                    .ring = ring};
     snprintf(server->secret, sizeof(server->secret), "secret of %s", partner->domain);
-    snprintf(name, sizeof(name), "x%u.pem", number);
+    unsigned shown = partner->is_impostor ? (number + 1) % PLAN_PARTNER_MAX : number;
+    snprintf(name, sizeof(name), "x%u.pem", shown);
     certificates_path(folder, name, certificate);
-    snprintf(name, sizeof(name), "x%u.key", number);
+    snprintf(name, sizeof(name), "x%u.key", shown);
     certificates_path(folder, name, key);
     certificates_path(folder, "ca.pem", authority);
     struct tls_context_options options = {

@@ -101,10 +101,14 @@ void xmpp_server_stanza(struct xmpp_stream *stream, const struct xml_node *node)
 {
     struct xmpp_pair *pair = xmpp_server_pair(stream->server, span_of(stream->remote));
     struct span type = xml_node_attribute(node, SPAN("type"));
+    struct ledger_message *asked = ledger_find(xml_node_attribute(node, SPAN("id")));
     if (pair == NULL)
         sim_fail("%s: a stanza of %s", stream->local, stream->remote);
     else if (span_equal(node->name, SPAN("iq")) && span_equal(type, SPAN("get")))
         on_ping(pair, node);
+    else if (span_equal(node->name, SPAN("iq")) && asked != NULL && asked->is_question &&
+             asked->partner == stream->server->number)
+        ledger_heard_answer(asked);
     else if (!span_equal(node->name, SPAN("message")))
         sim_fail("%s: unexpected <%.*s>", stream->local, (int)node->name.size, node->name.data);
     else if (span_equal(type, SPAN("error")))
@@ -113,6 +117,29 @@ void xmpp_server_stanza(struct xmpp_stream *stream, const struct xml_node *node)
         on_message(stream, pair, node);
     if (stream->state == XMPP_STREAM_READY && sim_chance(stream->server->partner->closes))
         xmpp_server_end(stream);
+}
+
+/* What a gateway is asked, known or not: each question has one answer (RFC 6120 §8.2.3). */
+static void write_question(const struct ledger_message *message, struct writer *writer,
+                           struct span from)
+{
+    static const struct span questions[] = {
+        SPAN("<ping xmlns='urn:xmpp:ping'/>"),
+        SPAN("<query xmlns='http://jabber.org/protocol/disco#info'/>"),
+        SPAN("<query xmlns='http://jabber.org/protocol/disco#items'/>"),
+        SPAN("<query xmlns='jabber:iq:version'/>"),
+        SPAN("<time xmlns='urn:xmpp:time'/>"),
+        SPAN("<query xmlns='urn:unknown'/>")};
+    char id[16];
+    snprintf(id, sizeof(id), "#%u", message->number);
+    writer_put_literal(writer, "<iq type='get'");
+    writer_put_attribute(writer, SPAN("from"), from);
+    writer_put_attribute(writer, SPAN("to"),
+                         span_of(ledger.plan->tenants[message->tenant].domain));
+    writer_put_attribute(writer, SPAN("id"), span_of(id));
+    writer_put_char(writer, '>');
+    writer_put(writer, questions[message->number % 6]);
+    writer_put_literal(writer, "</iq>");
 }
 
 void xmpp_server_send(struct xmpp_server *server, struct ledger_message *message)
@@ -148,5 +175,9 @@ void xmpp_server_send(struct xmpp_server *server, struct ledger_message *message
     assert(!writer.overflow);
     assert(message->tenant < plan->tenant_count);
     struct xmpp_pair *pair = &server->pairs[message->tenant];
+    if (message->is_question) {
+        writer = writer_make(text, sizeof(text));
+        write_question(message, &writer, from_text);
+    }
     xmpp_server_post(xmpp_server_write(pair, message, writer_span(&writer)));
 }

@@ -226,6 +226,8 @@ static void on_features(struct xmpp_stream *stream, const struct xml_node *featu
         say(stream, SPAN("<auth xmlns='" NS_SASL "' mechanism='EXTERNAL'>=</auth>"));
     else if (has_dialback)
         send_key(stream);
+    else if (stream->server->partner->is_impostor)
+        xmpp_stream_kill(stream, "the relay offers nothing");
     else
         sim_fail("%s: the relay offers no way to authenticate", stream->local);
     if (stream->may_verify && stream->state == XMPP_STREAM_SECURE)
@@ -306,6 +308,9 @@ static void on_element(struct xmpp_stream *stream, const struct xml_node *node)
         on_success(stream);
     } else if (xml_node_is(node, SPAN(NS_SASL), SPAN("success"))) {
         on_success(stream);
+    } else if (xml_node_is(node, SPAN(NS_SASL), SPAN("failure")) &&
+               stream->server->partner->is_impostor) {
+        xmpp_stream_kill(stream, "the relay does not believe us");
     } else if (xml_node_is(node, SPAN(NS_DIALBACK), SPAN("result"))) {
         on_key(stream, node);
     } else if (verify && stream->accepted) {
