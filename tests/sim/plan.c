@@ -155,6 +155,7 @@ void plan_draw(struct plan *plan)
                           .parcels = parcels[sim_below(4)],
                           .recipient_queue_max = sim_chance(200) ? 2 : 64,
                           .confirm_timeout_ms = sim_chance(300) ? 1000 : 5000,
+                          .deliver_timeout_ms = sim_chance(300) ? 40000 : 25000,
                           .users = (unsigned)sim_between(1, 4),
                           .to_sip = (unsigned)sim_between(5, 80),
                           .to_xmpp = (unsigned)sim_between(5, 80),

@@ -51,7 +51,7 @@ struct plan_tenant {
 
 struct plan {
     unsigned workers, egress, parcels;
-    unsigned recipient_queue_max, confirm_timeout_ms;
+    unsigned recipient_queue_max, confirm_timeout_ms, deliver_timeout_ms;
     struct network_faults network;
     unsigned dns_fail;
     struct plan_partner partners[PLAN_PARTNER_MAX];

@@ -61,7 +61,7 @@ static void write_config(const struct plan *plan, const char *path)
             "  listen_direct_tls: [\"" PLAN_RELAY_HOST ":5270\"]\n"
             "  certificate: relay.pem\n  key: relay.key\n  ca_file: ca.pem\n"
             "  dialback_secret: the-secret-of-the-simulated-relay\n"
-            "  confirm_timeout_ms: %u\n  deliver_timeout_ms: 25000\n"
+            "  confirm_timeout_ms: %u\n  deliver_timeout_ms: %u\n"
             "  connect_timeout_ms: 5000\n  negotiation_timeout_ms: 10000\n"
             "  idle_timeout_ms: 60000\n  sessions_max: 200\n"
             "sip:\n  listen_udp: [\"" PLAN_RELAY_HOST ":5060\"]\n"
@@ -70,7 +70,7 @@ static void write_config(const struct plan *plan, const char *path)
             "  recipient_queue_max: %u\n"
             "dns:\n  allow_special: true\n  timeout_ms: 5000\ntenants:\n",
             plan->workers, plan->egress, plan->parcels, plan->confirm_timeout_ms,
-            plan->recipient_queue_max);
+            plan->deliver_timeout_ms, plan->recipient_queue_max);
     for (unsigned i = 0; i < plan->tenant_count; i++)
         write_tenant(file, &plan->tenants[i], i);
     fputs("partners:\n", file);

@@ -72,8 +72,8 @@ static int draw_status(const struct plan_trunk *trunk)
     return sim_chance(100) ? 202 : 200;
 }
 
-/* Datagrams that are no SIP, or not whole: at most one answer each, and no harm. */
-static void send_rubbish(struct sip_agent *agent)
+/* What is no SIP, or not whole: at most one answer each, and no harm but to its connection. */
+static void send_rubbish(struct sip_agent *agent, uint64_t flow)
 {
     static const char *const rubbish[] = {
         "",
@@ -85,21 +85,28 @@ static void send_rubbish(struct sip_agent *agent)
         "ACK sip:u0@x0.example SIP/2.0\r\nVia: SIP/2.0/UDP 10.2.0.1\r\nContent-Length: "
         "0\r\n\r\n"};
     char bytes[512];
+    struct sip_flow *found = flow != 0 ? sip_flow_find(agent, flow) : NULL;
+    if (found != NULL && sim_chance(500)) {
+        sip_flow_write(found, SPAN("\r\n\r\n")); /* a keep-alive, RFC 5626 §4.4.1 */
+        return;
+    }
     const char *text = rubbish[sim_below(sizeof(rubbish) / sizeof(rubbish[0]))];
     size_t size = strlen(text);
     memcpy(bytes, text, size);
     while (sim_chance(700) && size < sizeof(bytes))
         bytes[size++] = (char)sim_below(256);
+    if (flow != 0)
+        network_note_trouble(&agent->trunk->address); /* the relay closes it */
     if (size > 0)
-        sip_agent_output(agent, span_make(bytes, size), 0, &agent->relay);
+        sip_agent_output(agent, span_make(bytes, size), flow, &agent->relay);
 }
 
 static void answer(struct sip_served *served)
 {
     const struct plan_trunk *trunk = served->agent->trunk;
     uint64_t delay_ns = sim_below(trunk->answer_ns + 1);
-    if (served->flow == 0 && sim_chance(trunk->rubbish))
-        send_rubbish(served->agent);
+    if (sim_chance(trunk->rubbish))
+        send_rubbish(served->agent, served->flow);
     if (sim_chance(trunk->silent)) {
         if (served->message != NULL)
             ledger_judged_sip(served->message, 0);

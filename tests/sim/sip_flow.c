@@ -194,10 +194,13 @@ static void frame(struct sip_flow *flow)
         if (result == SIP_GUARD_MORE)
             return;
         size_t size = guard.skipped + guard.size;
-        if (result == SIP_GUARD_OK)
+        if (result == SIP_GUARD_OK) {
             sip_agent_input(flow->agent, span_to(span_from(all, guard.skipped), guard.size),
                             flow->number, NULL);
-        else if (result != SIP_GUARD_PING)
+        } else if (result != SIP_GUARD_PING && flow->agent->trunk->rubbish > 0) {
+            sip_flow_kill(flow, "an answer to rubbish");
+            return;
+        } else if (result != SIP_GUARD_PING)
             sim_fail("agent %u.%u: the relay's stream cannot be read", flow->agent->tenant,
                      flow->agent->number);
         assert(size > 0);
