@@ -197,9 +197,13 @@ void sip_uas_outcome(struct sip_uas *uas, struct parcel **parcel)
         struct writer memory = writer_make(uas->address_memory, sizeof(uas->address_memory));
         struct sip_response_parts parts =
             outcome_parts(uas, home, transaction->to_full, &memory);
+        /* Given first: an answer that leaves by another thread's connection needs a parcel, and
+           this one will do. Its text is read before it is written again. */
+        mesh_give(thread->mesh, thread->self, &home);
         sip_reply_answer(uas, transaction, parts);
     }
-    mesh_give(thread->mesh, thread->self, &home);
+    if (home != NULL)
+        mesh_give(thread->mesh, thread->self, &home);
 }
 
 /* ---- requests ---- */

@@ -311,6 +311,12 @@ static void test_request_of_the_other_thread(void **state)
     parcel->bytes = parcel_copy(parcel, span_of(text));
     mesh_post(scene.mesh, OTHER_EGRESS, EGRESS, &parcel);
     parcel = take_stanza();
+    /* No parcel is left for the answer but the one that brings the outcome. */
+    struct parcel *taken[2048];
+    unsigned held = 0;
+    while (held < 2048 && (taken[held] = mesh_take(scene.mesh, EGRESS, MESH_CONTROL)) != NULL)
+        held++;
+    assert_true(held > 0 && held < 2048);
     parcel->outcome.kind = OUTCOME_DELIVERED;
     mesh_return(scene.mesh, WORKER, &parcel);
     parcel = at_other(); /* its own, home again */
@@ -323,6 +329,8 @@ static void test_request_of_the_other_thread(void **state)
     assert_true(span_starts(parcel->bytes, SPAN("SIP/2.0 200 ")));
     mesh_return(scene.mesh, OTHER_EGRESS, &parcel);
     egress_turn(scene.egress, 1);
+    while (held > 0)
+        mesh_give(scene.mesh, EGRESS, &taken[--held]);
     assert_int_equal(mesh_out(scene.mesh, EGRESS), 0);
 }
 
