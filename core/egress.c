@@ -93,7 +93,7 @@ static void pump_input(struct egress *egress)
     }
 }
 
-static void take_bytes(struct egress *egress, const struct parcel *parcel)
+static void take_bytes(struct egress *egress, struct parcel *parcel)
 {
     struct sip_input input = {.kind = SIP_INPUT_MESSAGE,
                               .flow = {.transport = (enum sip_transport)parcel->transport,
@@ -103,13 +103,27 @@ static void take_bytes(struct egress *egress, const struct parcel *parcel)
                                        .trunk = parcel->trunk},
                               .bytes = parcel->bytes,
                               .is_request = !span_starts(parcel->bytes, SPAN("SIP/"))};
+    sip_transport_carry(egress->wire, parcel);
     take_message(egress, &input, true);
+    sip_transport_carry(egress->wire, NULL);
+}
+
+static void respond(struct egress *egress, const struct parcel *parcel)
+{
+    struct sip_flow flow = {.transport = (enum sip_transport)parcel->transport,
+                            .peer = parcel->peer,
+                            .holder = egress->thread->self,
+                            .connection = parcel->connection,
+                            .trunk = parcel->trunk};
+    sip_transport_respond(egress->wire, &flow, parcel->bytes);
 }
 
 static void take_parcel(struct egress *egress, struct parcel *parcel)
 {
     struct thread *thread = egress->thread;
     if (parcel->is_return) {
+        if (parcel->kind == PARCEL_SIP_ANSWERED)
+            respond(egress, parcel);
         if (parcel->kind == PARCEL_STANZA_TO_XMPP)
             sip_uas_outcome(egress->uas, &parcel);
         else
@@ -119,15 +133,7 @@ static void take_parcel(struct egress *egress, struct parcel *parcel)
     switch (parcel->kind) {
     case PARCEL_MESSAGE_TO_SIP: sip_uac_message(egress->uac, &parcel); return;
     case PARCEL_SIP_BYTES: take_bytes(egress, parcel); break;
-    case PARCEL_SIP_REPLY: {
-        struct sip_flow flow = {.transport = (enum sip_transport)parcel->transport,
-                                .peer = parcel->peer,
-                                .holder = thread->self,
-                                .connection = parcel->connection,
-                                .trunk = parcel->trunk};
-        sip_transport_respond(egress->wire, &flow, parcel->bytes);
-        break;
-    }
+    case PARCEL_SIP_REPLY: respond(egress, parcel); break;
     case PARCEL_INQUIRY: {
         struct inquiry *inquiry = parcel->inquiry;
         if (inquiry->kind != INQUIRY_TRUNKS)
@@ -137,6 +143,7 @@ static void take_parcel(struct egress *egress, struct parcel *parcel)
         break;
     }
     case PARCEL_FREE:
+    case PARCEL_SIP_ANSWERED:
     case PARCEL_STANZA_TO_XMPP:
     case PARCEL_CONFIRM:
     case PARCEL_VERIFY: assert(false); /* not for an egress thread */

@@ -25,6 +25,7 @@ enum parcel_kind {
     PARCEL_VERIFY,          /* worker → worker: send db:verify to the authoritative server */
     PARCEL_SIP_BYTES,       /* egress → egress: a request or response that landed elsewhere */
     PARCEL_SIP_REPLY,       /* egress → egress: response bytes for a connection held there */
+    PARCEL_SIP_ANSWERED,    /* what SIP_BYTES becomes when it takes the answer home with it */
     PARCEL_INQUIRY          /* control → any: fill a report (core/inquiry.h) */
 };
 

@@ -27,6 +27,7 @@ struct sip_wire {
     size_t listener_count;
     bool has_datagram;
     struct ring_event datagram;
+    struct parcel *carrier; /* see sip_transport_carry */
 };
 
 static int listen_one(struct sip_wire *wire, enum sip_transport transport,
@@ -209,14 +210,34 @@ int sip_transport_request(struct sip_wire *wire, const struct config_trunk *trun
     return error == -EAGAIN ? 0 : error;
 }
 
+void sip_transport_carry(struct sip_wire *wire, struct parcel *carrier)
+{
+    assert(carrier == NULL || carrier->kind == PARCEL_SIP_BYTES);
+    wire->carrier = carrier;
+}
+
+static void answer_with_carrier(struct sip_wire *wire, const struct sip_flow *flow,
+                                struct span bytes)
+{
+    struct parcel *carrier = wire->carrier;
+    wire->carrier = NULL;
+    if (carrier == NULL || carrier->home != flow->holder || bytes.size > PARCEL_TEXT_SIZE) {
+        log_event(LOG_LEVEL_ERROR, "sip.response_dropped", 0,
+                  log_text("reason", SPAN("no parcel is free")));
+        return;
+    }
+    carrier->kind = PARCEL_SIP_ANSWERED;
+    carrier->text_used = 0;
+    carrier->bytes = parcel_copy(carrier, bytes);
+}
+
 static void respond_elsewhere(struct sip_wire *wire, const struct sip_flow *flow,
                               struct span bytes)
 {
     struct thread *thread = wire->thread;
     struct parcel *parcel = mesh_take(thread->mesh, thread->self, MESH_CONTROL);
     if (parcel == NULL) {
-        log_event(LOG_LEVEL_ERROR, "sip.response_dropped", 0,
-                  log_text("reason", SPAN("no parcel is free")));
+        answer_with_carrier(wire, flow, bytes);
         return;
     }
     parcel->kind = PARCEL_SIP_REPLY;

@@ -82,6 +82,9 @@ int sip_transport_request(struct sip_wire *wire, const struct config_trunk *trun
    on the connection, and when that is gone on a new one to `flow->peer` (RFC 3261 §18.2.2). */
 void sip_transport_respond(struct sip_wire *wire, const struct sip_flow *flow,
                            struct span bytes);
+/* The parcel that brought the request now in hand from another thread, NULL afterwards: when no
+   other is free it takes the answer home, as PARCEL_SIP_ANSWERED, and its text is written over. */
+void sip_transport_carry(struct sip_wire *wire, struct parcel *carrier);
 /* True when the peer of the connection proved by a verified certificate that it speaks for
    `identity` (RFC 5922 §7.2). False for a connection of another thread. */
 bool sip_transport_proved(struct sip_wire *wire, const struct sip_flow *flow,

@@ -229,6 +229,7 @@ static void parcel_arrived(struct worker *worker, struct parcel *parcel)
     case PARCEL_FREE:
     case PARCEL_MESSAGE_TO_SIP:
     case PARCEL_SIP_BYTES:
+    case PARCEL_SIP_ANSWERED:
     case PARCEL_SIP_REPLY: assert(false); break; /* for egress threads */
     }
     mesh_return(thread->mesh, thread->self, &parcel);

@@ -334,6 +334,37 @@ static void test_request_of_the_other_thread(void **state)
     assert_int_equal(mesh_out(scene.mesh, EGRESS), 0);
 }
 
+/* Without any parcel of its own the owner still refuses: in the parcel that brought the request. */
+static void test_refuses_without_a_parcel(void **state)
+{
+    (void)state;
+    char text[2000];
+    struct parcel *taken[2048];
+    unsigned held = 0;
+    struct parcel *parcel = mesh_take(scene.mesh, OTHER_EGRESS, MESH_TRAFFIC);
+    assert_non_null(parcel);
+    request_text(&(struct request){0}, text, sizeof(text));
+    parcel->kind = PARCEL_SIP_BYTES;
+    parcel->transport = SIP_TRANSPORT_TCP;
+    parcel->connection = 77;
+    parcel->trunk = 1;
+    assert_int_equal(net_address_parse(&parcel->peer, "127.0.0.1:9", 0), 0);
+    parcel->bytes = parcel_copy(parcel, span_of(text));
+    while (held < 2048 && (taken[held] = mesh_take(scene.mesh, EGRESS, MESH_CONTROL)) != NULL)
+        held++;
+    assert_true(held > 0 && held < 2048);
+    mesh_post(scene.mesh, OTHER_EGRESS, EGRESS, &parcel);
+    parcel = at_other();
+    assert_non_null(parcel);
+    assert_true(parcel->is_return);
+    assert_int_equal(parcel->kind, PARCEL_SIP_ANSWERED);
+    assert_int_equal(parcel->connection, 77);
+    assert_true(span_starts(parcel->bytes, SPAN("SIP/2.0 503 ")));
+    mesh_give(scene.mesh, OTHER_EGRESS, &parcel);
+    while (held > 0)
+        mesh_give(scene.mesh, EGRESS, &taken[--held]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -349,6 +380,7 @@ int main(void)
         ROW_WITH(set_up_two, test_full_is_silent_for_the_other),
         ROW_WITH(set_up_two, test_response_of_the_other_thread),
         ROW_WITH(set_up_two, test_request_of_the_other_thread),
+        ROW_WITH(set_up_two, test_refuses_without_a_parcel),
     };
     return cmocka_run_group_tests(tests, start_tls, stop_tls);
 }
