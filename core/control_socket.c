@@ -39,8 +39,8 @@ int control_socket_open(const char *path, int backlog, int *out)
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
         return -errno;
-    /* Sessions and errors are nothing for every user of the machine. */
-    mode_t mask = umask(0117);
+    /* Sessions and errors are for the relay's own user (and root) only. */
+    mode_t mask = umask(0177);
     rc = bind(fd, (const struct sockaddr *)&address, sizeof(address)) == 0 ? 0 : -errno;
     (void)umask(mask);
     if (rc == 0 && listen(fd, backlog) != 0)
