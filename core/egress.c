@@ -203,7 +203,8 @@ void egress_turn(struct egress *egress, uint64_t wait_ms)
 bool egress_drain(struct egress *egress, bool force)
 {
     sip_uas_drain(egress->uas);
-    return force || (sip_uas_pending(egress->uas) == 0 && sip_uac_pending(egress->uac) == 0);
+    return force || (sip_uas_pending(egress->uas) == 0 && sip_uac_pending(egress->uac) == 0 &&
+                     sip_transport_sent(egress->wire));
 }
 
 void egress_close(struct egress **egress)

@@ -132,6 +132,9 @@ static void main_run_egress(struct main_process *process, struct egress *egress)
     uint64_t end_ms = clock_now_ns() / 1000000 + MAIN_DRAIN_MS;
     while (main_draining(process, &drained, egress_drain(egress, false), end_ms))
         egress_turn(egress, 20);
+    /* The answers of the last turn are written, and it takes another one to send them: unanswered,
+       a client would repeat to the next relay what this one has delivered. */
+    egress_turn(egress, 0);
     egress_drain(egress, true);
 }
 

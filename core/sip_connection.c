@@ -337,6 +337,17 @@ void sip_connection_respond(struct sip_streams *streams, const struct sip_flow *
         sip_stream_put(streams, connection, bytes);
 }
 
+bool sip_connection_sent(const struct sip_streams *streams)
+{
+    for (size_t i = 0; i < streams->connections.size; i++) {
+        struct table_node *node = streams->connections.chains[i];
+        for (; node != NULL; node = table_next(node))
+            if (((const struct connection *)node->owner)->in_flight)
+                return false;
+    }
+    return true;
+}
+
 bool sip_connection_proved(struct sip_streams *streams, uint64_t ticket, const char *identity)
 {
     struct connection *connection = find(streams, ticket);

@@ -32,6 +32,8 @@ int sip_connection_request(struct sip_streams *streams, const struct config_trun
                            uint64_t *connection) MUST_USE;
 void sip_connection_respond(struct sip_streams *streams, const struct sip_flow *flow,
                             struct span bytes);
+/* True when no connection still has bytes on their way to the kernel. */
+bool sip_connection_sent(const struct sip_streams *streams);
 bool sip_connection_proved(struct sip_streams *streams, uint64_t ticket, const char *identity);
 void sip_connection_alias(struct sip_streams *streams, uint64_t ticket,
                           const struct config_trunk *trunk, uint16_t port);

@@ -98,6 +98,11 @@ fail:
     return result;
 }
 
+bool sip_transport_sent(const struct sip_wire *wire)
+{
+    return sip_connection_sent(wire->streams);
+}
+
 void sip_transport_close(struct sip_wire **wire)
 {
     struct sip_wire *closed = *wire;

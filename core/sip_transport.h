@@ -61,6 +61,8 @@ struct sip_wire;
 /* Opens listeners and TLS contexts. `error` names the cause. */
 int sip_transport_open(struct sip_wire **wire, struct thread *thread, char *error,
                        size_t error_size) MUST_USE;
+/* True when what was written to connections has gone. */
+bool sip_transport_sent(const struct sip_wire *wire);
 void sip_transport_close(struct sip_wire **wire);
 /* Takes one ring event; then sip_transport_next until it says false. */
 void sip_transport_feed(struct sip_wire *wire, const struct ring_event *event);
