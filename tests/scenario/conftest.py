@@ -147,9 +147,13 @@ class World:
                     "key": str(self.certificates / f"{domain}.key"),
                     **policies.get(domain, {})} for domain in TENANTS]
         strict = (XMPP_DOMAIN, EJABBERD_DOMAIN, *CROOKED)
-        return {"xmpp": {"ca_file": str(self.relay_ca_file)}, "tenants": tenants,
-                # T1 makes a peer that says nothing known after 6.4 s instead of 32 s.
-                "sip": {"t1_ms": 100, "certificate": str(self.certificates / f"{RELAY_HOST}.pem"),
+        # Kamailio waits 5 s for an answer here: the relay must have given up on the ping by then.
+        return {"xmpp": {"ca_file": str(self.relay_ca_file), "confirm_timeout_ms": 3000},
+                "tenants": tenants,
+                # T1 makes a peer that says nothing known after 6.4 s instead of 32 s. One
+                # recipient may fill the relay: then it reads no further and refuses nothing.
+                "sip": {"t1_ms": 100, "recipient_queue_max": 1024,
+                        "certificate": str(self.certificates / f"{RELAY_HOST}.pem"),
                         "key": str(self.certificates / f"{RELAY_HOST}.key"),
                         "ca_file": str(self.ca_file)},
                 "partners": [{"domain": domain, "auth": "external"} for domain in strict]}

@@ -24,6 +24,8 @@ class Ejabberd(peers.Peer):
         settings = {
             "loglevel": "debug", "hosts": list(domains), "certfiles": certificates,
             "ca_file": str(ca_file), "auth_method": "internal", "s2s_use_starttls": "required",
+            # Five minutes by default, while it answers nothing of that domain, no ping either.
+            "s2s_max_retry_delay": 1,
             "listen": [{"port": port, "ip": peers.ADDRESS, "module": module}
                        for port, module in ((self.s2s_port, "ejabberd_s2s_in"),
                                             (self.c2s_port, "ejabberd_c2s"))],
