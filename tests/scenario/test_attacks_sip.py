@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Hostile SIP over UDP, TCP and TLS: requests that are no requests, framing, hops, methods,
 responses that nobody asked for."""
+import contextlib
 import pathlib
 import re
 
@@ -311,7 +312,8 @@ def test_expensive_headers(attacked):  # noqa: F811
         for data in bombs:
             with Connection(attacked.tcp) as connection:
                 connection.send_quietly(data)
-                connection.socket.shutdown(1)
+                with contextlib.suppress(OSError):  # the relay may have closed already
+                    connection.socket.shutdown(1)
                 connection.rest()
     # 240 messages: 10 ms each would be 2.4 s; sofia-sip alone would take seconds for one.
     assert attacked.cpu_s() - before < 2.4
