@@ -102,7 +102,7 @@ def test_restart_under_traffic(relay, request, xmpp_user, sip_user, pair, way):
     refused = collections.Counter(item["id"] for item in messages if item["type"] == "error")
     arrived = collections.Counter(item["body"] for item in messages if item["type"] != "error")
     assert all(delivered[text] + refused[text] <= 1 for text in traffic.sent)
-    assert all(arrived[text] == 1 for text, status in traffic.answers.items() if status == 200)
+    assert all(arrived[text] for text, status in traffic.answers.items() if status == 200)
     again = sum(count - 1 for count in arrived.values())
     assert again <= (way == "kill"), arrived
     if way == "stop":
