@@ -148,8 +148,6 @@ static bool check_rows(struct config_load *load, const struct check_row *rows, s
 
 static bool check_global(struct config_load *load, const struct raw_global *raw)
 {
-    static const char *const levels[] = {"error", "warn", "info", "debug", NULL};
-    static const char *const formats[] = {"logfmt", "json", "journald", NULL};
     const struct config_file *file = &load->files[0];
     struct config *config = load->config;
     const struct check_row rows[] = {
@@ -164,8 +162,9 @@ static bool check_global(struct config_load *load, const struct raw_global *raw)
                                 "%u is not a power of two; give for example 1024",
                                 config->parcel_count);
     unsigned level = LOG_LEVEL_INFO, format = LOG_FORMAT_LOGFMT;
-    if (!config_check_choice(load, file, "global.log_level", raw->log_level, levels, &level) ||
-        !config_check_choice(load, file, "global.log_format", raw->log_format, formats,
+    if (!config_check_choice(load, file, "global.log_level", raw->log_level, log_level_names,
+                             &level) ||
+        !config_check_choice(load, file, "global.log_format", raw->log_format, log_format_names,
                              &format))
         return false;
     config->log_level = (int)level;

@@ -10,6 +10,7 @@
 
 #include "core/control_socket.h"
 #include "core/inquiry.h"
+#include "core/log.h"
 #include "core/report.h"
 #include "net/clock.h"
 
@@ -50,11 +51,13 @@ static const char control_help[] =
     "show info|stat|sess|tenants|trunks|errors [json]\n"
     "    info     version, configuration, size\n"
     "    stat     counters of all threads together\n"
-    "    sess     XMPP sessions\n"
-    "    tenants  tenants and their counts\n"
-    "    trunks   SIP trunks and their state\n"
-    "    errors   the last errors of each thread\n"
-    "metrics      counters as Prometheus text\n"
+    "    sess     XMPP streams: domains, authentication, TLS, traffic\n"
+    "    tenants  tenants and their messages\n"
+    "    trunks   SIP trunks and their state, for each egress thread\n"
+    "    errors   what went wrong lately, repeats in one row, the newest last\n"
+    "metrics      everything that can be counted, as Prometheus text\n"
+    "set log-level error|warn|info|debug\n"
+    "             from now on, until the relay ends\n"
     "help         this text\n"
     "quit         close the connection\n";
 
@@ -90,14 +93,17 @@ static void client_finish(struct client *client, FILE *out)
     client_wait(client, CLIENT_WRITING);
 }
 
-static void client_show(struct client *client, struct span rows)
+static void client_show(struct control *control, struct client *client, struct span rows)
 {
     FILE *out = client_begin(client);
     if (out == NULL) {
         client_drop(client);
         return;
     }
-    report_show(client->kind, rows, client->as_json, out);
+    if (client->kind == REPORT_METRICS)
+        report_metrics(&control->source, rows, out);
+    else
+        report_show(client->kind, rows, client->as_json, out);
     client_finish(client, out);
 }
 
@@ -110,7 +116,7 @@ static void client_show_local(struct control *control, struct client *client)
         report_rows(&control->source, client->kind, out);
         (void)fclose(out);
     }
-    client_show(client, span_make(rows, rows != NULL ? rows_size : 0));
+    client_show(control, client, span_make(rows, rows != NULL ? rows_size : 0));
     free(rows);
 }
 
@@ -128,9 +134,9 @@ static bool command_kind(struct span word, enum report_kind *kind)
     static const struct {
         struct span name;
         enum report_kind kind;
-    } kinds[] = {{{"info", 4}, REPORT_INFO},       {{"stat", 4}, REPORT_STAT},
-                 {{"sess", 4}, REPORT_SESSIONS},   {{"tenants", 7}, REPORT_TENANTS},
-                 {{"trunks", 6}, REPORT_TRUNKS},   {{"errors", 6}, REPORT_ERRORS}};
+    } kinds[] = {{{"info", 4}, REPORT_INFO},     {{"stat", 4}, REPORT_STAT},
+                 {{"sess", 4}, REPORT_SESSIONS}, {{"tenants", 7}, REPORT_TENANTS},
+                 {{"trunks", 6}, REPORT_TRUNKS}, {{"errors", 6}, REPORT_ERRORS}};
     for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
         if (!span_equal(kinds[i].name, word))
             continue;
@@ -140,42 +146,68 @@ static bool command_kind(struct span word, enum report_kind *kind)
     return false;
 }
 
-static void command_text(struct control *control, struct client *client, struct span word)
+/* Answers with a text that is there. */
+static void client_say(struct client *client, const char *text)
 {
     FILE *out = client_begin(client);
     if (out == NULL) {
         client_drop(client);
         return;
     }
-    if (span_equal(word, SPAN("metrics")))
-        report_metrics(&control->source, out);
-    else if (span_equal(word, SPAN("help")))
-        fputs(control_help, out);
-    else
-        fputs("error: unknown command; try help\n", out);
+    fputs(text, out);
     client_finish(client, out);
+}
+
+static void command_show(struct control *control, struct client *client, struct span what,
+                         struct span form)
+{
+    client->as_json = form.size > 0;
+    if (!command_kind(what, &client->kind))
+        client_say(client, "error: show what? info, stat, sess, tenants, trunks or errors\n");
+    else if (form.size > 0 && !span_equal(form, SPAN("json")))
+        client_say(client, "error: behind the name only json may stand\n");
+    else if (client->kind == REPORT_SESSIONS || client->kind == REPORT_TRUNKS)
+        client_wait(client, CLIENT_ASKED);
+    else
+        client_show_local(control, client);
+}
+
+static void command_log_level(struct client *client, struct span name)
+{
+    for (int i = 0; log_level_names[i] != NULL; i++) {
+        if (!span_equal(name, span_of(log_level_names[i])))
+            continue;
+        log_set_level((enum log_level)i);
+        log_event(LOG_LEVEL_INFO, "log.level", 0, log_text("to", name));
+        client_say(client, "done\n");
+        return;
+    }
+    client_say(client, "error: a log level is error, warn, info or debug\n");
 }
 
 static void command_run(struct control *control, struct client *client, struct span command)
 {
-    struct span verb = command_word(&command);
-    struct span what = command_word(&command);
-    struct span form = command_word(&command);
-    bool is_json = span_equal(form, SPAN("json"));
-    bool is_whole = span_trim(command).size == 0;
-    if (verb.size == 0)
+    struct span words[3];
+    for (size_t i = 0; i < 3; i++)
+        words[i] = command_word(&command);
+    bool is_alone = words[1].size == 0;
+    if (words[0].size == 0)
         return;
-    if (span_equal(verb, SPAN("quit")) && what.size == 0) {
+    if (span_trim(command).size > 0) {
+        client_say(client, "error: too many words; try help\n");
+    } else if (span_equal(words[0], SPAN("show"))) {
+        command_show(control, client, words[1], words[2]);
+    } else if (span_equal(words[0], SPAN("set")) && span_equal(words[1], SPAN("log-level"))) {
+        command_log_level(client, words[2]);
+    } else if (span_equal(words[0], SPAN("metrics")) && is_alone) {
+        client->kind = REPORT_METRICS;
+        client_wait(client, CLIENT_ASKED);
+    } else if (span_equal(words[0], SPAN("help")) && is_alone) {
+        client_say(client, control_help);
+    } else if (span_equal(words[0], SPAN("quit")) && is_alone) {
         client_drop(client);
-    } else if (span_equal(verb, SPAN("show")) && command_kind(what, &client->kind) && is_whole &&
-               (is_json || form.size == 0)) {
-        client->as_json = is_json;
-        if (client->kind == REPORT_SESSIONS || client->kind == REPORT_TRUNKS)
-            client_wait(client, CLIENT_ASKED);
-        else
-            client_show_local(control, client);
     } else {
-        command_text(control, client, what.size == 0 ? verb : SPAN_NONE);
+        client_say(client, "error: unknown command; try help\n");
     }
 }
 
@@ -257,7 +289,7 @@ static void asking_finish(struct control *control)
     for (size_t i = 0; i < CONTROL_CLIENT_MAX; i++) {
         struct client *client = &control->clients[i];
         if (client->fd >= 0 && client->state == CLIENT_WAITING)
-            client_show(client, span_make(control->rows, control->rows_size));
+            client_show(control, client, span_make(control->rows, control->rows_size));
     }
     free(control->rows);
     control->rows = NULL;
@@ -279,8 +311,8 @@ static void asking_start(struct control *control)
     if (!control->is_asking)
         return;
     control->asked_thread = 0;
-    control->inquiry.kind = control->asked_kind == REPORT_SESSIONS ? INQUIRY_SESSIONS
-                                                                   : INQUIRY_TRUNKS;
+    control->inquiry.kind =
+        control->asked_kind == REPORT_SESSIONS ? INQUIRY_SESSIONS : INQUIRY_TRUNKS;
     control->inquiry.out = open_memstream(&control->rows, &control->rows_size);
     control->is_asking = control->inquiry.out != NULL;
 }

@@ -8,11 +8,13 @@
 
 enum inquiry_kind { INQUIRY_SESSIONS, INQUIRY_TRUNKS };
 
-/* One row per line, fields separated by TAB, in the order the header row of core/report.c names:
-   SESSIONS: worker, direction(in|out), peer address, local domain, remote domain, state, auth,
-             tls version, age_s, idle_s, stanzas in, stanzas out, queued bytes
-   TRUNKS:   egress, tenant, trunk, transport, target, state(up|down|unknown), in flight, queued,
-             sent, failed, last status */
+/* One row per line, fields separated by TAB, in the order of the header row in core/report.c:
+   SESSIONS: worker, direction(in|out), peer address, local and remote domain of its header,
+             pairs (FROM>TO, as the stanzas go; in brackets while not authorised), state, auth,
+             TLS version, cipher suite, age_s, idle_s, stanzas in, stanzas out, queued bytes
+   TRUNKS:   egress, tenant, trunk, transport, target, state(up|down|unknown), seconds in it,
+             last status (0: not reachable, 408: no answer), seconds since the last answer,
+             in flight, queued (behind others to the same recipient), sent, failed */
 struct inquiry {
     enum inquiry_kind kind;
     FILE *out; /* open_memstream of control */

@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "core/log.h"
+#include "core/trouble.h"
 #include "net/digest.h"
 #include "proto/jid.h"
 
@@ -59,6 +59,18 @@ static struct link *make(struct worker *worker, struct span local, struct span r
     return link;
 }
 
+static void tell_failed(const struct link *link)
+{
+    struct thread *thread = link->worker->thread;
+    const struct config_tenant *tenant =
+        config_find_tenant(thread->config, s2s_domain_span(&link->local));
+    trouble_tell(thread, LOG_LEVEL_WARN,
+                 &(struct stats_trouble){.event = "link.failed",
+                                         .tenant = span_of(tenant != NULL ? tenant->name : ""),
+                                         .partner = s2s_domain_span(&link->remote),
+                                         .reason = span_of(link->reason)});
+}
+
 /* No stream is possible now: everybody who waits is told why. */
 static void give_up(struct link *link, enum stanza_error error)
 {
@@ -79,11 +91,8 @@ static void give_up(struct link *link, enum stanza_error error)
     link->backoff_until_ms = link->worker->thread->now_ms + wait;
     /* As long again, so that a failure right after the next try counts as one more. */
     link->forget_ms = link->backoff_until_ms + wait;
-    log_event(link->worker->draining ? LOG_LEVEL_DEBUG : LOG_LEVEL_WARN, "link.failed", 0,
-              log_text("local", s2s_domain_span(&link->local)),
-              log_text("remote", s2s_domain_span(&link->remote)),
-              log_text("error", stanza_error_name(error)),
-              log_text("reason", span_of(link->reason)));
+    if (!link->worker->draining)
+        tell_failed(link);
     link_fail_list(link, &link->queue, error);
     /* XEP-0220 §2.5: the originating server is told that its authority cannot be asked. */
     enum stanza_error verdict = error == STANZA_ERROR_REMOTE_SERVER_NOT_FOUND

@@ -4,6 +4,8 @@
 
 #include <assert.h>
 
+#include "core/log.h"
+
 void link_push(struct parcel_list *list, struct parcel *parcel)
 {
     parcel->next = NULL;
@@ -173,6 +175,9 @@ void link_pump(struct link *link)
             break;
         link_pop(&link->queue);
         session->stanzas_out++;
+        log_event(LOG_LEVEL_DEBUG, "xmpp.written", parcel->trace,
+                  log_text("local", parcel->from.domain),
+                  log_text("remote", parcel->to.domain), log_text("id", parcel->stanza_id));
         session->active_ms = link->worker->thread->now_ms;
         stats_count(link->worker->thread->stats, STAT_XMPP_STANZAS_SENT);
         parcel->connection = session->written_total;

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "core/config.h"
@@ -24,6 +25,7 @@
 #define MAIN_TURN_MS  1000 /* longest wait of a loop: how soon a stop is seen without a wake */
 #define MAIN_DRAIN_MS 5000 /* how long streams may take to close */
 #define MAIN_ERROR    512
+#define MAIN_MISUSE   2 /* status for wrong options and wrong configurations: no use to retry */
 
 #define MAIN_CLAIM_MAX   64
 #define MAIN_CLAIM_TRIES 10
@@ -81,7 +83,10 @@ static const char main_usage[] =
     "  -t, --check        check the configuration, print what is wrong, and end\n"
     "  -d, --defaults     print the embedded configuration and end\n"
     "  -v, --version      print the version and end\n"
-    "  -h, --help         print this text and end\n";
+    "  -h, --help         print this text and end\n"
+    "\n"
+    "SIGTERM and SIGINT end it after at most 5 seconds of saying good-bye. Status: 0 after a\n"
+    "stop, 1 when it cannot start, 2 for wrong options or a wrong configuration.\n";
 
 /* ---- threads ---- */
 
@@ -383,7 +388,22 @@ static void main_catch_signals(void)
     sigemptyset(&action.sa_mask);
     sigaction(SIGTERM, &action, NULL);
     sigaction(SIGINT, &action, NULL);
+    sigaction(SIGHUP, &action, NULL);
     signal(SIGPIPE, SIG_IGN);
+}
+
+/* Until a signal says stop. */
+static void main_wait(struct main_process *process)
+{
+    while (main_signal == 0 || main_signal == SIGHUP) {
+        if (main_signal == SIGHUP) {
+            main_signal = 0;
+            log_event(LOG_LEVEL_WARN, "reload.unsupported", 0,
+                      log_text("remedy", SPAN("restart the relay to read its configuration")));
+        }
+        control_turn(process->control, 200);
+    }
+    log_event(LOG_LEVEL_INFO, "stop.signal", 0, log_number("signal", main_signal));
 }
 
 static int main_serve(struct config *config)
@@ -401,9 +421,7 @@ static int main_serve(struct config *config)
         status = main_start_threads(&process);
     if (status == 0) {
         main_announce(config);
-        while (main_signal == 0)
-            control_turn(process.control, 200);
-        log_event(LOG_LEVEL_INFO, "stop.signal", 0, log_number("signal", main_signal));
+        main_wait(&process);
     } else {
         fprintf(stderr, "passerelle: cannot start: %s\n",
                 process.error[0] != '\0' ? process.error : strerror(-status));
@@ -430,18 +448,19 @@ int main(int argc, char **argv)
         case 'd': fputs(config_defaults(), stdout); return EXIT_SUCCESS;
         case 'v': puts("passerelle " PASSERELLE_VERSION); return EXIT_SUCCESS;
         case 'h': fputs(main_usage, stdout); return EXIT_SUCCESS;
-        default: fputs(main_usage, stderr); return EXIT_FAILURE;
+        default: fputs("Try passerelle --help.\n", stderr); return MAIN_MISUSE;
         }
     }
     if (optind < argc) {
-        fprintf(stderr, "passerelle: unexpected argument: %s\n%s", argv[optind], main_usage);
-        return EXIT_FAILURE;
+        fprintf(stderr, "passerelle: unexpected argument: %s\nTry passerelle --help.\n",
+                argv[optind]);
+        return MAIN_MISUSE;
     }
     char error[MAIN_ERROR] = "";
     struct config *config = NULL;
     if (config_open(&config, path, error, sizeof(error)) != 0) {
         fprintf(stderr, "passerelle: %s\n", error);
-        return EXIT_FAILURE;
+        return MAIN_MISUSE;
     }
     int status = EXIT_SUCCESS;
     if (check) {

@@ -4,7 +4,7 @@
 #include <assert.h>
 #include <time.h>
 
-#include "core/log.h"
+#include "core/trouble.h"
 #include "net/clock.h"
 #include "proto/map_message.h"
 #include "proto/service_iq.h"
@@ -68,9 +68,20 @@ static bool post_error(struct worker *worker, struct parcel *parcel, struct span
     return true;
 }
 
-static void count_failed(struct worker *worker, const struct parcel *parcel)
+static void tell_failed(struct worker *worker, const struct parcel *parcel)
 {
     struct stats *stats = worker->thread->stats;
+    const struct stanza_fault *fault = &parcel->outcome.fault;
+    const struct config_tenant *tenant = &worker->thread->config->tenants[parcel->tenant];
+    trouble_tell(worker->thread, LOG_LEVEL_INFO,
+                 &(struct stats_trouble){
+                     .event = "xmpp.message_failed",
+                     .trace = parcel->trace,
+                     .tenant = span_of(tenant->name),
+                     .partner = parcel->from.domain,
+                     .status = parcel->outcome.sip_status,
+                     .reason = fault->text.size > 0 ? fault->text
+                                                    : stanza_error_name(fault->error)});
     atomic_fetch_add_explicit(&stats->tenants[parcel->tenant].to_sip_failed, 1,
                               memory_order_relaxed);
 }
@@ -79,7 +90,7 @@ static void count_failed(struct worker *worker, const struct parcel *parcel)
 static void message_failed(struct worker *worker, struct parcel *parcel)
 {
     struct stats *stats = worker->thread->stats;
-    count_failed(worker, parcel);
+    tell_failed(worker, parcel);
     if (span_equal(parcel->stanza_type, SPAN("headline"))) {
         /* RFC 6121 §5.2.2: nobody waits for an answer to a headline. */
         log_event(LOG_LEVEL_INFO, "xmpp.message_dropped", parcel->trace,
@@ -105,6 +116,8 @@ void relay_in_outcome(struct worker *worker, struct parcel **come)
         return;
     }
     assert(parcel->outcome.kind != OUTCOME_PENDING);
+    log_event(LOG_LEVEL_DEBUG, "xmpp.message_delivered", parcel->trace,
+              log_number("status", parcel->outcome.sip_status));
     stats_count(thread->stats, STAT_XMPP_MESSAGES_DELIVERED);
     mesh_give(thread->mesh, thread->self, &parcel);
 }
@@ -212,6 +225,10 @@ static bool on_message(struct session *session, const struct xml_node *stanza,
     }
     own_draft(parcel);
     worker->waiting++;
+    log_event(LOG_LEVEL_DEBUG, "xmpp.message", parcel->trace,
+              log_text("from", xml_node_attribute(stanza, SPAN("from"))),
+              log_text("to", xml_node_attribute(stanza, SPAN("to"))),
+              log_text("id", parcel->stanza_id));
     mesh_post(thread->mesh, thread->self,
               route_egress(thread->config, &parcel->to, &parcel->from), &parcel);
     return true;

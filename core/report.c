@@ -3,47 +3,37 @@
 
 #include <assert.h>
 #include <inttypes.h>
+#include <stdlib.h>
 #include <time.h>
+#include <unistd.h>
 
+#include "core/log.h"
 #include "net/clock.h"
 
-#define COLUMN_MAX 16
-
-static const char *const report_columns[][COLUMN_MAX] = {
+/* A column with # in front holds numbers: in JSON it is one, or null for "-". */
+static const char *const report_columns[][REPORT_COLUMN_MAX] = {
     [REPORT_INFO] = {"name", "value"},
-    [REPORT_STAT] = {"name", "value"},
-    [REPORT_TENANTS] = {"tenant", "domains", "policy", "trunks", "to_sip", "to_sip_failed",
-                        "to_xmpp", "to_xmpp_failed"},
-    [REPORT_ERRORS] = {"time", "trace", "thread", "text"},
-    [REPORT_SESSIONS] = {"worker", "direction", "peer", "local", "remote", "state", "auth", "tls",
-                         "age_s", "idle_s", "stanzas_in", "stanzas_out", "queued"},
-    [REPORT_TRUNKS] = {"egress", "tenant", "trunk", "transport", "target", "state", "in_flight",
-                       "queued", "sent", "failed", "last_status"},
+    [REPORT_STAT] = {"name", "#value"},
+    [REPORT_TENANTS] = {"tenant", "domains", "policy", "#trunks", "#to_sip", "#to_sip_failed",
+                        "#to_xmpp", "#to_xmpp_failed"},
+    [REPORT_ERRORS] = {"time", "#count", "event", "tenant", "partner", "trace", "reason"},
+    [REPORT_SESSIONS] = {"#worker", "direction", "peer", "local", "remote", "pairs", "state",
+                         "auth", "tls", "cipher", "#age_s", "#idle_s", "#stanzas_in",
+                         "#stanzas_out", "#queued"},
+    [REPORT_TRUNKS] = {"#egress", "tenant", "trunk", "transport", "target", "state", "#since_s",
+                       "#last_status", "#answered_s", "#in_flight", "#queued", "#sent",
+                       "#failed"},
 };
-
-static const char *const report_types[] = {
-#define COUNTER "counter"
-#define GAUGE   "gauge"
-#define STAT(name, metric, kind, sentence) kind,
-#include "core/stats.def"
-#undef STAT
-#undef GAUGE
-#undef COUNTER
-};
-_Static_assert(sizeof(report_types) / sizeof(report_types[0]) == STAT_COUNT, "one per counter");
 
 static uint64_t report_load(_Atomic uint64_t *value)
 {
     return atomic_load_explicit(value, memory_order_relaxed);
 }
 
-struct tenant_sum {
-    uint64_t to_sip, to_sip_failed, to_xmpp, to_xmpp_failed;
-};
-
-static struct tenant_sum report_tenant(const struct control_options *options, uint32_t tenant)
+struct report_tenant report_tenant(const struct report_source *source, uint32_t tenant)
 {
-    struct tenant_sum sum = {0};
+    const struct control_options *options = source->options;
+    struct report_tenant sum = {0};
     for (size_t i = 0; i < options->stats_count; i++) {
         if (options->stats[i] == NULL)
             continue;
@@ -56,16 +46,26 @@ static struct tenant_sum report_tenant(const struct control_options *options, ui
     return sum;
 }
 
+uint64_t report_sessions(const struct report_source *source)
+{
+    const struct control_options *options = source->options;
+    /* Closed first: whoever opens and closes in between is not counted as minus one. */
+    uint64_t closed = stats_sum(options->stats, options->stats_count, STAT_SESSIONS_CLOSED);
+    return stats_sum(options->stats, options->stats_count, STAT_SESSIONS_OPENED) - closed;
+}
+
 static void rows_info(const struct report_source *source, FILE *out)
 {
     const struct config *config = source->options->config;
     uint64_t uptime_s = (clock_now_ns() - source->start_ns) / 1000000000u;
     fprintf(out,
             "version\t%s\nconfig\t%s\nuptime_s\t%" PRIu64 "\nworkers\t%u\negress\t%u\n"
-            "parcels_per_thread\t%u\ntenants\t%zu\ntrunks\t%zu\npartners\t%zu\n",
+            "parcels_per_thread\t%u\ntenants\t%zu\ntrunks\t%zu\npartners\t%zu\n"
+            "sessions\t%" PRIu64 "\nlog_level\t%s\nprocess\t%d\n",
             PASSERELLE_VERSION, config->path, uptime_s, config->worker_count,
             config->egress_count, config->parcel_count, config->tenant_count,
-            config->trunk_count, config->partner_count);
+            config->trunk_count, config->partner_count, report_sessions(source),
+            log_level_names[log_level()], (int)getpid());
 }
 
 static void rows_stat(const struct report_source *source, FILE *out)
@@ -82,7 +82,7 @@ static void rows_tenants(const struct report_source *source, FILE *out)
     const struct config *config = source->options->config;
     for (uint32_t i = 0; i < config->tenant_count; i++) {
         const struct config_tenant *tenant = &config->tenants[i];
-        struct tenant_sum sum = report_tenant(source->options, i);
+        struct report_tenant sum = report_tenant(source, i);
         fprintf(out, "%s\t", tenant->name);
         for (size_t j = 0; j < tenant->domain_count; j++)
             fprintf(out, "%s%s", j > 0 ? "," : "", tenant->domains[j].unicode);
@@ -92,68 +92,75 @@ static void rows_tenants(const struct report_source *source, FILE *out)
     }
 }
 
-static void error_row(const struct stats_error *error, size_t thread, FILE *out)
+static int error_order(const void *left, const void *right)
+{
+    const struct stats_error *a = left, *b = right;
+    return a->wall_ms < b->wall_ms ? -1 : a->wall_ms > b->wall_ms;
+}
+
+static const char *or_dash(const char *text)
+{
+    return text[0] != '\0' ? text : "-";
+}
+
+static void error_row(const struct stats_error *error, FILE *out)
 {
     time_t seconds = (time_t)(error->wall_ms / 1000);
     struct tm utc;
-    char text[32] = "";
+    char text[32] = "", trace[17] = "";
     if (gmtime_r(&seconds, &utc) != NULL)
         (void)strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &utc);
-    fprintf(out, "%s.%03uZ\t%" PRIx64 "\t%zu\t%s\n", text, (unsigned)(error->wall_ms % 1000),
-            error->trace, thread, error->text);
+    if (error->trace != 0)
+        log_format_trace(error->trace, trace);
+    fprintf(out, "%s.%03uZ\t%" PRIu64 "\t%s\t%s\t%s\t%s\t%s\n", text,
+            (unsigned)(error->wall_ms % 1000), error->count, error->event,
+            or_dash(error->tenant), or_dash(error->partner), or_dash(trace), error->reason);
 }
 
+/* The newest last, as in a log. */
 static void rows_errors(const struct report_source *source, FILE *out)
 {
-    for (size_t i = 0; i < source->options->stats_count; i++) {
-        struct stats *stats = source->options->stats[i];
-        if (stats == NULL)
+    size_t room = source->options->stats_count * STATS_ERROR_COUNT, count = 0;
+    struct stats_error *all = calloc(room > 0 ? room : 1, sizeof(*all));
+    for (size_t i = 0; all != NULL && i < source->options->stats_count; i++) {
+        if (source->options->stats[i] == NULL)
             continue;
-        struct stats_error copy[STATS_ERROR_COUNT];
-        /* Acquire pairs with the release of stats_error, and ours with its acquire. */
-        while (atomic_exchange_explicit(&stats->error_lock, 1, memory_order_acquire) != 0)
-            ;
-        unsigned next = stats->error_next;
-        memcpy(copy, stats->errors, sizeof(copy));
-        atomic_store_explicit(&stats->error_lock, 0, memory_order_release);
-        unsigned count = next < STATS_ERROR_COUNT ? next : STATS_ERROR_COUNT;
-        for (unsigned j = next - count; j != next; j++)
-            error_row(&copy[j % STATS_ERROR_COUNT], i, out);
+        stats_errors(source->options->stats[i], &all[count]);
+        count += STATS_ERROR_COUNT;
     }
+    if (all != NULL)
+        qsort(all, count, sizeof(*all), error_order);
+    for (size_t i = 0; all != NULL && i < count; i++)
+        if (all[i].key != 0)
+            error_row(&all[i], out);
+    free(all);
 }
 
 void report_rows(const struct report_source *source, enum report_kind kind, FILE *out)
 {
     assert(out != NULL);
     switch (kind) {
-    case REPORT_INFO:
-        rows_info(source, out);
-        return;
-    case REPORT_STAT:
-        rows_stat(source, out);
-        return;
-    case REPORT_TENANTS:
-        rows_tenants(source, out);
-        return;
-    case REPORT_ERRORS:
-        rows_errors(source, out);
-        return;
+    case REPORT_INFO: rows_info(source, out); return;
+    case REPORT_STAT: rows_stat(source, out); return;
+    case REPORT_TENANTS: rows_tenants(source, out); return;
+    case REPORT_ERRORS: rows_errors(source, out); return;
     case REPORT_SESSIONS:
     case REPORT_TRUNKS:
-        return;
+    case REPORT_METRICS: return;
     }
 }
 
-/* A JSON value: a number when it is a plain one, else a string (RFC 8259 §7). */
-static void show_value(struct span text, FILE *out)
+static bool is_number(struct span text)
 {
-    bool is_number = text.size > 0 && text.size <= 15 && (text.data[0] != '0' || text.size == 1);
-    for (size_t i = 0; is_number && i < text.size; i++)
-        is_number = text.data[i] >= '0' && text.data[i] <= '9';
-    if (is_number) {
-        fprintf(out, "%.*s", (int)text.size, text.data);
-        return;
-    }
+    bool is_plain = text.size > 0 && text.size <= 15 && (text.data[0] != '0' || text.size == 1);
+    for (size_t i = 0; is_plain && i < text.size; i++)
+        is_plain = text.data[i] >= '0' && text.data[i] <= '9';
+    return is_plain;
+}
+
+/* RFC 8259 §7. */
+static void show_string(struct span text, FILE *out)
+{
     fputc('"', out);
     for (size_t i = 0; i < text.size; i++) {
         unsigned char c = (unsigned char)text.data[i];
@@ -167,8 +174,17 @@ static void show_value(struct span text, FILE *out)
     fputc('"', out);
 }
 
-/* Takes the text up to `end` off the front. */
-static struct span show_take(struct span *text, char end)
+static void show_number(struct span text, FILE *out)
+{
+    if (span_equal(text, SPAN("-")))
+        fputs("null", out);
+    else if (is_number(text))
+        fprintf(out, "%.*s", (int)text.size, text.data);
+    else
+        show_string(text, out);
+}
+
+struct span report_take(struct span *text, char end)
 {
     struct span part = span_to(*text, span_find(*text, end));
     *text = span_from(*text, part.size + 1);
@@ -177,18 +193,26 @@ static struct span show_take(struct span *text, char end)
 
 static void show_object(const char *const *columns, struct span line, FILE *out)
 {
-    for (size_t i = 0; i < COLUMN_MAX && columns[i] != NULL; i++) {
-        fprintf(out, "%s\"%s\":", i > 0 ? "," : "{", columns[i]);
-        show_value(show_take(&line, '\t'), out);
+    for (size_t i = 0; i < REPORT_COLUMN_MAX && columns[i] != NULL; i++) {
+        bool has_numbers = columns[i][0] == '#';
+        fprintf(out, "%s\"%s\":", i > 0 ? "," : "{", columns[i] + has_numbers);
+        struct span field = report_take(&line, '\t');
+        if (has_numbers)
+            show_number(field, out);
+        else
+            show_string(field, out);
     }
     fputc('}', out);
 }
 
 static void show_member(struct span line, FILE *out)
 {
-    struct span name = show_take(&line, '\t');
+    struct span name = report_take(&line, '\t');
     fprintf(out, "\"%.*s\":", (int)name.size, name.data);
-    show_value(line, out);
+    if (is_number(line))
+        show_number(line, out);
+    else
+        show_string(line, out);
 }
 
 static void show_json(enum report_kind kind, struct span rows, FILE *out)
@@ -196,7 +220,7 @@ static void show_json(enum report_kind kind, struct span rows, FILE *out)
     bool is_object = kind == REPORT_INFO || kind == REPORT_STAT;
     fputc(is_object ? '{' : '[', out);
     for (bool first = true; rows.size > 0; first = false) {
-        struct span line = show_take(&rows, '\n');
+        struct span line = report_take(&rows, '\n');
         if (!first)
             fputc(',', out);
         if (is_object)
@@ -213,27 +237,11 @@ void report_show(enum report_kind kind, struct span rows, bool as_json, FILE *ou
         show_json(kind, rows, out);
         return;
     }
-    for (size_t i = 0; i < COLUMN_MAX && report_columns[kind][i] != NULL; i++)
-        fprintf(out, "%s%s", i > 0 ? "\t" : "", report_columns[kind][i]);
+    for (size_t i = 0; i < REPORT_COLUMN_MAX && report_columns[kind][i] != NULL; i++) {
+        const char *name = report_columns[kind][i];
+        fprintf(out, "%s%s", i > 0 ? "\t" : "", name + (name[0] == '#'));
+    }
     fputc('\n', out);
     if (rows.size > 0)
         (void)fwrite(rows.data, 1, rows.size, out);
-}
-
-void report_metrics(const struct report_source *source, FILE *out)
-{
-    const struct control_options *options = source->options;
-    uint64_t uptime_s = (clock_now_ns() - source->start_ns) / 1000000000u;
-    fprintf(out,
-            "# HELP passerelle_info What runs.\n# TYPE passerelle_info gauge\n"
-            "passerelle_info{version=\"%s\"} 1\n"
-            "# HELP passerelle_uptime_seconds Time since the start.\n"
-            "# TYPE passerelle_uptime_seconds gauge\npasserelle_uptime_seconds %" PRIu64 "\n",
-            PASSERELLE_VERSION, uptime_s);
-    for (int i = 0; i < STAT_COUNT; i++) {
-        const char *name = stats_metric((enum stats_counter)i);
-        fprintf(out, "# HELP passerelle_%s %s\n# TYPE passerelle_%s %s\npasserelle_%s %" PRIu64 "\n",
-                name, stats_sentence((enum stats_counter)i), name, report_types[i], name,
-                stats_sum(options->stats, options->stats_count, (enum stats_counter)i));
-    }
 }

@@ -11,13 +11,16 @@
 #include "core/control.h"
 
 enum report_kind {
-    REPORT_INFO,     /* JSON: one object */
-    REPORT_STAT,     /* JSON: one object */
-    REPORT_TENANTS,  /* these: an array of objects */
+    REPORT_INFO,    /* JSON: one object */
+    REPORT_STAT,    /* JSON: one object */
+    REPORT_TENANTS, /* these: an array of objects */
     REPORT_ERRORS,
     REPORT_SESSIONS, /* its rows come by inquiry */
-    REPORT_TRUNKS    /* its rows come by inquiry */
+    REPORT_TRUNKS,   /* its rows come by inquiry */
+    REPORT_METRICS   /* made of the rows of REPORT_TRUNKS and the counters */
 };
+
+#define REPORT_COLUMN_MAX 16
 
 struct report_source {
     const struct control_options *options;
@@ -28,7 +31,16 @@ struct report_source {
 void report_rows(const struct report_source *source, enum report_kind kind, FILE *out);
 /* Shows rows: a header line and the rows, or one line of JSON. */
 void report_show(enum report_kind kind, struct span rows, bool as_json, FILE *out);
-/* Prometheus text format 0.0.4. */
-void report_metrics(const struct report_source *source, FILE *out);
+/* core/report_metrics.c: Prometheus text format 0.0.4. `trunks`: the rows of REPORT_TRUNKS. */
+void report_metrics(const struct report_source *source, struct span trunks, FILE *out);
+/* The counts of a tenant over all threads. */
+struct report_tenant {
+    uint64_t to_sip, to_sip_failed, to_xmpp, to_xmpp_failed;
+};
+struct report_tenant report_tenant(const struct report_source *source, uint32_t tenant);
+/* XMPP connections that are open now. */
+uint64_t report_sessions(const struct report_source *source);
+/* Takes the text up to `end` off the front. */
+struct span report_take(struct span *text, char end);
 
 #endif

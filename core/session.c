@@ -149,20 +149,6 @@ static void leave_link(struct session *session)
         link_lost(link, session);
 }
 
-void session_log_end(const struct session *session, enum stream_error error)
-{
-    char peer[NET_ADDRESS_TEXT_SIZE];
-    net_address_format(&session->peer, peer);
-    log_event(LOG_LEVEL_INFO, "session.close", 0, log_text("peer", span_of(peer)),
-              log_text("direction", session->outbound ? SPAN("out") : SPAN("in")),
-              log_text("local", session->outbound ? s2s_domain_span(&session->out.local)
-                                                  : s2s_domain_span(&session->in.local)),
-              log_text("remote", session->outbound ? s2s_domain_span(&session->out.remote)
-                                                   : s2s_domain_span(&session->in.remote)),
-              log_text("error", stream_error_name(error)),
-              log_text("reason", span_of(session->reason)));
-}
-
 void session_drop(struct session *session)
 {
     assert(session->magic == SESSION_MAGIC);
@@ -191,6 +177,12 @@ size_t session_output_size(const struct session *session)
 void session_stalled(struct session *session)
 {
     session_fail(session, SPAN("the peer does not read"));
+}
+
+bool session_ready(const struct session *session)
+{
+    return session->outbound ? session->out.state == S2S_OUT_READY
+                             : s2s_in_authorised_any(&session->in);
 }
 
 bool session_has_room(const struct session *session)

@@ -7,6 +7,8 @@
 #ifndef PASSERELLE_CORE_SESSION_H
 #define PASSERELLE_CORE_SESSION_H
 
+#include <stdio.h>
+
 #include "core/worker_priv.h"
 #include "proto/s2s_in.h"
 #include "proto/s2s_out.h"
@@ -85,6 +87,8 @@ void session_stalled(struct session *session);
 void session_verified(struct session *session, const struct parcel *parcel);
 /* Frees it without the ring, at the end of the worker. */
 void session_free(struct session *session);
+/* Appends its row for `show sess` (core/inquiry.h). */
+void session_report(const struct session *session, FILE *out);
 /* Room for more stanzas? */
 bool session_has_room(const struct session *session);
 

@@ -23,6 +23,8 @@ bool session_late_event(struct session *session);
 /* The peer closed its direction (0), or the connection broke (-errno). */
 void session_ended(struct session *session, int result);
 void session_log_end(const struct session *session, enum stream_error error);
+/* Is a pair of domains authorised on it? */
+bool session_ready(const struct session *session);
 /* Did the peer show a verified certificate that speaks for `remote`? */
 bool session_certified(const struct session *session, struct span remote);
 /* It waits for the relay no more. */

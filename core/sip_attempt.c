@@ -5,6 +5,8 @@
 #include <assert.h>
 #include <errno.h>
 
+#include "core/log.h"
+
 #define WAIT_MS 100u
 
 enum start { STARTED, START_FAILED, START_BUSY, START_TOO_LONG };
@@ -53,6 +55,10 @@ static enum start start_on_trunk(struct sip_uac *uac, struct request *request)
     request->trunk->in_flight++;
     (void)sip_client_start(&request->client, &uac->timers, reliable, uac->thread->now_ms);
     sip_attempt_arm(uac, request);
+    if (request->parcel != NULL)
+        log_event(LOG_LEVEL_DEBUG, "sip.request", request->parcel->trace,
+                  log_text("call_id", span_of(request->call_id)),
+                  log_text("trunk", span_of(request->trunk->config->name)));
     return STARTED;
 }
 

@@ -3,10 +3,11 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "core/heap.h"
-#include "core/log.h"
+#include "core/trouble.h"
 #include "net/digest.h"
 
 #define ALLOW_LINE  "Allow: MESSAGE, OPTIONS\r\n"
@@ -89,6 +90,12 @@ static struct parcel *fill_parcel(struct sip_uas *uas, const struct sip_message 
     return parcel;
 }
 
+static void count_one(_Atomic uint64_t *count)
+{
+    atomic_store_explicit(count, atomic_load_explicit(count, memory_order_relaxed) + 1,
+                          memory_order_relaxed);
+}
+
 static const struct sip_response_parts busy = {.status = 503,
                                                .extra = SPAN("Retry-After: 10\r\n")};
 
@@ -118,23 +125,18 @@ static void answer_message(struct sip_uas *uas, const struct sip_call *call,
         return;
     }
     stats_count(thread->stats, STAT_SIP_MESSAGES_ACCEPTED);
+    count_one(&thread->stats->tenants[parcel->tenant].to_xmpp);
     parcel->trace = transaction->trace;
+    log_event(LOG_LEVEL_DEBUG, "sip.message", parcel->trace,
+              log_text("from", call->request->from.text),
+              log_text("to", call->request->request_uri.text),
+              log_text("call_id", call->request->call_id));
     parcel->ticket = (uint64_t)(uintptr_t)transaction;
     transaction->has_parcel = true;
     transaction->to_full = parties->to.resource.size > 0;
     uas->pending++;
     mesh_post(thread->mesh, thread->self,
               route_link(thread->config, parties->from.domain, parties->to.domain), &parcel);
-}
-
-static void count_tenant(struct sip_uas *uas, const struct parcel *parcel, bool failed)
-{
-    if (uas->thread->stats->tenants == NULL)
-        return;
-    struct tenant_stats *stats = &uas->thread->stats->tenants[parcel->tenant];
-    _Atomic uint64_t *count = failed ? &stats->to_xmpp_failed : &stats->to_xmpp;
-    atomic_store_explicit(count, atomic_load_explicit(count, memory_order_relaxed) + 1,
-                          memory_order_relaxed);
 }
 
 /* The SIP URI for gone and redirect; empty unless the error names an xmpp: address. */
@@ -175,6 +177,26 @@ static struct sip_response_parts outcome_parts(struct sip_uas *uas, const struct
         .status = fault.status, .reason = fault.reason, .extra = fault.extra};
 }
 
+static void tell_outcome(struct sip_uas *uas, const struct parcel *parcel, int status)
+{
+    const struct stanza_fault *fault = &parcel->outcome.fault;
+    const struct config_tenant *tenant = &uas->thread->config->tenants[parcel->tenant];
+    if (parcel->outcome.kind != OUTCOME_FAILED) {
+        log_event(LOG_LEVEL_DEBUG, "sip.message_answered", parcel->trace,
+                  log_number("status", status));
+        return;
+    }
+    trouble_tell(uas->thread, LOG_LEVEL_INFO,
+                 &(struct stats_trouble){
+                     .event = "sip.message_failed",
+                     .trace = parcel->trace,
+                     .tenant = span_of(tenant->name),
+                     .partner = parcel->to.domain,
+                     .status = status,
+                     .reason = fault->text.size > 0 ? fault->text
+                                                    : stanza_error_name(fault->error)});
+}
+
 void sip_uas_outcome(struct sip_uas *uas, struct parcel **parcel)
 {
     struct thread *thread = uas->thread;
@@ -186,7 +208,8 @@ void sip_uas_outcome(struct sip_uas *uas, struct parcel **parcel)
     assert(uas->pending > 0);
     uas->pending--;
     transaction->has_parcel = false;
-    count_tenant(uas, home, home->outcome.kind == OUTCOME_FAILED);
+    if (home->outcome.kind == OUTCOME_FAILED)
+        count_one(&thread->stats->tenants[home->tenant].to_xmpp_failed);
     if (transaction->is_over) {
         /* RFC 4320 §4.2: the client has given up; a late answer only does harm. */
         stats_count(thread->stats, STAT_SIP_MESSAGES_DROPPED);
@@ -197,6 +220,7 @@ void sip_uas_outcome(struct sip_uas *uas, struct parcel **parcel)
         struct writer memory = writer_make(uas->address_memory, sizeof(uas->address_memory));
         struct sip_response_parts parts =
             outcome_parts(uas, home, transaction->to_full, &memory);
+        tell_outcome(uas, home, parts.status);
         /* Given first: an answer that leaves by another thread's connection needs a parcel, and
            this one will do. Its text is read before it is written again. */
         mesh_give(thread->mesh, thread->self, &home);
@@ -260,6 +284,37 @@ static void hand_over(struct sip_uas *uas, const struct sip_call *call, unsigned
     mesh_post(thread->mesh, thread->self, owner, &parcel);
 }
 
+static void tell_forbidden(struct sip_uas *uas, const struct parties *parties)
+{
+    /* Without a tenant the From is no address of any: an address literal for example. */
+    bool is_known = parties->tenant != NULL;
+    trouble_tell(uas->thread, LOG_LEVEL_INFO,
+                 &(struct stats_trouble){
+                     .event = "sip.forbidden",
+                     .tenant = span_of(is_known ? parties->tenant->name : ""),
+                     .partner = is_known ? parties->to.domain : SPAN(""),
+                     .status = 403,
+                     .reason = is_known ? SPAN("The tenant's policy does not allow this partner")
+                                        : SPAN("The From is no address of a tenant")});
+}
+
+/* Who is no trunk of the From domain's tenant. One row for all of them: anybody can send. */
+static void tell_stranger(struct sip_uas *uas, const struct sip_flow *flow,
+                          const struct config_tenant *tenant)
+{
+    char peer[NET_ADDRESS_TEXT_SIZE], reason[160];
+    net_address_format(&flow->peer, peer);
+    snprintf(reason, sizeof(reason), "A request from %s by %s: %s", peer,
+             sip_transport_name(flow->transport).data,
+             tenant == NULL ? "its From domain is no tenant's"
+                            : "that is no trunk of its From domain's tenant");
+    trouble_tell(uas->thread, LOG_LEVEL_INFO,
+                 &(struct stats_trouble){.event = "sip.stranger",
+                                         .tenant = span_of(tenant != NULL ? tenant->name : ""),
+                                         .status = 403,
+                                         .reason = span_of(reason)});
+}
+
 /* On the thread that owns the conversation. */
 static void serve_message(struct sip_uas *uas, const struct sip_call *call,
                           const struct parties *parties)
@@ -273,6 +328,8 @@ static void serve_message(struct sip_uas *uas, const struct sip_call *call,
         parts.status = 482;
     if (parts.status == 0)
         parts = sip_check_parties(uas, parties);
+    if (parts.status == 403)
+        tell_forbidden(uas, parties);
     if (parts.status != 0)
         sip_reply_reject(uas, call, parts);
     else
@@ -341,6 +398,8 @@ void sip_uas_request(struct sip_uas *uas, const struct sip_input *input, bool ha
         sip_transport_alias(uas->wire, &call.flow,
                             config_trunk_at(thread->config, call.flow.trunk - 1),
                             request.via.port != 0 ? request.via.port : 5061);
+    if (call.flow.trunk == 0)
+        tell_stranger(uas, &call.flow, parties.tenant);
     if (call.flow.trunk == 0)
         sip_reply_reject(uas, &call, (struct sip_response_parts){.status = 403});
     else if (result == SIP_PARSE_REJECT)

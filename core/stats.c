@@ -59,17 +59,66 @@ static void stats_copy_escaped(char *out, size_t size, struct span text)
     out[used] = '\0';
 }
 
-void stats_error(struct stats *stats, uint64_t trace, struct span text)
+static uint64_t stats_error_key(const struct stats_trouble *trouble)
 {
-    /* Acquire pairs with the release below and with the reader's in the report. */
+    const struct span parts[] = {span_of(trouble->event), trouble->tenant, trouble->partner};
+    uint64_t key = 14695981039346656037u + (uint64_t)trouble->status; /* FNV-1a */
+    for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
+        for (size_t j = 0; j < parts[i].size; j++)
+            key = (key ^ (unsigned char)parts[i].data[j]) * 1099511628211u;
+        key = (key ^ 0x1ff) * 1099511628211u;
+    }
+    return key != 0 ? key : 1;
+}
+
+/* The row of this key, or else the one to give up. */
+static struct stats_error *stats_error_row(struct stats *stats, uint64_t key)
+{
+    struct stats_error *oldest = &stats->errors[0];
+    for (size_t i = 0; i < STATS_ERROR_COUNT; i++) {
+        struct stats_error *row = &stats->errors[i];
+        if (row->key == key)
+            return row;
+        if (row->wall_ms < oldest->wall_ms)
+            oldest = row;
+    }
+    *oldest = (struct stats_error){.key = key};
+    return oldest;
+}
+
+/* Acquire pairs with the release of stats_unlock. */
+static void stats_lock(struct stats *stats)
+{
     while (atomic_exchange_explicit(&stats->error_lock, 1, memory_order_acquire) != 0)
         ;
-    struct stats_error *error = &stats->errors[stats->error_next % STATS_ERROR_COUNT];
-    stats->error_next++;
-    error->wall_ms = clock_wall_ms();
-    error->trace = trace;
-    stats_copy_escaped(error->text, sizeof(error->text), text);
+}
+
+static void stats_unlock(struct stats *stats)
+{
     atomic_store_explicit(&stats->error_lock, 0, memory_order_release);
+}
+
+void stats_error(struct stats *stats, const struct stats_trouble *trouble)
+{
+    uint64_t key = stats_error_key(trouble);
+    assert(trouble->event != NULL);
+    stats_lock(stats);
+    struct stats_error *row = stats_error_row(stats, key);
+    row->count++;
+    row->wall_ms = clock_wall_ms();
+    row->trace = trouble->trace;
+    stats_copy_escaped(row->event, sizeof(row->event), span_of(trouble->event));
+    stats_copy_escaped(row->tenant, sizeof(row->tenant), trouble->tenant);
+    stats_copy_escaped(row->partner, sizeof(row->partner), trouble->partner);
+    stats_copy_escaped(row->reason, sizeof(row->reason), trouble->reason);
+    stats_unlock(stats);
+}
+
+void stats_errors(struct stats *stats, struct stats_error copy[STATS_ERROR_COUNT])
+{
+    stats_lock(stats);
+    memcpy(copy, stats->errors, sizeof(stats->errors));
+    stats_unlock(stats);
 }
 
 uint64_t stats_sum(struct stats *const *all, size_t count, enum stats_counter stat)

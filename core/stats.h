@@ -25,18 +25,24 @@ struct tenant_stats {
 
 #define STATS_ERROR_COUNT     64
 #define STATS_ERROR_TEXT_SIZE 240
+#define STATS_ERROR_NAME_SIZE 128
 
+/* A row of `show errors`. Repeats share it; a full table forgets the one that was seen least
+   recently. The texts are escaped and NUL-terminated. */
 struct stats_error {
-    uint64_t wall_ms;
-    uint64_t trace;
-    char text[STATS_ERROR_TEXT_SIZE]; /* escaped, NUL-terminated */
+    uint64_t key; /* 0: free */
+    uint64_t count;
+    uint64_t wall_ms, trace; /* of the last one */
+    char event[32];
+    char tenant[STATS_ERROR_NAME_SIZE];
+    char partner[STATS_ERROR_NAME_SIZE];
+    char reason[STATS_ERROR_TEXT_SIZE];
 };
 
 struct stats {
     _Atomic uint64_t value[STAT_COUNT];
     struct tenant_stats *tenants; /* one per configured tenant */
     _Atomic unsigned error_lock;  /* spin; cold path only */
-    unsigned error_next;
     struct stats_error errors[STATS_ERROR_COUNT];
 };
 
@@ -52,8 +58,18 @@ static inline void stats_count(struct stats *stats, enum stats_counter stat)
 }
 struct stats *stats_open(size_t tenant_count) MUST_USE;
 void stats_close(struct stats **stats);
-/* Remembers an error for `show errors`; peer-chosen text in it is escaped. */
-void stats_error(struct stats *stats, uint64_t trace, struct span text);
+/* Something that went wrong, for `show errors`. Empty texts: not concerned or not known. */
+struct stats_trouble {
+    const char *event;   /* that the log line has */
+    uint64_t trace;      /* 0: none */
+    struct span tenant;  /* its name */
+    struct span partner; /* the domain, trunk or address on the other side */
+    int status;          /* SIP status; 0: none. Others do not share a row */
+    struct span reason;  /* a sentence; peer-chosen text in it is escaped */
+};
+void stats_error(struct stats *stats, const struct stats_trouble *trouble);
+/* A consistent copy of the rows, from any thread; those with key 0 are free. */
+void stats_errors(struct stats *stats, struct stats_error copy[STATS_ERROR_COUNT]);
 uint64_t stats_sum(struct stats *const *all, size_t count, enum stats_counter stat);
 const char *stats_metric(enum stats_counter stat);
 const char *stats_sentence(enum stats_counter stat);

@@ -3,9 +3,10 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 
-#include "core/log.h"
+#include "core/trouble.h"
 
 #define TRUNK_MISSES_MAX   3u
 #define TRUNK_BREAK_MS     30000u /* how long a broken circuit stays open */
@@ -18,16 +19,36 @@ struct trunk_table {
     struct trunk trunks[];
 };
 
+static struct span tenant_of(const struct trunk *trunk)
+{
+    return span_of(trunk->table->thread->config->tenants[trunk->config->tenant].name);
+}
+
+static void tell(struct trunk *trunk, const char *event, struct span reason)
+{
+    trouble_tell(trunk->table->thread, LOG_LEVEL_WARN,
+                 &(struct stats_trouble){.event = event,
+                                         .tenant = tenant_of(trunk),
+                                         .partner = span_of(trunk->config->name),
+                                         .status = trunk->last_status,
+                                         .reason = reason});
+}
+
 static void set_status(struct trunk *trunk, enum trunk_status status)
 {
-    static const struct span names[] = {SPAN("unknown"), SPAN("up"), SPAN("down")};
     assert(status <= TRUNK_DOWN);
     if (trunk->status == status)
         return;
     trunk->status = status;
-    log_event(status == TRUNK_DOWN ? LOG_LEVEL_WARN : LOG_LEVEL_INFO, "trunk.status", 0,
-              log_text("trunk", span_of(trunk->config->name)),
-              log_text("status", names[status]), log_number("last", trunk->last_status));
+    trunk->changed_ms = trunk->table->thread->now_ms;
+    if (status == TRUNK_DOWN)
+        tell(trunk, "trunk.down",
+             trunk->last_status == 0 ? SPAN("The trunk is down: it cannot be reached")
+                                     : SPAN("The trunk is down: it does not answer"));
+    else
+        log_event(LOG_LEVEL_INFO, "trunk.up", 0, log_text("tenant", tenant_of(trunk)),
+                  log_text("partner", span_of(trunk->config->name)),
+                  log_number("status", trunk->last_status));
 }
 
 static uint16_t default_port(enum sip_transport transport)
@@ -167,7 +188,8 @@ int trunk_open(struct trunk_table **table, struct thread *thread)
         for (size_t j = 0; j < config->tenants[i].trunk_count; j++) {
             const struct config_trunk *trunk = &config->tenants[i].trunks[j];
             assert(trunk->index < made->count);
-            made->trunks[trunk->index] = (struct trunk){.config = trunk, .table = made};
+            made->trunks[trunk->index] = (struct trunk){
+                .config = trunk, .table = made, .changed_ms = thread->now_ms};
             made->trunks[trunk->index].timer.kind = EGRESS_TIMER_TRUNK;
             made->trunks[trunk->index].timer.owner = &made->trunks[trunk->index];
             start(&made->trunks[trunk->index]);
@@ -248,6 +270,8 @@ void trunk_note(struct trunk *trunk, const struct sip_target *target, int status
     unsigned index = 0;
     trunk->last_status = status;
     trunk->failed += failed;
+    if (!failed)
+        trunk->answered_ms = now_ms;
     while (index < trunk->target_count && !sip_target_equal(&trunk->targets[index].at, target))
         index++;
     if (index == trunk->target_count)
@@ -307,10 +331,8 @@ static void take_answer(struct trunk *trunk, const struct resolver_answer *answe
     struct trunk_target *targets =
         found ? malloc(answer->target_count * sizeof(*targets)) : NULL;
     if (targets == NULL) {
-        log_event(LOG_LEVEL_WARN, "trunk.dns", 0,
-                  log_text("trunk", span_of(trunk->config->name)),
-                  log_text("reason", found ? SPAN("out of memory")
-                                           : span_of(resolver_status_text(answer->status))));
+        tell(trunk, "trunk.dns",
+             found ? SPAN("out of memory") : span_of(resolver_status_text(answer->status)));
         trunk->resolve_at_ms = thread->now_ms + TRUNK_DNS_RETRY_MS;
         arm_next(trunk);
         return;
@@ -360,21 +382,26 @@ void trunk_report(const struct trunk_table *table, FILE *out)
     static const char *const names[] = {"unknown", "up", "down"};
     static const char *const transports[] = {"udp", "tcp", "tls"};
     const struct config *config = table->thread->config;
+    uint64_t now_ms = table->thread->now_ms;
     for (size_t i = 0; i < table->count; i++) {
         const struct trunk *trunk = &table->trunks[i];
-        char target[NET_ADDRESS_TEXT_SIZE] = "-";
+        char target[NET_ADDRESS_TEXT_SIZE] = "-", answered[24] = "-";
         enum sip_transport transport = trunk->config->transport;
         if (trunk->target_count > 0) {
-            const struct sip_target *next = trunk_target(trunk, table->thread->now_ms);
+            const struct sip_target *next = trunk_target(trunk, now_ms);
             net_address_format(&next->address, target);
             transport = next->transport;
         }
-        fprintf(out, "%u\t%s\t%s\t%s\t%s\t%s\t%llu\t%llu\t%llu\t%llu\t%d\n",
+        if (trunk->answered_ms != 0)
+            snprintf(answered, sizeof(answered), "%" PRIu64,
+                     (now_ms - trunk->answered_ms) / 1000);
+        fprintf(out,
+                "%u\t%s\t%s\t%s\t%s\t%s\t%" PRIu64 "\t%d\t%s\t%" PRIu64 "\t%" PRIu64
+                "\t%" PRIu64 "\t%" PRIu64 "\n",
                 table->thread->self - 1 - config->worker_count, /* as the thread is named */
                 config->tenants[trunk->config->tenant].name, trunk->config->name,
                 transports[transport], target, names[trunk->status],
-                (unsigned long long)trunk->in_flight, (unsigned long long)trunk->queued,
-                (unsigned long long)trunk->sent, (unsigned long long)trunk->failed,
-                trunk->last_status);
+                (now_ms - trunk->changed_ms) / 1000, trunk->last_status, answered,
+                trunk->in_flight, trunk->queued, trunk->sent, trunk->failed);
     }
 }

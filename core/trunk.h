@@ -32,6 +32,7 @@ struct trunk {
     uint64_t in_flight, sent, failed;
     uint64_t queued; /* as of the latest sip_uac_count_queued */
     int last_status;
+    uint64_t changed_ms, answered_ms; /* its status; its last answer, 0: none yet */
     struct timer timer; /* keep-alive or the next question to DNS */
     struct trunk_table *table;
 };

@@ -3,15 +3,14 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "core/inquiry.h"
 #include "core/link.h"
-#include "core/log.h"
 #include "core/relay_in.h"
 #include "core/session.h"
+#include "core/trouble.h"
 #include "net/clock.h"
 #include "net/digest.h"
 
@@ -34,8 +33,10 @@ struct tls_context *worker_tls_context(struct worker *worker, const struct confi
                                           .base = worker->context};
     if (tls_context_open(context, &options, error, sizeof(error)) == 0)
         return *context;
-    log_event(LOG_LEVEL_ERROR, "tls.certificate", 0, log_text("tenant", span_of(tenant->name)),
-              log_text("reason", span_of(error)));
+    trouble_tell(worker->thread, LOG_LEVEL_ERROR,
+                 &(struct stats_trouble){.event = "tls.certificate",
+                                         .tenant = span_of(tenant->name),
+                                         .reason = span_of(error)});
     *context = NULL;
     return worker->context;
 }
@@ -187,33 +188,11 @@ static void parcel_home(struct worker *worker, struct parcel *parcel)
     mesh_give(thread->mesh, thread->self, &parcel);
 }
 
-static void report(const struct worker *worker, FILE *out)
-{
-    static const char *const states[] = {"connecting", "handshake", "open", "closing", "gone"};
-    uint64_t now = worker->thread->now_ms;
-    const struct session *one;
-    TAILQ_FOREACH(one, &worker->sessions, all) {
-        char peer[NET_ADDRESS_TEXT_SIZE];
-        net_address_format(&one->peer, peer);
-        bool ready = one->outbound ? one->out.state == S2S_OUT_READY
-                                   : s2s_in_authorised_any(&one->in);
-        bool external = one->outbound ? one->out.external_done : one->in.external_done;
-        fprintf(out, "%u\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%" PRIu64 "\t%" PRIu64 "\t%" PRIu64
-                     "\t%" PRIu64 "\t%zu\n",
-                worker->thread->self, one->outbound ? "out" : "in", peer,
-                one->outbound ? one->out.local.text : one->in.local.text,
-                one->outbound ? one->out.remote.text : one->in.remote.text, states[one->state],
-                !ready ? "none" : external ? "external" : "dialback",
-                one->tls != NULL && one->state == SESSION_OPEN ? tls_protocol_name(one->tls) : "-",
-                (now - one->opened_ms) / 1000, (now - one->active_ms) / 1000, one->stanzas_in,
-                one->stanzas_out, session_output_size(one));
-    }
-}
-
 static void parcel_arrived(struct worker *worker, struct parcel *parcel)
 {
     struct thread *thread = worker->thread;
     const struct inquiry *inquiry = parcel->inquiry;
+    const struct session *session;
     if (parcel->is_return) {
         parcel_home(worker, parcel);
         return;
@@ -224,7 +203,8 @@ static void parcel_arrived(struct worker *worker, struct parcel *parcel)
     case PARCEL_CONFIRM: link_confirm(worker, parcel); break;
     case PARCEL_INQUIRY:
         if (inquiry->kind == INQUIRY_SESSIONS)
-            report(worker, inquiry->out);
+            TAILQ_FOREACH(session, &worker->sessions, all)
+                session_report(session, inquiry->out);
         break;
     case PARCEL_FREE:
     case PARCEL_MESSAGE_TO_SIP:

@@ -54,7 +54,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct span input = span_make(data, size);
     size_t piece = fuzz_choice(&input) % 64 + 1, used = 0;
     open_once();
-    stats_error(stats[0], 1, input);
+    stats_error(stats[0], &(struct stats_trouble){.event = "fuzz",
+                                                 .trace = 1,
+                                                 .tenant = input,
+                                                 .partner = input,
+                                                 .reason = input});
     int fd = connected();
     bool ended = false, shut = false;
     for (unsigned turn = 0; !ended; turn++) {

@@ -198,7 +198,7 @@ def test_answer_names_a_special_address(strict, names, kind, address):
     opened = relay.count("xmpp_sessions_opened_total")
     for name in (f"p{number}.example", f"q{number}.example"):
         assert strict.trunk.ask(sip(uri=f"sip:x@{name}")) >= 400
-        assert relay.logged("event=link.failed", f"remote={name}",
+        assert relay.logged("event=link.failed", f"partner={name}",
                             "only loopback or private addresses")
     assert relay.count("xmpp_sessions_opened_total") == opened
     strict.check()

@@ -165,7 +165,8 @@ def test_metrics_of_hostile_names(scene, attacked):  # noqa: F811
         text = attacked.control("metrics")
         assert "label-of-mine" not in text
         for line in text.splitlines():
-            assert re.fullmatch(r"#.*|passerelle_[a-z_0-9]+(\{[a-z]+=\"[^\"]*\"\})? \d+|", line), line
+            assert re.fullmatch(r"#.*|passerelle_[a-z_0-9]+(\{([a-z]+=\"[^\"]*\",?)+\})? [\d.]+|",
+                                line), line
 
 
 # ---- configuration ----

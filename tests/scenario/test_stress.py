@@ -13,7 +13,7 @@ from test_bench import make_relay  # noqa: F401  (a fixture)
 def counters(relay):
     rows = (line.rsplit(" ", 1) for line in relay.ask("metrics").splitlines()
             if line and not line.startswith("#") and "{" not in line)
-    return {name.removeprefix("passerelle_"): int(value) for name, value in rows}
+    return {name.removeprefix("passerelle_"): int(float(value)) for name, value in rows}
 
 
 def wait_for(relay, condition):

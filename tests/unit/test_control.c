@@ -148,7 +148,10 @@ static void test_answers(void **state)
     stats_add(fixture->stats[1], STAT_XMPP_STANZAS_IN, 40);
     stats_add(fixture->stats[2], STAT_XMPP_STANZAS_IN, 2);
     fixture->stats[2]->tenants[0].to_sip = 9;
-    stats_error(fixture->stats[1], 0xabc, SPAN("bad\nthing"));
+    stats_error(fixture->stats[1], &(struct stats_trouble){.event = "a.test",
+                                                           .trace = 0xabc,
+                                                           .tenant = SPAN("acme"),
+                                                           .reason = SPAN("bad\nthing")});
     check_answer(fixture, "help\n", "show info|stat");
     check_answer(fixture, "show info", "config\t(test)\n");
     check_answer(fixture, "show info json\n", "\"config\":\"(test)\",\"uptime_s\":0,");
@@ -156,11 +159,11 @@ static void test_answers(void **state)
     check_answer(fixture, "show stat json\n", "{\"xmpp_stanzas_received_total\":42,");
     check_answer(fixture, "show tenants\n", "bücher.example\topen\t0\t9\t0\t0\t0\n");
     check_answer(fixture, "show tenants json\n", "[{\"tenant\":\"a \\\"quoted\\\" name\",");
-    check_answer(fixture, "show errors\n", "Z\tabc\t1\tbad\\x0athing\n");
+    check_answer(fixture, "show errors\n", "Z\t1\ta.test\tacme\t-\t0000000000000abc\tbad\\x0athing\n");
     check_answer(fixture, "metrics\n", "# TYPE passerelle_xmpp_stanzas_received_total counter\n"
                                        "passerelle_xmpp_stanzas_received_total 42\n");
-    check_answer(fixture, "show\n", "error: unknown command");
-    check_answer(fixture, "show stat xml\n", "error: unknown command");
+    check_answer(fixture, "show\n", "error: show what?");
+    check_answer(fixture, "show stat xml\n", "error: behind");
     check_answer(fixture, "help me\r\n", "error: unknown command");
     check_answer(fixture, "show stat\nshow info\n", "\n\nname\tvalue\nversion\t");
 }
@@ -169,7 +172,7 @@ static void test_inquiries(void **state)
 {
     struct fixture *fixture = *state;
     check_answer(fixture, "show sess\n", "queued\n0\tin\tpeer\n\n");
-    check_answer(fixture, "show trunks json\n", "[{\"egress\":0,\"tenant\":7,\"trunk\":\"sip:x\",");
+    check_answer(fixture, "show trunks json\n", "[{\"egress\":0,\"tenant\":\"7\",\"trunk\":\"sip:x\",");
     assert_int_equal(mesh_out(fixture->mesh, 0), 0);
 }
 

@@ -115,8 +115,9 @@ static void test_errors_are_escaped(void **state)
     (void)state;
     struct stats *stats = stats_open(1);
     assert_non_null(stats);
-    stats_error(stats, 1, SPAN("a\x1b[31m\nb"));
-    assert_string_equal(stats->errors[0].text, "a\\x1b[31m\\x0ab");
+    struct stats_trouble trouble = {.event = "a.test", .reason = SPAN("a\x1b[31m\nb")};
+    stats_error(stats, &trouble);
+    assert_string_equal(stats->errors[0].reason, "a\\x1b[31m\\x0ab");
     stats_add(stats, STAT_XMPP_STANZAS_IN, 3);
     stats_count(stats, STAT_XMPP_STANZAS_IN);
     struct stats *all[] = {stats, stats};

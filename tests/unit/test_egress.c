@@ -148,11 +148,12 @@ static void test_report_of_trunks(void **state)
     assert_non_null(parcel);
     mesh_give(scene.mesh, CONTROL, &parcel);
     assert_int_equal(fclose(inquiry.out), 0);
-    /* egress 0; one in flight, one queued, one sent, none failed */
+    /* egress 0; no answer yet; one in flight, one queued, one sent, none failed */
     (void)snprintf(row, sizeof(row),
-                   "0\texample\tsip:127.0.0.1:%u;transport=udp\tudp\t127.0.0.1:%u\tunknown\t1\t1\t1\t0\t0\n",
+                   "0\texample\tsip:127.0.0.1:%u;transport=udp\tudp\t127.0.0.1:%u\tunknown\t",
                    scene.ports[0], scene.ports[0]);
     assert_non_null(strstr(text, row));
+    assert_non_null(strstr(text, "\t0\t-\t1\t1\t1\t0\n"));
     free(text);
     answer(scene.trunks[0], "200 OK");
     assert_int_equal(take_outcome().kind, OUTCOME_DELIVERED);

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* How a session ends up in the log and in `show sess`. */
+#include <inttypes.h>
+
+#include "core/session_priv.h"
+#include "core/trouble.h"
+
+static void put_pair(FILE *out, const struct s2s_domain *from, const struct s2s_domain *to,
+                     bool is_authorised)
+{
+    if (from->size == 0 && to->size == 0)
+        fputc('-', out);
+    else
+        fprintf(out, is_authorised ? "%s>%s" : "(%s>%s)", from->text, to->text);
+}
+
+static void put_pairs(FILE *out, const struct session *session)
+{
+    const struct s2s_in *in = &session->in;
+    if (session->outbound) {
+        put_pair(out, &session->out.local, &session->out.remote,
+                 session->out.state == S2S_OUT_READY);
+        return;
+    }
+    for (unsigned i = 0; i < in->pair_count; i++) {
+        if (i > 0)
+            fputc(',', out);
+        put_pair(out, &in->pairs[i].remote, &in->pairs[i].local, in->pairs[i].authorised);
+    }
+    if (in->pair_count == 0)
+        put_pair(out, &in->remote, &in->local, false);
+}
+
+void session_report(const struct session *session, FILE *out)
+{
+    static const char *const states[] = {"connecting", "handshake", "open", "closing", "gone"};
+    uint64_t now_ms = session->worker->thread->now_ms;
+    char peer[NET_ADDRESS_TEXT_SIZE];
+    net_address_format(&session->peer, peer);
+    bool is_external =
+        session->outbound ? session->out.external_done : session->in.external_done;
+    const char *auth = !session_ready(session) ? "none" : is_external ? "external" : "dialback";
+    bool has_tls = session->tls != NULL && session->state == SESSION_OPEN;
+    fprintf(out, "%u\t%s\t%s\t%s\t%s\t",
+            session->worker->thread->self - 1, /* as the thread is named */
+            session->outbound ? "out" : "in", peer,
+            session->outbound ? session->out.local.text : session->in.local.text,
+            session->outbound ? session->out.remote.text : session->in.remote.text);
+    put_pairs(out, session);
+    fprintf(out, "\t%s\t%s\t%s\t%s\t%" PRIu64 "\t%" PRIu64 "\t%" PRIu64 "\t%" PRIu64 "\t%zu\n",
+            states[session->state], auth, has_tls ? tls_protocol_name(session->tls) : "-",
+            has_tls ? tls_cipher_name(session->tls) : "-", (now_ms - session->opened_ms) / 1000,
+            (now_ms - session->active_ms) / 1000, session->stanzas_in, session->stanzas_out,
+            session_output_size(session));
+}
+
+/* Who came in and was turned away. What a stranger says of itself does not make a row of its
+   own: that is by its address. */
+static void tell_refused(const struct session *session, const char *peer)
+{
+    struct thread *thread = session->worker->thread;
+    bool is_known = session_ready(session);
+    const struct s2s_in *in = &session->in;
+    const struct config_tenant *tenant =
+        config_find_tenant(thread->config, s2s_domain_span(&in->local));
+    struct span host = span_of(peer);
+    while (host.size > 0 && host.data[host.size - 1] != ':')
+        host.size--;
+    char reason[512];
+    snprintf(reason, sizeof(reason), "%s%s: %s",
+             in->remote.size > 0 ? in->remote.text : "A server that did not say its name",
+             is_known || in->remote.size == 0 ? "" : " (as it says)", session->reason);
+    stats_error(thread->stats,
+                &(struct stats_trouble){
+                    .event = "session.close",
+                    .tenant = span_of(tenant != NULL ? tenant->name : ""),
+                    .partner = is_known ? s2s_domain_span(&in->remote)
+                                        : span_to(host, host.size > 0 ? host.size - 1 : 0),
+                    .reason = span_of(reason)});
+}
+
+void session_log_end(const struct session *session, enum stream_error error)
+{
+    char peer[NET_ADDRESS_TEXT_SIZE];
+    net_address_format(&session->peer, peer);
+    log_event(LOG_LEVEL_INFO, "session.close", 0, log_text("peer", span_of(peer)),
+              log_text("direction", session->outbound ? SPAN("out") : SPAN("in")),
+              log_text("local", session->outbound ? s2s_domain_span(&session->out.local)
+                                                  : s2s_domain_span(&session->in.local)),
+              log_text("remote", session->outbound ? s2s_domain_span(&session->out.remote)
+                                                   : s2s_domain_span(&session->in.remote)),
+              log_text("error", stream_error_name(error)),
+              log_text("reason", span_of(session->reason)));
+    bool is_trouble = error != STREAM_ERROR_NONE || !session_ready(session);
+    if (!session->outbound && !session->worker->draining && is_trouble)
+        tell_refused(session, peer);
+}

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "core/trouble.h"
+
+void trouble_tell(struct thread *thread, enum log_level level,
+                  const struct stats_trouble *trouble)
+{
+    struct log_field fields[4];
+    size_t count = 0;
+    if (trouble->tenant.size > 0)
+        fields[count++] = log_text("tenant", trouble->tenant);
+    if (trouble->partner.size > 0)
+        fields[count++] = log_text("partner", trouble->partner);
+    if (trouble->status != 0)
+        fields[count++] = log_number("status", trouble->status);
+    fields[count++] = log_text("reason", trouble->reason);
+    if (log_wants(level))
+        log_write(level, trouble->event, trouble->trace, fields, count);
+    stats_error(thread->stats, trouble);
+}

@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* What goes wrong is told twice: as a log line for who follows, as a row of `show errors` for
+   who comes later. On the calling thread. */
+#ifndef PASSERELLE_CORE_TROUBLE_H
+#define PASSERELLE_CORE_TROUBLE_H
+
+#include "core/log.h"
+#include "core/thread.h"
+
+/* The line has the fields tenant, partner, status and reason, as far as they are given. */
+void trouble_tell(struct thread *thread, enum log_level level,
+                  const struct stats_trouble *trouble);
+
+#endif
