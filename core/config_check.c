@@ -90,9 +90,10 @@ bool config_check_path(struct config_load *load, const struct config_file *file,
                                 path, strerror(errno));
     if (!S_ISREG(status.st_mode))
         return config_mark_fail(load, file, key, "'%s' is not a file", path);
-    if (is_private && (status.st_mode & (S_IRWXG | S_IRWXO)) != 0)
+    /* The group may read: so Debian keeps keys for ssl-cert. */
+    if (is_private && (status.st_mode & (S_IWGRP | S_IXGRP | S_IRWXO)) != 0)
         return config_mark_fail(
-            load, file, key, "the private key '%s' is open to others (mode %o); chmod 600 it",
+            load, file, key, "the private key '%s' is open to others (mode %o); chmod 640 it",
             path, (unsigned)status.st_mode & 0777u);
     *out = path;
     return true;

@@ -37,7 +37,7 @@ static int enter_folder(void **state)
     write_file("dev/ca.pem", "ca", 0644);
     write_file("dev/xmpp.pem", "certificate", 0644);
     write_file("dev/xmpp.key", "key", 0600);
-    write_file("dev/open.key", "key", 0640);
+    write_file("dev/open.key", "key", 0644);
     return 0;
 }
 
@@ -129,7 +129,7 @@ static const struct refusal refusals[] = {
     {XMPP TENANT "partners:\n  - domain: x.example\n  - domain: X.example\n",
      "9: partners[1].domain", "twice"},
     {"xmpp:\n  certificate: dev/xmpp.pem\n  key: dev/open.key\n" TENANT, "3: xmpp.key",
-     "open to others (mode 640); chmod 600"},
+     "open to others (mode 644); chmod 640"},
     {"xmpp:\n  certificate: dev/none.pem\n  key: dev/xmpp.key\n" TENANT, "2: xmpp.certificate",
      "No such file"},
     {"xmpp:\n  certificate: dev\n  key: dev/xmpp.key\n" TENANT, "2: xmpp.certificate",

@@ -1,0 +1,207 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The documentation against what it describes: every key, default, counter and event; the man
+pages; what `cmake --install` puts where; the command line."""
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+
+import pytest
+
+import relay as relays
+
+ROOT = relays.ROOT
+PROGRAM = relays.PROGRAM
+CONFIGURATION = (ROOT / "docs/configuration.md").read_text()
+OPERATIONS = (ROOT / "docs/operations.md").read_text()
+
+
+def run(*words, **options):
+    return subprocess.run([str(word) for word in words], capture_output=True, text=True,
+                          timeout=60, check=False, **options)
+
+
+# ---- configuration ----
+
+def schema():
+    """The keys of each section, from the schema's own tables."""
+    text = (ROOT / "core/config_schema.c").read_text()
+    tables = re.findall(r"cyaml_schema_field_t (\w+)_fields\[\] = \{(.*?)CYAML_FIELD_END", text,
+                        re.S)
+    keys = {name: re.findall(r'(?:TEXT|NUMBER|LIST|SECTION|ITEMS|CYAML_FIELD_\w+)\(\s*"(\w+)"', body)
+            for name, body in tables}
+    assert len(keys) == 9 and all(keys.values())
+    return keys
+
+
+def documented():
+    """Key → (default, line) of each table of docs/configuration.md."""
+    found, section = {}, None
+    for line in CONFIGURATION.splitlines():
+        head = re.match(r"## `(\w+)`|A (trunk):", line)
+        if head:
+            section = head.group(1) or head.group(2)
+            found[section] = {}
+        cells = re.split(r"(?<!\\)\|", line)
+        if section and len(cells) > 3:
+            for key in re.findall(r"`(\w+)`", cells[1]):
+                found[section][key] = cells[2].strip(), line
+    return found
+
+
+SECTIONS = {"global": "global", "xmpp": "xmpp", "sip": "sip", "dns": "dns", "tenant": "tenants",
+            "trunk": "trunk", "partner": "partners"}
+
+
+@pytest.mark.parametrize("table", SECTIONS)
+def test_every_key_is_documented(table):
+    keys, page = set(schema()[table]), documented()[SECTIONS[table]]
+    assert keys == set(page)
+    manual = (ROOT / "docs/man/passerelle.yaml.5").read_text().replace("\\-", "-")
+    for key in keys:
+        assert re.search(rf"^\.B .*\b{key}\b", manual, re.M), key
+
+
+def test_every_part_of_the_file_is_documented():
+    for key in schema()["file"]:
+        assert f"## `{key}`" in CONFIGURATION
+    for key in schema()["identity"]:
+        assert f"`{key}`" in CONFIGURATION
+
+
+def test_defaults_and_ranges_are_the_programs():
+    constants = dict(re.findall(r"#define (\w+)\s+\(?(\d+)u?\)?",
+                                (ROOT / "proto/limits.h").read_text() +
+                                (ROOT / "core/config_check.c").read_text()))
+    rows = re.findall(r'\{"(\w+)\.(\w+)",\s*raw->\w+,\s*&[\w>-]+,\s*(\w+),\s*(\w+),\s*(\w+)\}',
+                      (ROOT / "core/config_check.c").read_text())
+    assert len(rows) >= 14
+    pages = documented()
+    for section, key, *numbers in rows:
+        default, low, high = (int(constants.get(number, number)) for number in numbers)
+        written, line = pages[section][key]
+        assert written == str(default), (section, key)
+        assert f"{low} to {high}" in line, (section, key)
+
+
+def test_the_example_configuration_is_correct(tmp_path):
+    """With the certificates in its place; every key that is commented out has its default."""
+    subprocess.run([ROOT / "tools/dev-certificates", tmp_path, "relay"], check=True,
+                   stdout=subprocess.DEVNULL)
+    text = (ROOT / "docs/passerelle.yaml").read_text()
+    for old, new in (("/etc/ssl/certs/relay.pem", "relay.pem"),
+                     ("/etc/ssl/private/relay.key", "relay.key")):
+        assert old in text
+        text = text.replace(old, str(tmp_path / new))
+    (tmp_path / "passerelle.yaml").write_text(text)
+    done = run(PROGRAM, "--check", "-c", tmp_path / "passerelle.yaml")
+    assert done.returncode == 0, done.stderr
+    for key, value in re.findall(r"^  #(\w+): (\S+)", text, re.M):
+        places = [page for page in documented().values() if key in page]
+        assert any(value in page[key][0] or page[key][0] == "the system's"
+                   for page in places), key
+
+
+# ---- operations ----
+
+def test_every_counter_has_its_meaning():
+    rows = re.findall(r'^STAT\(\w+, "(\w+)", \w+, "(.*)"\)',
+                      (ROOT / "core/stats.def").read_text(), re.M)
+    assert len(rows) > 30
+    for name, sentence in rows:
+        assert f"| `{name}` | {sentence} |" in OPERATIONS, name
+    counted = OPERATIONS.split("## Counters")[1].split("The ledger")[0]
+    assert set(re.findall(r"^\| `(\w+)`", counted, re.M)) == {name for name, _ in rows}
+
+
+def test_every_event_has_its_meaning():
+    source = "".join(path.read_text() for path in sorted((ROOT / "core").glob("*.c")))
+    # What stands between the level and the trace: a name, or a choice of two.
+    events = {name for part in re.findall(r"log_event\(([^;]*?),\s*(?:0|[\w>.-]*trace),", source)
+              for name in re.findall(r'"([a-z]+\.[a-z_]+)"', part)}
+    events |= set(re.findall(r'\.event = "([a-z]+\.[a-z_]+)"', source))
+    events |= set(re.findall(r'tell\(trunk, "([a-z]+\.[a-z_]+)"', source))
+    assert len(events) > 30
+    logs = OPERATIONS.split("## Logs")[1].split("## Why")[0]
+    assert set(re.findall(r"^\| `([a-z._]+)` \|", logs, re.M)) == events
+
+
+def test_links_lead_somewhere():
+    for page in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
+        for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text()):
+            assert target.startswith("http") or (page.parent / target).exists(), (page, target)
+
+
+# ---- man pages, installation ----
+
+@pytest.mark.parametrize("page", sorted(path.name for path in (ROOT / "docs/man").iterdir()))
+def test_man_pages_are_clean(page):
+    done = run("man", "-l", "--warnings", ROOT / "docs/man" / page,
+               env={**os.environ, "MANWIDTH": "80", "LC_ALL": "C.UTF-8"})
+    assert done.returncode == 0
+    assert done.stderr == ""
+    assert "NAME" in done.stdout and "SEE ALSO" in done.stdout
+
+
+def test_options_are_in_the_man_pages():
+    for program, page in (("passerelle", "passerelle.8"), ("passerellectl", "passerellectl.1")):
+        usage = run(relays.BUILD / program, "--help")
+        assert usage.returncode == 0
+        options = re.findall(r"^  -\w, (--[a-z-]+)", usage.stdout, re.M)
+        assert len(options) >= 3
+        manual = (ROOT / "docs/man" / page).read_text().replace("\\-", "-")
+        for option in options:
+            assert option in manual, option
+
+
+def test_installation(tmp_path):
+    done = run("cmake", "--install", relays.BUILD, "--prefix", tmp_path)
+    assert done.returncode == 0, done.stderr
+    for path in ("bin/passerelle", "bin/passerellectl", "bin/passerelle-bench",
+                 "share/man/man8/passerelle.8", "share/man/man1/passerellectl.1",
+                 "share/man/man1/passerelle-bench.1", "share/man/man5/passerelle.yaml.5",
+                 "share/doc/passerelle/operations.md", "share/doc/passerelle/passerelle.yaml",
+                 "lib/systemd/system/passerelle.service"):
+        assert (tmp_path / path).is_file(), path
+    assert run(tmp_path / "bin/passerelle", "--version").stdout.startswith("passerelle ")
+    unit = tmp_path / "lib/systemd/system/passerelle.service"
+    # The unit names where it was to be installed; verify wants the program to be there.
+    text = re.sub(r"=\S*/bin/passerelle ", f"={tmp_path}/bin/passerelle ", unit.read_text())
+    assert text.count(f"{tmp_path}/bin/passerelle -") >= 2
+    if shutil.which("systemd-analyze"):
+        unit.write_text(re.sub(r"^Documentation=.*\n", "", text, flags=re.M))
+        done = run("systemd-analyze", "verify", unit)
+        assert "passerelle" not in done.stderr, done.stderr
+
+
+# ---- the command line ----
+
+@pytest.mark.parametrize("words, status, said", [
+    (["--help"], 0, "usage: passerelle"), (["--version"], 0, "passerelle "),
+    (["--defaults"], 0, "tenants:"), (["--nonsense"], 2, "unrecognized option"),
+    (["surplus"], 2, "unexpected argument: surplus"),
+    (["-c", "/nowhere/passerelle.yaml"], 2, "/nowhere/passerelle.yaml: cannot read it: No such"),
+    (["--check", "-c", "/"], 2, "cannot read it: Is a directory")])
+def test_command_line(words, status, said):
+    done = run(PROGRAM, *words)
+    assert done.returncode == status
+    assert said in (done.stdout if status == 0 else done.stderr)
+
+
+def test_keys_are_for_owner_and_group(tmp_path):
+    """A group may read a key, as Debian's ssl-cert does; nobody else."""
+    subprocess.run([ROOT / "tools/dev-certificates", tmp_path, "relay"], check=True,
+                   stdout=subprocess.DEVNULL)
+    (tmp_path / "c.yaml").write_text(
+        "xmpp: {certificate: relay.pem, key: relay.key, ca_file: ca.pem}\n"
+        "tenants: [{domains: [a.example], trunks: [{uri: 'sip:127.0.0.1'}]}]\n")
+    for mode, status in ((0o600, 0), (0o640, 0), (0o644, 2), (0o660, 2)):
+        (tmp_path / "relay.key").chmod(mode)
+        done = run(PROGRAM, "--check", "-c", tmp_path / "c.yaml")
+        assert done.returncode == status, (oct(mode), done.stderr)
+    assert "c.yaml:1: xmpp.key: " in done.stderr and "chmod 640" in done.stderr
+    (tmp_path / "relay.key").unlink()
+    done = run(PROGRAM, "--check", "-c", tmp_path / "c.yaml")
+    assert done.returncode == 2
+    assert "c.yaml:1: xmpp.key: cannot read" in done.stderr
