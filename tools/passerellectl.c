@@ -17,10 +17,16 @@ static const char usage[] =
     "\n"
     "  -s, --socket SOCKET  the relay's stats socket (global.stats_socket); default\n"
     "                       ./passerelle.sock\n"
-    "  -j, --json           JSON instead of a table\n"
+    "  -j, --json           JSON instead of a table, for show\n"
     "  -h, --help           this text\n"
     "\n"
-    "Commands: show info|stat|sess|tenants|trunks|errors, metrics, help\n";
+    "Commands:\n"
+    "  show info|stat|sess|tenants|trunks|errors\n"
+    "  metrics                                 everything as Prometheus text\n"
+    "  set log-level error|warn|info|debug\n"
+    "  help                                    what the relay says to each of them\n"
+    "\n"
+    "Status: 0 answered, 1 not reachable or refused, 2 wrong options.\n";
 
 static int fail(const char *what, const char *name)
 {
@@ -132,7 +138,8 @@ int main(int argc, char **argv)
     }
     char command[1000];
     size_t used = 0;
-    for (int i = optind; i < argc + (as_json ? 1 : 0); i++) {
+    bool appends = as_json && optind < argc && strcmp(argv[optind], "show") == 0;
+    for (int i = optind; i < argc + (appends ? 1 : 0); i++) {
         const char *word = i < argc ? argv[i] : "json";
         int size = snprintf(command + used, sizeof(command) - used, "%s%s", used > 0 ? " " : "",
                             word);

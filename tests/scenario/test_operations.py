@@ -261,6 +261,10 @@ def test_help_names_every_command_and_mistakes_are_told(relay):
     assert "a log level is" in control(relay, "set", "log-level", "loud", status=1)
 
 
+def test_metrics_have_no_json(relay):
+    assert control(relay, "--json", "metrics").startswith("# HELP ")
+
+
 def test_tables_are_aligned(relay):
     lines = control(relay, "show", "stat").splitlines()
     assert lines[0].split() == ["name", "value"]
