@@ -118,7 +118,8 @@ enum sip_attempt sip_attempt_next(struct sip_uac *uac, struct request *request, 
         case START_FAILED:
             tried = true;
             *status = 503;
-            *reason = SPAN("The trunk cannot be reached");
+            *reason = SPAN("The SIP trunk cannot be reached");
+            request->answered = false;
             break;
         case START_BUSY: is_busy = true; break;
         case START_TOO_LONG:

@@ -85,6 +85,8 @@ static void finish(struct sip_uac *uac, struct request *request, int status, str
         struct writer memory = parcel_writer(parcel);
         struct span uri = sip_compose_redirect(contact, &memory);
         parcel->outcome.fault = error_map_to_xmpp(status, reason, uri, &memory);
+        if (!request->answered)
+            parcel->outcome.fault.text = reason;
         parcel->outcome.kind = OUTCOME_FAILED;
         parcel_keep(parcel, &memory);
     }
@@ -211,7 +213,7 @@ void sip_uac_pump(struct sip_uac *uac)
         struct request *request = STAILQ_FIRST(&ready);
         STAILQ_REMOVE_HEAD(&ready, turn);
         request->waits = false;
-        try_next(uac, request, 503, SPAN("No trunk is up"));
+        try_next(uac, request, 503, SPAN("No SIP trunk of the domain is up"));
     }
 }
 
@@ -248,7 +250,7 @@ void sip_uac_message(struct sip_uac *uac, struct parcel **parcel)
     }
     recipient->busy = true;
     request->recipient = recipient;
-    try_next(uac, request, 503, SPAN("No trunk is up"));
+    try_next(uac, request, 503, SPAN("No SIP trunk of the domain is up"));
 }
 
 void sip_uac_options(struct sip_uac *uac, struct trunk *trunk)
@@ -322,6 +324,7 @@ void sip_uac_response(struct sip_uac *uac, struct span bytes, unsigned *owner)
         /* Whoever says 408 is there: only our own Timer F counts against the trunk. */
         trunk_note(request->trunk, &request->target,
                    response.status == 408 ? 480 : response.status, response.retry_after);
+        request->answered = true;
         conclude(uac, request, &response);
     } else {
         sip_attempt_arm(uac, request);
@@ -343,8 +346,10 @@ void sip_uac_lost(struct sip_uac *uac, uint64_t connection)
     while (!STAILQ_EMPTY(&lost)) {
         struct request *request = STAILQ_FIRST(&lost);
         STAILQ_REMOVE_HEAD(&lost, turn);
-        struct sip_message response = {
-            .status = 503, .reason = SPAN("The connection was lost"), .retry_after = -1};
+        struct sip_message response = {.status = 503,
+                                       .reason = SPAN("The connection to the SIP side was lost"),
+                                       .retry_after = -1};
+        request->answered = false;
         (void)sip_client_transport_error(&request->client);
         trunk_note(request->trunk, &request->target, 0, -1);
         conclude(uac, request, &response);
@@ -357,12 +362,15 @@ void sip_uac_tick(struct sip_uac *uac, struct timer *timer)
     assert(request->magic == REQUEST_MAGIC);
     if (request->waits) {
         request->waits = false;
-        try_next(uac, request, 503, SPAN("No trunk is up"));
+        try_next(uac, request, 503, SPAN("No SIP trunk of the domain is up"));
         return;
     }
     unsigned action = sip_client_tick(&request->client, uac->thread->now_ms);
     if (action & SIP_CLIENT_TIMEOUT) {
-        struct sip_message timeout = {.status = 408, .retry_after = -1};
+        struct sip_message timeout = {.status = 408,
+                                      .reason = SPAN("The SIP side did not answer in time"),
+                                      .retry_after = -1};
+        request->answered = false;
         trunk_note(request->trunk, &request->target, 408, -1);
         conclude(uac, request, &timeout);
         return;

@@ -43,6 +43,7 @@ struct request {
     bool waits;        /* for a trunk's addresses or its turn; no transaction yet */
     STAILQ_ENTRY(request) turn;
     bool in_flight;    /* counted at the trunk */
+    bool answered;     /* the last failure is the SIP side's word, not our own finding */
     struct sip_client client;
     struct timer timer;
     struct sip_target target;

@@ -36,7 +36,7 @@ bool net_address_equal_host(const union net_address *a, const union net_address 
 bool net_address_in(const union net_address *address, const union net_address *network,
                     unsigned prefix_size);
 /* Loopback, private (RFC 1918, RFC 4193), link-local, unspecified, multicast: what a DNS answer
-   of the open internet must not name (attack row 51). */
+   of the open internet must not name. */
 bool net_address_is_special(const union net_address *address);
 /* Whom a limit "per address" is about, with port 0: the address of IPv4, the network of 64 bits of
    IPv6, of which one host may have every address (RFC 4291 §2.5.4). */

@@ -104,7 +104,7 @@ static int64_t der_time(uint8_t tag, struct der value)
     return (int64_t)timegm(&tm);
 }
 
-/* Names with a NUL, blank or control byte are no names (attack row 32). */
+/* Names with a NUL, blank or control byte are no names. */
 static bool text_is_clean(struct der text)
 {
     if (text.size == 0)

@@ -157,7 +157,7 @@ static bool close_hopeless(const struct s2s_in *in, struct s2s_action *action)
     return action->kind == S2S_CLOSE;
 }
 
-/* A domain once named may not become another one over a restart (attack row 15). */
+/* A domain once named may not become another one over a restart. */
 static bool take_domain(struct s2s_domain *domain, const struct s2s_domain *fresh)
 {
     if (domain->size > 0 && !span_equal(s2s_domain_span(domain), s2s_domain_span(fresh)))

@@ -171,7 +171,7 @@ static void test_unicode(void **state)
     assert_false(certificate_matches_xmpp(&certificate, ascii, unicode));
 }
 
-/* openssl writes no NUL into a name, so a byte of a good one is exchanged (attack row 32). */
+/* openssl writes no NUL into a name, so a byte of a good one is exchanged. */
 static void test_nul(void **state)
 {
     (void)state;

@@ -72,6 +72,19 @@ static void test_503_with_retry_after_blocks(void **state)
     struct outcome outcome = take_outcome();
     assert_int_equal(outcome.kind, OUTCOME_FAILED);
     assert_int_equal(outcome.sip_status, 503);
+    assert_true(span_equal(outcome.fault.text, SPAN("The SIP side answered 503 Busy.")));
+}
+
+/* What nobody answered is not told as if the SIP side had said it. */
+static void test_silence_everywhere(void **state)
+{
+    (void)state;
+    post("romeo", SPAN("hello"));
+    receive(scene.trunks[1]); /* the first has had its time */
+    struct outcome outcome = take_outcome();
+    assert_int_equal(outcome.kind, OUTCOME_FAILED);
+    assert_int_equal(outcome.fault.error, STANZA_ERROR_REMOTE_SERVER_TIMEOUT);
+    assert_true(span_equal(outcome.fault.text, SPAN("The SIP side did not answer in time")));
 }
 
 static void test_one_pending_for_each_recipient(void **state)
@@ -198,6 +211,7 @@ int main(void)
         ROW(test_refusal),
         ROW(test_failover_after_silence),
         ROW(test_503_with_retry_after_blocks),
+        ROW(test_silence_everywhere),
         ROW(test_one_pending_for_each_recipient),
         ROW(test_too_long_for_udp),
         ROW(test_report_of_trunks),

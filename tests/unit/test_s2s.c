@@ -350,7 +350,7 @@ static void test_out_external(void **state)
     feed(&bench, OUR_HEADER, false);
     assert_int_equal(feed(&bench, FEATURES(""), false), S2S_READY);
     bench_fini(&bench);
-    /* Without STARTTLS nothing more is sent (attack row 18). */
+    /* Without STARTTLS nothing more is sent. */
     bench_init(&bench, S2S_AUTH_ANY, true, false);
     s2s_out_start(&bench.out, false, &writer);
     feed(&bench, OUR_HEADER, false);

@@ -239,7 +239,7 @@ static void test_client_certificates(void **state)
     static const struct client_case cases[] = {
         {NULL, false, false},
         {"one.pem", true, true},
-        {"server_only.pem", true, true}, /* attack row 33 */
+        {"server_only.pem", true, true}, /* as public authorities issue them */
         {"client_only.pem", true, true},
         {"rogue_leaf.pem", true, false},
         {"self.pem", true, false},
