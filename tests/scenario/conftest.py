@@ -246,8 +246,6 @@ def front(world):
 @pytest.fixture(scope="session")
 def relay(world, dns_server, kamailio):
     """The relay between all of them; that it is still alive at the end is part of every test."""
-    if not relays.PROGRAM.exists():
-        pytest.skip(f"there is no {relays.PROGRAM.name} yet")
     with relays.Relay(world.folder / "relay", world, dns_server.port, [SIP_DOMAIN],
                       world.relay_settings()) as server:
         yield server
