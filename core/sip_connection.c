@@ -56,7 +56,9 @@ void sip_connection_close(struct sip_streams **streams)
     struct table_node *node;
     while ((node = table_any(&closed->connections)) != NULL)
         sip_connection_fail(closed, node->owner, "closing");
-    closed->lost = NULL;
+    struct sip_input untold;
+    while (closed->lost != NULL)
+        (void)sip_connection_next(closed, &untold);
     /* The kernel may still read what is being sent: wait for the last completions. */
     for (int i = 0; closed->open_count > 0 && i < 100; i++) {
         struct ring_event event;
@@ -195,6 +197,16 @@ void sip_connection_accept(struct sip_streams *streams, enum sip_transport trans
     sip_stream_start(streams, made);
 }
 
+/* What fails at the end of a turn may be gone before anybody was told that it is lost. */
+static bool is_lost_untold(const struct sip_streams *streams,
+                           const struct connection *connection)
+{
+    const struct connection *one = streams->lost;
+    while (one != NULL && one != connection)
+        one = one->next_lost;
+    return one != NULL;
+}
+
 void sip_connection_feed(struct sip_streams *streams, const struct ring_event *event)
 {
     struct connection *connection = event->owner;
@@ -221,8 +233,9 @@ void sip_connection_feed(struct sip_streams *streams, const struct ring_event *e
             sip_stream_flush(streams, connection);
         break;
     case RING_GONE:
-        /* It was told as lost in the turn that dropped it. */
-        connection_free(streams, connection);
+        connection->is_gone = true;
+        if (!is_lost_untold(streams, connection))
+            connection_free(streams, connection);
         break;
     case RING_ACCEPTED:
     case RING_DATAGRAM:
@@ -238,6 +251,8 @@ bool sip_connection_next(struct sip_streams *streams, struct sip_input *input)
     struct connection *connection = streams->lost;
     streams->lost = connection->next_lost;
     *input = (struct sip_input){.kind = SIP_INPUT_LOST, .flow.connection = connection->ticket};
+    if (connection->is_gone)
+        connection_free(streams, connection);
     return true;
 }
 

@@ -56,6 +56,7 @@ struct connection {
     size_t scanned;
     struct timer timer;
     struct connection *next_lost;
+    bool is_gone; /* RING_GONE came; freed once it was told as lost */
 };
 
 struct sip_streams {
