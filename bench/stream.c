@@ -16,7 +16,7 @@ static void bench_stream_init(struct bench_stream *stream, struct ring *ring)
     *stream = (struct bench_stream){.owner = BENCH_OWNER_XMPP_STREAM, .ring = ring};
     net_buffer_init(&stream->output[0], BENCH_OUTPUT_MAX);
     net_buffer_init(&stream->output[1], BENCH_OUTPUT_MAX);
-    stream->xml = xml_stream_open(&heap_memory);
+    stream->xml = xml_stream_open(&heap_memory, NULL);
     if (stream->xml == NULL)
         abort();
 }
@@ -112,23 +112,16 @@ static void bench_stream_opened(struct bench_stream *stream, const struct xml_no
     }
 }
 
-static bool bench_stream_restart(struct bench_stream *stream)
-{
-    if (xml_stream_restart(stream->xml))
-        return true;
-    bench_stream_die(stream, "out of memory");
-    return false;
-}
-
 static void bench_stream_start_tls(struct bench_stream *stream, struct tls_context *context)
 {
     int status = stream->inbound
                      ? tls_accept(&stream->tls, context, NULL, NULL, TLS_ALPN_NONE)
                      : tls_connect(&stream->tls, context, stream->to, TLS_ALPN_NONE);
-    if (status != 0 || !bench_stream_restart(stream)) {
+    if (status != 0) {
         bench_stream_die(stream, "TLS session refused");
         return;
     }
+    xml_stream_restart(stream->xml);
     stream->state = BENCH_STREAM_TLS;
     if (!stream->inbound && tls_handshake(stream->tls, &stream->output[0]) == TLS_FAILED)
         bench_stream_die(stream, "TLS handshake failed");
@@ -153,7 +146,8 @@ static void bench_stream_features(struct bench_stream *stream, const struct xml_
 static void bench_stream_authenticated(struct bench_stream *stream)
 {
     stream->authenticated = true;
-    if (bench_stream_restart(stream) && !stream->inbound)
+    xml_stream_restart(stream->xml);
+    if (!stream->inbound)
         bench_stream_say_header(stream);
 }
 

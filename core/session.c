@@ -77,7 +77,7 @@ static struct session *make(struct worker *worker, bool outbound, bool direct)
     net_buffer_init(&session->plain, OUTPUT_MAX);
     net_buffer_init(&session->output, SEALED_MAX);
     net_buffer_init(&session->sending, SEALED_MAX);
-    session->xml = xml_stream_open(&heap_memory);
+    session->xml = xml_stream_open(&heap_memory, worker->xml_pool);
     if (session->xml == NULL) {
         free(session);
         return NULL;

@@ -40,10 +40,7 @@ static void tls_done(struct session *session)
     struct writer writer = writer_make(memory, sizeof(memory));
     stats_count(worker->thread->stats, STAT_TLS_HANDSHAKES);
     session->state = SESSION_OPEN;
-    if (!xml_stream_restart(session->xml)) {
-        session_fail(session, SPAN("there is no memory for a stream"));
-        return;
-    }
+    xml_stream_restart(session->xml);
     if (!session->outbound) {
         if (session->direct)
             session->in.secure = true;
@@ -226,9 +223,8 @@ void session_verified(struct session *session, const struct parcel *parcel)
 
 static void restart(struct session *session, const struct s2s_action *action)
 {
-    if (!xml_stream_restart(session->xml))
-        session_fail(session, SPAN("there is no memory for a stream"));
-    else if (!session->outbound)
+    xml_stream_restart(session->xml);
+    if (!session->outbound)
         authorised(session, action);
 }
 

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "core/heap.h"
 #include "core/inquiry.h"
 #include "core/link.h"
 #include "core/relay_in.h"
@@ -126,7 +127,8 @@ int worker_open(struct worker **opened, struct thread *thread, char *error, size
     table_init(&worker->sessions_by_ticket);
     table_init(&worker->links);
     worker->tenant_contexts = calloc(config->tenant_count + 1, sizeof(struct tls_context *));
-    if (worker->tenant_contexts == NULL)
+    worker->xml_pool = xml_pool_open(&heap_memory);
+    if (worker->tenant_contexts == NULL || worker->xml_pool == NULL)
         goto fail;
     struct tls_context_options options = {.certificate_file = config->certificate,
                                           .key_file = config->key,
@@ -335,6 +337,7 @@ void worker_close(struct worker **closed)
     free(worker->tenant_contexts);
     if (worker->context != NULL)
         tls_context_close(&worker->context);
+    xml_pool_close(&worker->xml_pool);
     free(worker->listeners);
     free(worker);
 }

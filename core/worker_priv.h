@@ -27,6 +27,7 @@ struct worker_listener {
 struct worker {
     struct thread *thread;
     struct resolver_port *resolver;
+    struct xml_pool *xml_pool;            /* of the sessions' streams */
     struct tls_context *context;          /* xmpp.certificate */
     struct tls_context **tenant_contexts; /* opened when first needed; NULL: not yet */
     struct worker_listener *listeners;

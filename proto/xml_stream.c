@@ -7,52 +7,75 @@
 #include "proto/xml_stream_priv.h"
 
 #define ROOM_SIZE_MAX 16384
-/* Expat keeps a buffer of twice what it is fed at once, so it is fed small slices: an idle
-   stream then holds a few KiB, not a copy of the largest read. */
-#define SLICE_SIZE 2048
 
-static bool make_parser(struct xml_stream *stream)
+/* The names in one block, their text behind them; NULL when memory is refused. */
+static struct xml_header_names *copy_names(const struct memory *memory,
+                                           const struct xml_names *names)
 {
-    static const char separator[] = {XML_TREE_SEPARATOR, '\0'};
-    assert(stream->parser == NULL);
-    xml_account_enter(&stream->account);
-    stream->parser = XML_ParserCreate_MM("UTF-8", xml_account_suite(), separator);
-    xml_account_leave();
-    if (stream->parser == NULL)
-        return false;
-    xml_tree_init(&stream->tree, &stream->account.memory);
-    xml_handlers_install(stream);
-    return true;
-}
-
-static void drop_input(struct xml_stream *stream)
-{
-    xml_account_give(&stream->account, stream->input);
-    stream->input = NULL;
-    stream->input_capacity = stream->input_start = stream->input_size = 0;
-}
-
-static void drop_parser(struct xml_stream *stream)
-{
-    if (stream->parser != NULL) {
-        XML_ParserFree(stream->parser);
-        xml_tree_fini(&stream->tree);
+    size_t size = sizeof(struct xml_header_names) + names->count * sizeof *names->bindings;
+    for (size_t i = 0; i < names->count; i++)
+        size += names->bindings[i].prefix.size + names->bindings[i].uri.size;
+    struct xml_header_names *header = memory->alloc(memory->context, size);
+    if (header == NULL)
+        return NULL;
+    *header = (struct xml_header_names){.count = names->count, .size = size};
+    char *text = (char *)&header->bindings[names->count];
+    for (size_t i = 0; i < names->count; i++) {
+        struct xml_binding *binding = &header->bindings[i];
+        const struct xml_binding *source = &names->bindings[i];
+        *binding = (struct xml_binding){{text, source->prefix.size},
+                                        {text + source->prefix.size, source->uri.size},
+                                        source->depth};
+        memcpy(text, source->prefix.data, source->prefix.size);
+        memcpy(text + source->prefix.size, source->uri.data, source->uri.size);
+        text += source->prefix.size + source->uri.size;
     }
-    stream->parser = NULL;
-    stream->suspended = false;
-    drop_input(stream);
+    return header;
 }
 
-struct xml_stream *xml_stream_open(const struct memory *memory)
+static void use_header(struct xml_stream *stream)
+{
+    struct xml_names *names = &stream->reader->names;
+    assert(stream->header->count <= XML_NAMESPACES_MAX);
+    memcpy(names->bindings, stream->header->bindings,
+           stream->header->count * sizeof *names->bindings);
+    names->count = stream->header->count;
+}
+
+/* The header's declarations outlive the reader. */
+static void keep_header(struct xml_stream *stream)
+{
+    stream->header = copy_names(stream->memory, &stream->reader->names);
+    if (stream->header != NULL)
+        use_header(stream);
+    else
+        xml_handlers_fail(stream, STREAM_ERROR_RESOURCE_CONSTRAINT, "out of memory");
+}
+
+static void drop_reader(struct xml_stream *stream)
+{
+    if (stream->reader == NULL)
+        return;
+    if (stream->in_stream && stream->usual_root && stream->error == STREAM_ERROR_NONE &&
+        xml_reader_rests(stream->reader))
+        xml_reader_give(stream->pool, &stream->reader);
+    else
+        xml_reader_close(&stream->reader);
+}
+
+static void drop_header(struct xml_stream *stream)
+{
+    stream->memory->release(stream->memory->context, stream->header);
+    stream->header = NULL;
+}
+
+struct xml_stream *xml_stream_open(const struct memory *memory, struct xml_pool *pool)
 {
     assert(memory != NULL);
     struct xml_stream *stream = memory->alloc(memory->context, sizeof *stream);
-    if (stream == NULL)
-        return NULL;
-    *stream = (struct xml_stream){.stanza_size_max = PREAUTH_STANZA_SIZE_MAX};
-    xml_account_init(&stream->account, memory, sizeof *stream);
-    if (!make_parser(stream))
-        xml_stream_close(&stream);
+    if (stream != NULL)
+        *stream = (struct xml_stream){
+            .memory = memory, .pool = pool, .stanza_size_max = PREAUTH_STANZA_SIZE_MAX};
     return stream;
 }
 
@@ -62,10 +85,9 @@ void xml_stream_close(struct xml_stream **stream)
     *stream = NULL;
     if (old == NULL)
         return;
-    drop_parser(old);
-    assert(old->account.held == sizeof *old);
-    const struct memory *memory = old->account.outer;
-    memory->release(memory->context, old);
+    drop_reader(old);
+    drop_header(old);
+    old->memory->release(old->memory->context, old);
 }
 
 void xml_stream_set_stanza_size_max(struct xml_stream *stream, size_t size)
@@ -74,30 +96,44 @@ void xml_stream_set_stanza_size_max(struct xml_stream *stream, size_t size)
     stream->stanza_size_max = size;
 }
 
-bool xml_stream_restart(struct xml_stream *stream)
+void xml_stream_restart(struct xml_stream *stream)
 {
-    drop_parser(stream);
-    assert(stream->account.held == sizeof *stream);
-    *stream = (struct xml_stream){
-        .account = stream->account,
-        .stanza_size_max = stream->stanza_size_max,
-    };
-    return make_parser(stream);
+    drop_reader(stream);
+    drop_header(stream);
+    *stream = (struct xml_stream){.memory = stream->memory,
+                                  .pool = stream->pool,
+                                  .stanza_size_max = stream->stanza_size_max};
 }
 
-static void forget_tree(struct xml_stream *stream, bool keep_chunk)
+/* Without a reader: it rests, its next bytes begin a stanza or, before the header, the stream.
+ */
+static bool take_reader(struct xml_stream *stream)
+{
+    assert(!stream->dead);
+    stream->reader = stream->in_stream ? xml_reader_take(stream->pool, stream->memory)
+                                       : xml_reader_open(stream->memory);
+    if (stream->reader == NULL)
+        return false;
+    stream->reader->stream = stream;
+    if (stream->in_stream)
+        use_header(stream);
+    return true;
+}
+
+static void forget_tree(struct xml_stream *stream)
 {
     if (!stream->tree_given)
         return;
     stream->tree_given = false;
-    xml_tree_reset(&stream->tree, keep_chunk);
+    xml_tree_reset(&stream->reader->tree, true);
 }
 
 bool xml_stream_idle(const struct xml_stream *stream)
 {
-    if (stream->parser == NULL)
+    const struct xml_reader *reader = stream->reader;
+    if (reader == NULL)
         return true;
-    return !stream->suspended && stream->input_start == stream->input_size &&
+    return !reader->suspended && reader->input_start == reader->input_size &&
            stream->error == STREAM_ERROR_NONE;
 }
 
@@ -105,29 +141,21 @@ void *xml_stream_room(struct xml_stream *stream, size_t size)
 {
     assert(size > 0);
     assert(size <= ROOM_SIZE_MAX);
-    if (stream->parser == NULL || !xml_stream_idle(stream))
+    if (stream->dead || !xml_stream_idle(stream))
         return NULL;
-    forget_tree(stream, true);
-    if (size > stream->input_capacity) {
-        drop_input(stream);
-        stream->input = xml_account_take(&stream->account, size);
-        if (stream->input == NULL) {
-            /* The caller may try again when there is memory: this is no fault of the peer. */
-            stream->account.refused = false;
-            return NULL;
-        }
-        stream->input_capacity = size;
-    }
-    stream->input_start = stream->input_size = 0;
-    return stream->input;
+    if (stream->reader == NULL && !take_reader(stream))
+        return NULL;
+    forget_tree(stream);
+    return xml_reader_room(stream->reader, size);
 }
 
 void xml_stream_commit(struct xml_stream *stream, size_t size)
 {
-    assert(stream->input != NULL);
-    assert(stream->input_size == 0);
-    assert(size <= stream->input_capacity);
-    stream->input_size = size;
+    struct xml_reader *reader = stream->reader;
+    assert(reader != NULL && reader->input != NULL);
+    assert(reader->input_size == 0);
+    assert(size <= reader->input_capacity);
+    reader->input_size = size;
 }
 
 /* The gate before expat, for the first two bytes of a stream: expat would take a BOM or a NUL
@@ -135,17 +163,17 @@ void xml_stream_commit(struct xml_stream *stream, size_t size)
    line end behind <proceed/> or <success/>. */
 static void pass_gate(struct xml_stream *stream)
 {
-    const char *input = stream->input;
-    while (stream->gate_count == 0 && stream->input_start < stream->input_size &&
-           strchr(" \t\r\n", input[stream->input_start]) != NULL &&
-           input[stream->input_start] != '\0') {
-        stream->input_start++;
+    struct xml_reader *reader = stream->reader;
+    const char *input = reader->input;
+    while (stream->gate_count == 0 && reader->input_start < reader->input_size &&
+           span_is_blank(input[reader->input_start])) {
+        reader->input_start++;
         if (++stream->skipped > stream->stanza_size_max) {
             xml_handlers_fail_too_big(stream);
             return;
         }
     }
-    for (size_t i = stream->input_start; stream->gate_count < 2 && i < stream->input_size;
+    for (size_t i = reader->input_start; stream->gate_count < 2 && i < reader->input_size;
          i++) {
         unsigned char byte = (unsigned char)input[i];
         if (byte == 0x00 || byte == 0xFE || byte == 0xFF) {
@@ -161,12 +189,12 @@ static void pass_gate(struct xml_stream *stream)
     }
 }
 
-/* Behind the root's start tag a declaration is an error of syntax to expat: what stands where it
-   stopped tells (RFC 6120 §11.1: restricted). Comments and CDATA sections are no errors. */
+/* Behind the root's start tag a declaration is an error of syntax to expat: what stands where
+   it stopped tells (RFC 6120 §11.1: restricted). Comments and CDATA sections are no errors. */
 static bool stopped_at_declaration(const struct xml_stream *stream)
 {
     int offset = 0, size = 0;
-    const char *context = XML_GetInputContext(stream->parser, &offset, &size);
+    const char *context = XML_GetInputContext(stream->reader->expat, &offset, &size);
     return context != NULL && offset >= 2 && offset < size &&
            memcmp(context + offset - 2, "<!", 2) == 0 && context[offset] >= 'A' &&
            context[offset] <= 'Z';
@@ -174,7 +202,7 @@ static bool stopped_at_declaration(const struct xml_stream *stream)
 
 static void note_expat_error(struct xml_stream *stream)
 {
-    enum XML_Error code = XML_GetErrorCode(stream->parser);
+    enum XML_Error code = XML_GetErrorCode(stream->reader->expat);
     if (code == XML_ERROR_INVALID_TOKEN && stopped_at_declaration(stream)) {
         xml_handlers_fail(stream, STREAM_ERROR_RESTRICTED_XML, "declaration inside the stream");
         return;
@@ -190,41 +218,29 @@ static void note_expat_error(struct xml_stream *stream)
 /* What is measured when expat has used up a slice without coming to an event. */
 static void check_caps(struct xml_stream *stream)
 {
-    if (stream->fed - stream->boundary > stream->stanza_size_max) {
+    struct xml_reader *reader = stream->reader;
+    if (reader->fed - reader->boundary > stream->stanza_size_max) {
         xml_handlers_fail_too_big(stream);
         return;
     }
-    XML_Index token = XML_GetCurrentByteIndex(stream->parser);
+    XML_Index token = XML_GetCurrentByteIndex(reader->expat);
     if (token < 0)
         return;
-    assert((uint64_t)token <= stream->fed);
-    stream->rescanned += stream->fed - (uint64_t)token;
-    if (stream->rescanned > XML_RESCAN_MAX)
+    assert((uint64_t)token <= reader->fed);
+    reader->rescanned += reader->fed - (uint64_t)token;
+    if (reader->rescanned > XML_RESCAN_MAX)
         xml_handlers_fail(stream, STREAM_ERROR_POLICY_VIOLATION, "tag sent in tiny pieces");
 }
 
-/* Lets expat work until it pauses, has used up one slice, or fails. */
 static void run_parser(struct xml_stream *stream)
 {
-    enum XML_Status status;
-    xml_account_enter(&stream->account);
-    if (stream->suspended) {
-        status = XML_ResumeParser(stream->parser);
-    } else {
-        size_t size = stream->input_size - stream->input_start;
-        if (size > SLICE_SIZE)
-            size = SLICE_SIZE;
-        const char *slice = stream->input + stream->input_start;
-        stream->input_start += size;
-        stream->fed += size;
-        status = XML_Parse(stream->parser, slice, (int)size, XML_FALSE);
+    switch (xml_reader_run(stream->reader)) {
+    case XML_STATUS_ERROR: note_expat_error(stream); break;
+    case XML_STATUS_OK: check_caps(stream); break;
+    case XML_STATUS_SUSPENDED: break;
     }
-    xml_account_leave();
-    stream->suspended = status == XML_STATUS_SUSPENDED;
-    if (status == XML_STATUS_ERROR)
-        note_expat_error(stream);
-    else if (!stream->suspended)
-        check_caps(stream);
+    if (stream->opened != NULL && stream->header == NULL && stream->error == STREAM_ERROR_NONE)
+        keep_header(stream);
 }
 
 static bool has_event(const struct xml_stream *stream)
@@ -257,17 +273,19 @@ static enum xml_event_kind give_end(struct xml_stream *stream, struct xml_event 
         event->detail = span_of(stream->detail);
         event->stanza_too_big = stream->too_big;
     }
-    /* A dead stream keeps nothing but its account. */
-    drop_parser(stream);
+    stream->dead = true;
+    stream->in_stream = false;
+    drop_reader(stream);
+    drop_header(stream);
     return event->kind;
 }
 
 enum xml_event_kind xml_stream_next(struct xml_stream *stream, struct xml_event *event)
 {
     *event = (struct xml_event){.kind = XML_EVENT_NONE};
-    if (stream->parser == NULL)
+    if (stream->reader == NULL)
         return XML_EVENT_NONE;
-    forget_tree(stream, true);
+    forget_tree(stream);
     while (!has_event(stream) && !xml_stream_idle(stream)) {
         if (stream->gate_count < 2)
             pass_gate(stream);
@@ -283,15 +301,17 @@ enum xml_event_kind xml_stream_next(struct xml_stream *stream, struct xml_event 
 
 void xml_stream_rest(struct xml_stream *stream)
 {
-    if (stream->parser == NULL || !xml_stream_idle(stream))
+    if (stream->reader == NULL || !xml_stream_idle(stream))
         return;
-    forget_tree(stream, false);
-    drop_input(stream);
-    if (stream->tree.depth == 0)
-        xml_tree_reset(&stream->tree, false);
+    forget_tree(stream);
+    if (stream->in_stream && stream->usual_root && xml_reader_rests(stream->reader))
+        xml_reader_give(stream->pool, &stream->reader);
+    else
+        xml_reader_trim(stream->reader);
 }
 
 size_t xml_stream_memory(const struct xml_stream *stream)
 {
-    return stream->account.held;
+    return sizeof *stream + (stream->header != NULL ? stream->header->size : 0) +
+           (stream->reader != NULL ? stream->reader->account.held : 0);
 }

@@ -6,8 +6,11 @@
  * them), so a caller that stops pulling stops the work, and nothing is lost. Owner thread: the
  * worker of the session. RFC 6120 §4 and §11; the caps are in limits.h.
  *
- * A stream restart (after TLS or SASL) is xml_stream_restart: a fresh parser; bytes read ahead
- * are dropped.
+ * A stream restart (after TLS or SASL) is xml_stream_restart: a fresh document; bytes read
+ * ahead are dropped.
+ *
+ * The streams of a thread may share a pool of readers (expat, buffers): a stream has one only
+ * from the first byte of a stanza to xml_stream_rest behind its last.
  */
 #ifndef PASSERELLE_PROTO_XML_STREAM_H
 #define PASSERELLE_PROTO_XML_STREAM_H
@@ -45,18 +48,24 @@ struct xml_event {
 };
 
 struct xml_stream;
+struct xml_pool;
+
+/* NULL when memory is refused. Streams that share a pool have its `memory`. */
+struct xml_pool *xml_pool_open(const struct memory *memory) MUST_USE;
+/* After its streams were closed; *pool becomes NULL. */
+void xml_pool_close(struct xml_pool **pool);
 
 /* NULL when memory is refused. `memory` must outlive the stream; all the stream's memory comes
-   from it and is bounded by XML_PARSER_MEMORY_MAX and the stanza size. Starts with the cap of
-   PREAUTH_STANZA_SIZE_MAX. */
-struct xml_stream *xml_stream_open(const struct memory *memory) MUST_USE;
+   from it and is bounded by XML_PARSER_MEMORY_MAX and the stanza size. `pool` may be NULL:
+   it opens a reader whenever it needs one. Starts with the cap of PREAUTH_STANZA_SIZE_MAX. */
+struct xml_stream *xml_stream_open(const struct memory *memory, struct xml_pool *pool) MUST_USE;
 /* Frees it; *stream becomes NULL. */
 void xml_stream_close(struct xml_stream **stream);
 /* Cap for the bytes between two events from now on (after authentication: the configured one).
  */
 void xml_stream_set_stanza_size_max(struct xml_stream *stream, size_t size);
-/* Fresh parser; false when memory is refused. */
-bool xml_stream_restart(struct xml_stream *stream) MUST_USE;
+/* A new document begins. */
+void xml_stream_restart(struct xml_stream *stream);
 /* Room for up to `size` (1..16384) bytes of plaintext, to be filled and committed
    before any other xml_stream call. NULL when a
    stanza is still waiting to be pulled, the stream is dead, or memory is refused. */
@@ -65,8 +74,8 @@ void *xml_stream_room(struct xml_stream *stream, size_t size) MUST_USE;
 void xml_stream_commit(struct xml_stream *stream, size_t size);
 /* Parses up to the next event and returns its kind. After ERROR or CLOSE always NONE. */
 enum xml_event_kind xml_stream_next(struct xml_stream *stream, struct xml_event *event);
-/* Nothing more is at hand for now: gives back what an idle stream does not need. The last event's
-   node is gone after it. Does nothing while something waits to be pulled. */
+/* Nothing more is at hand for now: gives the reader back unless it is within a stanza. The last
+   event's node is gone after it. Does nothing while something waits to be pulled. */
 void xml_stream_rest(struct xml_stream *stream);
 /* True when everything committed has been parsed: more may be fed. */
 bool xml_stream_idle(const struct xml_stream *stream);

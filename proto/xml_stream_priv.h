@@ -1,39 +1,36 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * What xml_stream.c (feeding and pulling) shares with xml_handlers.c (what expat reports). For
- * these two only.
+ * What xml_stream.c (feeding and pulling), xml_reader.c (expat and its memory) and
+ * xml_handlers.c (what expat reports) share. For these three only.
  */
 #ifndef PASSERELLE_PROTO_XML_STREAM_PRIV_H
 #define PASSERELLE_PROTO_XML_STREAM_PRIV_H
 
-#include <expat.h>
-
-#include "proto/xml_account.h"
-#include "proto/xml_stream.h"
-#include "proto/xml_tree.h"
+#include "proto/xml_reader.h"
 
 /* What the default namespace is. */
 enum default_space { DEFAULT_ABSENT, DEFAULT_SERVER, DEFAULT_STREAMS, DEFAULT_OTHER };
 
+/* The namespaces that the stream's header declares: one block, the text behind the bindings. */
+struct xml_header_names {
+    size_t count, size;
+    struct xml_binding bindings[];
+};
+
 struct xml_stream {
-    struct xml_account account;
-    XML_Parser parser; /* NULL once dead */
-    bool suspended;    /* expat waits for XML_ResumeParser */
+    const struct memory *memory;
+    struct xml_pool *pool;     /* may be NULL */
+    struct xml_reader *reader; /* NULL while it rests and once it is dead */
+    bool dead;
     size_t gate_count; /* bytes that passed the gate; 0..2 */
     size_t skipped;    /* white space before the first tag */
     size_t stanza_size_max;
-    uint64_t fed;       /* bytes given to expat */
-    uint64_t boundary;  /* offset behind the last event */
-    uint64_t rescanned; /* bytes expat read more than once since then */
 
-    char *input; /* read but not fed: input[input_start..input_size) */
-    size_t input_capacity, input_start, input_size;
-
-    struct xml_tree tree;
-    bool in_stream;    /* between the stream start and end tags */
-    size_t namespaces; /* declarations in force */
-    enum default_space header_default, element_default;
+    bool in_stream;  /* between the stream start and end tags */
+    bool usual_root; /* its name is XML_READER_ROOT */
     bool dialback_declared;
+    enum default_space header_default;
+    struct xml_header_names *header;
 
     struct xml_node *opened, *stanza; /* events not yet pulled */
     bool closed;
@@ -44,7 +41,7 @@ struct xml_stream {
 };
 
 /* Sets the handlers and options of a fresh parser. */
-void xml_handlers_install(struct xml_stream *stream);
+void xml_handlers_install(struct xml_reader *reader);
 /* Notes why the stream dies (the first reason counts; `detail` is static) and stops expat. */
 void xml_handlers_fail(struct xml_stream *stream, enum stream_error error, const char *detail);
 /* The same for the size cap, and for an allocation that failed. */

@@ -25,62 +25,72 @@ void xml_tree_reset(struct xml_tree *tree, bool keep_chunk)
     arena_reset(&tree->arena, keep_chunk);
 }
 
-/* The separator cannot be in a name, so the last one counts. */
-void xml_tree_split(const char *text, struct span *space, struct span *name)
+/* Names that differ in their prefixes only are the same to who reads them (Namespaces in XML
+   1.0 §6.3); expat has found those that are the same to the letter. */
+static bool is_repeated(const struct xml_node *node, const struct xml_attribute *attribute)
 {
-    const char *separator = strrchr(text, XML_TREE_SEPARATOR);
-    *space = SPAN("");
-    *name = span_of(text);
-    if (separator == NULL)
-        return;
-    *space = span_make(text, (size_t)(separator - text));
-    *name = span_of(separator + 1);
+    if (attribute->space.size == 0)
+        return false;
+    const struct xml_attribute *other = node->attributes;
+    for (; other != NULL && other != attribute; other = other->next)
+        if (span_equal(other->name, attribute->name) &&
+            span_equal(other->space, attribute->space))
+            return true;
+    return false;
 }
 
-static bool copy_name(struct xml_tree *tree, const char *text, struct span *space,
-                      struct span *name)
-{
-    /* Most elements share the namespace of their parent, most attributes have none. */
-    const struct xml_node *parent = tree->depth > 0 ? tree->stack[tree->depth - 1] : NULL;
-    struct span source_space, source_name;
-    xml_tree_split(text, &source_space, &source_name);
-    if (source_space.size == 0)
-        *space = SPAN("");
-    else if (parent != NULL && span_equal(parent->space, source_space))
-        *space = parent->space;
-    else
-        *space = arena_copy(&tree->arena, source_space);
-    *name = arena_copy(&tree->arena, source_name);
-    return space->data != NULL && name->data != NULL;
-}
-
-static struct xml_attribute *make_attribute(struct xml_tree *tree, const char *name,
-                                            const char *value)
+static enum xml_tree_result make_attribute(struct xml_tree *tree, const struct xml_names *names,
+                                           const char **pair, struct xml_attribute **made)
 {
     struct xml_attribute *attribute = arena_alloc(&tree->arena, sizeof *attribute);
-    if (attribute == NULL || !copy_name(tree, name, &attribute->space, &attribute->name))
-        return NULL;
+    *made = attribute;
+    if (attribute == NULL)
+        return XML_TREE_NO_MEMORY;
     attribute->next = NULL;
-    attribute->value = arena_copy(&tree->arena, span_of(value));
-    return attribute->value.data != NULL ? attribute : NULL;
+    if (!xml_names_attribute(names, pair[0], &attribute->space, &attribute->name))
+        return XML_TREE_MALFORMED;
+    attribute->name = arena_copy(&tree->arena, attribute->name);
+    attribute->value = arena_copy(&tree->arena, span_of(pair[1]));
+    return attribute->name.data != NULL && attribute->value.data != NULL ? XML_TREE_OK
+                                                                         : XML_TREE_NO_MEMORY;
 }
 
-struct xml_node *xml_tree_make(struct xml_tree *tree, const char *name, const char **pairs)
+static enum xml_tree_result add_attributes(struct xml_tree *tree, const struct xml_names *names,
+                                           struct xml_node *node, const char **pairs)
+{
+    struct xml_attribute **tail = &node->attributes;
+    size_t count = 0;
+    for (; pairs[0] != NULL; pairs += 2) {
+        if (xml_names_declares(pairs[0]))
+            continue;
+        if (++count > XML_ATTRIBUTES_MAX)
+            return XML_TREE_TOO_MANY;
+        struct xml_attribute *attribute;
+        enum xml_tree_result result = make_attribute(tree, names, pairs, &attribute);
+        if (result != XML_TREE_OK)
+            return result;
+        *tail = attribute;
+        tail = &attribute->next;
+        if (is_repeated(node, attribute))
+            return XML_TREE_MALFORMED;
+    }
+    return XML_TREE_OK;
+}
+
+enum xml_tree_result xml_tree_make(struct xml_tree *tree, const struct xml_names *names,
+                                   const char *name, const char **pairs, struct xml_node **made)
 {
     struct xml_node *node = arena_alloc(&tree->arena, sizeof *node);
+    *made = node;
     if (node == NULL)
-        return NULL;
+        return XML_TREE_NO_MEMORY;
     *node = (struct xml_node){.text = SPAN("")};
-    if (!copy_name(tree, name, &node->space, &node->name))
-        return NULL;
-    struct xml_attribute **tail = &node->attributes;
-    for (; pairs[0] != NULL; pairs += 2) {
-        *tail = make_attribute(tree, pairs[0], pairs[1]);
-        if (*tail == NULL)
-            return NULL;
-        tail = &(*tail)->next;
-    }
-    return node;
+    if (!xml_names_element(names, name, &node->space, &node->name))
+        return XML_TREE_MALFORMED;
+    node->name = arena_copy(&tree->arena, node->name);
+    if (node->name.data == NULL)
+        return XML_TREE_NO_MEMORY;
+    return add_attributes(tree, names, node, pairs);
 }
 
 static void append_child(struct xml_node *parent, struct xml_node *child)

@@ -85,7 +85,7 @@ static inline enum xml_event_kind fuzz_xml_feed(struct xml_stream *xml, struct s
 static inline struct xml_stream *fuzz_xml_open(const struct memory *memory)
 {
     struct xml_event event;
-    struct xml_stream *xml = xml_stream_open(memory);
+    struct xml_stream *xml = xml_stream_open(memory, NULL);
     CHECK(xml != NULL);
     CHECK(fuzz_xml_feed(xml, SPAN(FUZZ_HEADER), &event) == XML_EVENT_OPEN);
     CHECK(xml_stream_next(xml, &event) == XML_EVENT_NONE);

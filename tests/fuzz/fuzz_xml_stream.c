@@ -15,7 +15,7 @@ static struct span events_of(struct span text, size_t piece, char *memory)
 {
     struct account account = {0, -1};
     const struct memory heap = account_memory(&account);
-    struct xml_stream *xml = xml_stream_open(&heap);
+    struct xml_stream *xml = xml_stream_open(&heap, NULL);
     struct xml_event event;
     struct writer writer = writer_make(memory, OUTPUT_MAX);
     CHECK(xml != NULL);
@@ -48,7 +48,7 @@ static void read_back(struct span text)
 {
     struct account account = {0, -1};
     const struct memory heap = account_memory(&account);
-    struct xml_stream *xml = xml_stream_open(&heap), *mirror = fuzz_xml_open(&heap);
+    struct xml_stream *xml = xml_stream_open(&heap, NULL), *mirror = fuzz_xml_open(&heap);
     struct xml_event event, again;
     CHECK(xml != NULL);
     enum xml_event_kind kind = fuzz_xml_feed(xml, text, &event);

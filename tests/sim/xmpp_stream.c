@@ -23,7 +23,7 @@ static struct xmpp_stream *make(struct xmpp_server *server, bool accepted, bool 
     stream->number = ++server->stream_count;
     stream->accepted = accepted;
     stream->direct = direct;
-    stream->xml = xml_stream_open(&heap_memory);
+    stream->xml = xml_stream_open(&heap_memory, NULL);
     if (stream->xml == NULL)
         abort();
     net_buffer_init(&stream->input, BUFFER_MAX);
@@ -140,12 +140,6 @@ static void say_header(struct xmpp_stream *stream)
 
 /* ---- negotiation ---- */
 
-static void restart(struct xmpp_stream *stream)
-{
-    if (!xml_stream_restart(stream->xml))
-        abort();
-}
-
 static void begin_tls(struct xmpp_stream *stream)
 {
     enum tls_protocol alpn = stream->direct ? TLS_ALPN_XMPP_SERVER : TLS_ALPN_NONE;
@@ -155,7 +149,7 @@ static void begin_tls(struct xmpp_stream *stream)
                  : tls_connect(&stream->tls, stream->server->context, stream->remote, alpn);
     if (rc != 0)
         abort();
-    restart(stream);
+    xml_stream_restart(stream->xml);
     set_state(stream, XMPP_STREAM_TLS);
 }
 
@@ -282,7 +276,7 @@ static void on_verify(struct xmpp_stream *stream, const struct xml_node *node)
 static void on_success(struct xmpp_stream *stream)
 {
     stream->authenticated = true;
-    restart(stream);
+    xml_stream_restart(stream->xml);
     if (!stream->accepted)
         say_header(stream);
 }
