@@ -30,6 +30,10 @@ struct mesh_endpoint {
     char *block; /* all parcels of this pool */
 };
 
+/* From one parcel to the next. A cache line more than their size: at a power of two the heads of
+   all parcels would fall on the same few lines of the caches. */
+#define PARCEL_STRIDE (PARCEL_SIZE + 64)
+
 /* One direction between two threads. */
 struct mesh_lane {
     _Alignas(64) ck_ring_t ring;
@@ -70,14 +74,14 @@ static int mesh_open_lanes(struct mesh *mesh)
 static int mesh_open_pool(struct mesh *mesh, unsigned self)
 {
     struct mesh_endpoint *endpoint = &mesh->endpoints[self];
-    size_t size = (size_t)mesh->parcel_count * PARCEL_SIZE;
+    size_t size = (size_t)mesh->parcel_count * PARCEL_STRIDE;
     /* mmap: untouched pages of parcels that were never used cost nothing. */
     char *block = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (block == MAP_FAILED)
         return -ENOMEM;
     endpoint->block = block;
     for (unsigned i = mesh->parcel_count; i > 0; i--) {
-        struct parcel *parcel = (struct parcel *)(void *)(block + (size_t)(i - 1) * PARCEL_SIZE);
+        struct parcel *parcel = (struct parcel *)(void *)(block + (size_t)(i - 1) * PARCEL_STRIDE);
         parcel->magic = PARCEL_MAGIC;
         parcel->home = (uint16_t)self;
         parcel->next = endpoint->free;
@@ -127,7 +131,7 @@ void mesh_close(struct mesh **place)
         return;
     for (unsigned i = 0; mesh->endpoints != NULL && i < mesh->thread_count; i++) {
         if (mesh->endpoints[i].block != NULL)
-            munmap(mesh->endpoints[i].block, (size_t)mesh->parcel_count * PARCEL_SIZE);
+            munmap(mesh->endpoints[i].block, (size_t)mesh->parcel_count * PARCEL_STRIDE);
     }
     for (size_t i = 0; mesh->lanes != NULL && i < (size_t)mesh->thread_count * mesh->thread_count;
          i++)

@@ -19,7 +19,9 @@ int ring_group_open(struct ring *ring, struct ring_group *group, uint16_t id, un
     TAILQ_INIT(&group->starved);
     group->id = id;
     group->size = size;
-    group->stride = ((size_t)size + 63) & ~(size_t)63;
+    /* A cache line more than a power of two, so that the buffers' first lines do not all fall on
+       the same few of the caches. */
+    group->stride = (((size_t)size + 63) & ~(size_t)63) + 64;
     group->entries = map_memory(count * sizeof(struct io_uring_buf));
     group->memory = map_memory(count * group->stride);
     group->count = count;
