@@ -2,6 +2,10 @@
 /*
  * A first-in first-out ring of entries in chunks, and two arrays of chains into it. All entries
  * live equally long, so the oldest entry is the first to end and the last of its chains.
+ *
+ * The table is larger than the caches, and nearly every question is about a name that is not in
+ * it. So a link says a little of the entry it leads to, and whether another comes behind: most
+ * questions end at the head of a chain and touch no entry.
  */
 #include "core/sip_answered.h"
 
@@ -12,7 +16,17 @@
 #include "proto/writer.h"
 
 #define CHUNK_COUNT     1024u    /* entries of one chunk */
+#define HEADS_PER_ENTRY 2u       /* two of three chains are empty in a full table */
+#define FETCH_AHEAD     4u       /* entries that are to be forgotten soon */
 #define DETAIL_SIZE_MAX 4194304u /* reasons and header lines of all answers together */
+
+/* A link: slot + 1 in the low bits (0: the chain ends), a tag of the entry's hash, and whether
+   another entry may come behind it. */
+#define LINK_TAG_BITS  6u
+#define LINK_TAG_SHIFT 25u
+#define LINK_SLOT_MASK ((1u << LINK_TAG_SHIFT) - 1)
+#define LINK_MORE      (1u << 31)
+_Static_assert(LINK_TAG_SHIFT + LINK_TAG_BITS == 31, "slot, tag and LINK_MORE fill the link");
 
 enum chain { CHAIN_TRANSACTION, CHAIN_MERGED, CHAIN_COUNT };
 
@@ -26,7 +40,7 @@ struct entry {
     uint64_t merged;
     struct detail *detail;      /* NULL: the standard phrase and no further header lines */
     uint32_t due_ms;            /* the low half of the time */
-    uint32_t next[CHAIN_COUNT]; /* slot + 1; 0 ends */
+    uint32_t next[CHAIN_COUNT]; /* links */
     uint16_t status;
 };
 _Static_assert(sizeof(struct entry) == 48, "the header promises 48 bytes");
@@ -48,7 +62,7 @@ static size_t size_of(const struct detail *detail)
 int sip_answered_open(struct sip_answered **table, size_t capacity)
 {
     assert(capacity > 0);
-    assert(capacity < UINT32_MAX);
+    assert(capacity + 2 * CHUNK_COUNT < LINK_SLOT_MASK);
     struct sip_answered *made = calloc(1, sizeof(*made));
     if (made == NULL)
         return -ENOMEM;
@@ -57,7 +71,7 @@ int sip_answered_open(struct sip_answered **table, size_t capacity)
     made->chunk_count = (capacity + CHUNK_COUNT - 1) / CHUNK_COUNT + 1;
     made->chunks = calloc(made->chunk_count, sizeof(*made->chunks));
     made->head_count = CHUNK_COUNT;
-    while (made->head_count < capacity)
+    while (made->head_count < HEADS_PER_ENTRY * capacity)
         made->head_count *= 2;
     if (made->chunks == NULL) {
         free(made);
@@ -89,17 +103,43 @@ static uint64_t hash_of(const struct entry *entry, enum chain chain)
     return chain == CHAIN_TRANSACTION ? entry->transaction.word[0] : entry->merged;
 }
 
+static uint32_t tag_of(uint64_t hash)
+{
+    return (uint32_t)(hash >> (64 - LINK_TAG_BITS)) << LINK_TAG_SHIFT;
+}
+
+static struct entry *follow(const struct sip_answered *table, uint32_t link)
+{
+    return entry_at(table, (link & LINK_SLOT_MASK) - 1);
+}
+
 /* The oldest is the last of its chains: whoever points to it ends there. */
 static void unchain(struct sip_answered *table, const struct entry *entry, uint32_t slot,
                     enum chain chain)
 {
     uint32_t *place = head_of(table, chain, hash_of(entry, chain));
-    while (*place != slot + 1) {
+    while ((*place & LINK_SLOT_MASK) != slot + 1) {
         assert(*place != 0);
-        place = &entry_at(table, *place - 1)->next[chain];
+        place = &follow(table, *place)->next[chain];
     }
     assert(entry->next[chain] == 0);
     *place = 0;
+}
+
+size_t sip_answered_count(const struct sip_answered *table)
+{
+    return (size_t)(table->end - table->first);
+}
+
+/* What will be needed to forget the entry that has its turn after a few more. */
+static void fetch_ahead(const struct sip_answered *table)
+{
+    if (sip_answered_count(table) <= FETCH_AHEAD)
+        return;
+    const struct entry *entry = entry_at(table, slot_of(table, table->first + FETCH_AHEAD));
+    for (unsigned chain = 0; chain < CHAIN_COUNT; chain++)
+        __builtin_prefetch(
+            head_of(table, (enum chain)chain, hash_of(entry, (enum chain)chain)));
 }
 
 static void release_chunk(struct sip_answered *table, uint32_t slot)
@@ -112,6 +152,7 @@ static void forget_first(struct sip_answered *table)
 {
     uint32_t slot = slot_of(table, table->first);
     struct entry *entry = entry_at(table, slot);
+    fetch_ahead(table);
     for (unsigned chain = 0; chain < CHAIN_COUNT; chain++)
         unchain(table, entry, slot, (enum chain)chain);
     if (entry->detail != NULL) {
@@ -131,11 +172,6 @@ static void forget_first(struct sip_answered *table)
         free(table->heads[chain]);
         table->heads[chain] = NULL;
     }
-}
-
-size_t sip_answered_count(const struct sip_answered *table)
-{
-    return (size_t)(table->end - table->first);
 }
 
 void sip_answered_close(struct sip_answered **table)
@@ -218,9 +254,10 @@ size_t sip_answered_add(struct sip_answered *table, const struct sip_names *name
     if (!add_detail(table, entry, answer))
         return forgotten;
     for (unsigned chain = 0; chain < CHAIN_COUNT; chain++) {
-        uint32_t *head = head_of(table, (enum chain)chain, hash_of(entry, (enum chain)chain));
+        uint64_t hash = hash_of(entry, (enum chain)chain);
+        uint32_t *head = head_of(table, (enum chain)chain, hash);
         entry->next[chain] = *head;
-        *head = slot + 1;
+        *head = (slot + 1) | tag_of(hash) | (*head != 0 ? LINK_MORE : 0);
     }
     table->end++;
     return forgotten;
@@ -234,40 +271,56 @@ void sip_answered_prefetch(const struct sip_answered *table, const struct sip_na
     __builtin_prefetch(head_of(table, CHAIN_MERGED, names->merged));
 }
 
+/* The first entry from `link` on that may have this hash; NULL when there is none. */
+static const struct entry *candidate(const struct sip_answered *table, enum chain chain,
+                                     uint64_t hash, uint32_t link)
+{
+    const uint32_t tag_mask = ((1u << LINK_TAG_BITS) - 1) << LINK_TAG_SHIFT;
+    while (link != 0) {
+        if ((link & tag_mask) == tag_of(hash))
+            return follow(table, link);
+        if ((link & LINK_MORE) == 0)
+            return NULL;
+        link = follow(table, link)->next[chain];
+    }
+    return NULL;
+}
+
+static const struct entry *first_candidate(const struct sip_answered *table, enum chain chain,
+                                           uint64_t hash)
+{
+    if (sip_answered_count(table) == 0)
+        return NULL;
+    return candidate(table, chain, hash, *head_of(table, chain, hash));
+}
+
+static void read_answer(const struct entry *entry, struct sip_answer *answer)
+{
+    *answer = (struct sip_answer){.status = entry->status};
+    if (entry->detail == NULL)
+        return;
+    const char *text = entry->detail->text;
+    answer->reason = span_make(text, entry->detail->reason_size);
+    answer->extra = span_make(text + entry->detail->reason_size, entry->detail->extra_size);
+}
+
 bool sip_answered_find(const struct sip_answered *table, struct keyed_hash_name transaction,
                        struct sip_answer *answer)
 {
-    if (sip_answered_count(table) == 0)
-        return false;
-    uint32_t next = *head_of(table, CHAIN_TRANSACTION, transaction.word[0]);
-    while (next != 0) {
-        const struct entry *entry = entry_at(table, next - 1);
-        if (entry->transaction.word[0] == transaction.word[0] &&
-            entry->transaction.word[1] == transaction.word[1]) {
-            *answer = (struct sip_answer){.status = entry->status};
-            if (entry->detail != NULL) {
-                const char *text = entry->detail->text;
-                answer->reason = span_make(text, entry->detail->reason_size);
-                answer->extra =
-                    span_make(text + entry->detail->reason_size, entry->detail->extra_size);
-            }
-            return true;
-        }
-        next = entry->next[CHAIN_TRANSACTION];
-    }
-    return false;
+    uint64_t hash = transaction.word[0];
+    const struct entry *entry = first_candidate(table, CHAIN_TRANSACTION, hash);
+    while (entry != NULL && (entry->transaction.word[0] != hash ||
+                             entry->transaction.word[1] != transaction.word[1]))
+        entry = candidate(table, CHAIN_TRANSACTION, hash, entry->next[CHAIN_TRANSACTION]);
+    if (entry != NULL)
+        read_answer(entry, answer);
+    return entry != NULL;
 }
 
 bool sip_answered_is_merged(const struct sip_answered *table, uint64_t merged)
 {
-    if (sip_answered_count(table) == 0)
-        return false;
-    uint32_t next = *head_of(table, CHAIN_MERGED, merged);
-    while (next != 0) {
-        const struct entry *entry = entry_at(table, next - 1);
-        if (entry->merged == merged)
-            return true;
-        next = entry->next[CHAIN_MERGED];
-    }
-    return false;
+    const struct entry *entry = first_candidate(table, CHAIN_MERGED, merged);
+    while (entry != NULL && entry->merged != merged)
+        entry = candidate(table, CHAIN_MERGED, merged, entry->next[CHAIN_MERGED]);
+    return entry != NULL;
 }

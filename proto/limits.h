@@ -38,8 +38,8 @@
 #define SIP_REASON_SIZE_MAX       100
 #define SIP_SUBJECT_SIZE_MAX      256 /* a Subject of ours; longer ones are cut */
 /* Answers over UDP are remembered for 64*T1 = 32 s: 8000 requests a second and thread for the
-   whole of it, 50000 for 5 s, in which a client sends three times. 48 bytes each and 8 in the
-   index: 14 MiB of a thread. */
+   whole of it, 50000 for 5 s, in which a client sends three times. 48 bytes each and 16 in the
+   index: 16 MiB of a thread. */
 #define SIP_ANSWERED_DEFAULT      262144
 #define CPIM_HEADER_COUNT_MAX     64  /* message headers, RFC 3862 §2.2 */
 #define MIME_HEADER_COUNT_MAX     64  /* headers of one part, and lines of one header */

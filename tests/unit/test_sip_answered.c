@@ -88,7 +88,7 @@ static void test_against_a_plain_array(void **state)
         unsigned burst = (unsigned)rand_r(&seed) % 700;
         for (unsigned i = 0; i < burst && end < STEPS; i++, end++) {
             struct sip_names names = names_of(end);
-            names.transaction.word[0] %= 64;
+            names.transaction.word[0] &= 0xfc0000000000003full; /* few chains, all tags */
             struct sip_answer answer = {.status = 200 + (int)(end % 400)};
             if (end % 3 == 0)
                 answer.reason = SPAN("Because");
@@ -106,7 +106,7 @@ static void test_against_a_plain_array(void **state)
             unsigned number = (unsigned)rand_r(&seed) % end;
             struct sip_names names = names_of(number);
             struct sip_answer answer;
-            names.transaction.word[0] %= 64;
+            names.transaction.word[0] &= 0xfc0000000000003full; /* few chains, all tags */
             bool found = sip_answered_find(table, names.transaction, &answer);
             assert_int_equal(found, number >= first);
             assert_int_equal(sip_answered_is_merged(table, names.merged), number >= first);
@@ -145,12 +145,15 @@ static void test_keyed_hash(void **state)
     static const struct {
         size_t size;
         uint8_t want[16];
-    } rows[] = {{0, {0xa3, 0x81, 0x7f, 0x04, 0xba, 0x25, 0xa8, 0xe6,
-                     0x6d, 0xf6, 0x72, 0x14, 0xc7, 0x55, 0x02, 0x93}},
-                {1, {0xda, 0x87, 0xc1, 0xd8, 0x6b, 0x99, 0xaf, 0x44,
-                     0x34, 0x76, 0x59, 0x11, 0x9b, 0x22, 0xfc, 0x45}},
-                {63, {0x51, 0x50, 0xd1, 0x77, 0x2f, 0x50, 0x83, 0x4a,
-                      0x50, 0x3e, 0x06, 0x9a, 0x97, 0x3f, 0xbd, 0x7c}}};
+    } rows[] = {{0,
+                 {0xa3, 0x81, 0x7f, 0x04, 0xba, 0x25, 0xa8, 0xe6, 0x6d, 0xf6, 0x72, 0x14, 0xc7,
+                  0x55, 0x02, 0x93}},
+                {1,
+                 {0xda, 0x87, 0xc1, 0xd8, 0x6b, 0x99, 0xaf, 0x44, 0x34, 0x76, 0x59, 0x11, 0x9b,
+                  0x22, 0xfc, 0x45}},
+                {63,
+                 {0x51, 0x50, 0xd1, 0x77, 0x2f, 0x50, 0x83, 0x4a, 0x50, 0x3e, 0x06, 0x9a, 0x97,
+                  0x3f, 0xbd, 0x7c}}};
     uint8_t key[16], input[64];
     for (uint8_t i = 0; i < sizeof(input); i++)
         input[i] = key[i % sizeof(key)] = i;
