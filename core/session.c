@@ -14,8 +14,8 @@
 
 /* What a session that waits for the relay may still be handed: every buffer of the ring, once
    before its pause is known to the kernel and once on the way. */
-#define INPUT_MAX   (2 * 256 * 16384)
-#define OUTPUT_MAX  (512 * 1024)
+#define INPUT_MAX  (2 * 256 * 16384)
+#define OUTPUT_MAX (512 * 1024)
 /* Everything that waits, in TLS records, and what the handshake and alerts add. */
 #define SEALED_MAX  (OUTPUT_MAX + OUTPUT_MAX / 128 + 64 * 1024)
 #define OUTPUT_FULL (64 * 1024) /* links wait above this */
@@ -69,8 +69,7 @@ static struct session *make(struct worker *worker, bool outbound, bool direct)
     session->ticket = ++worker->ticket_next;
     session->opened_ms = session->active_ms = worker->thread->now_ms;
     session->expires_ms = UINT64_MAX;
-    session->policy =
-        (struct s2s_policy){session, policy_hosts, policy_pair, certified};
+    session->policy = (struct s2s_policy){session, policy_hosts, policy_pair, certified};
     session->timer.kind = WORKER_TIMER_SESSION;
     session->timer.owner = session;
     net_buffer_init(&session->input, INPUT_MAX);
@@ -208,8 +207,8 @@ bool session_seal(struct session *session)
     size_t size = net_buffer_used(&session->plain);
     if (size == 0)
         return true;
-    enum tls_result result = tls_write(session->tls, net_buffer_front(&session->plain), size,
-                                       &session->output);
+    enum tls_result result =
+        tls_write(session->tls, net_buffer_front(&session->plain), size, &session->output);
     net_buffer_consume(&session->plain, size);
     net_buffer_trim(&session->plain, 0);
     return result == TLS_DONE;
@@ -281,18 +280,49 @@ static void on_connected(struct session *session, int result)
     session_pump(session);
 }
 
+struct span session_input(const struct session *session)
+{
+    size_t size = net_buffer_used(&session->input);
+    return size > 0 ? span_make(net_buffer_front(&session->input), size) : session->arrived;
+}
+
+void session_input_use(struct session *session, size_t size)
+{
+    if (net_buffer_used(&session->input) > 0) {
+        net_buffer_consume(&session->input, size);
+        return;
+    }
+    assert(size <= session->arrived.size);
+    session->arrived = span_from(session->arrived, size);
+}
+
+/* False when the session was dropped for it. */
+static bool keep_input(struct session *session, struct span bytes)
+{
+    if (net_buffer_add(&session->input, bytes.data, bytes.size) == 0)
+        return true;
+    session_fail(session, SPAN("the input buffer is full"));
+    return false;
+}
+
 static void on_received(struct session *session, const struct ring_event *event)
 {
     if (session->state == SESSION_DROPPED ||
         (session->state == SESSION_CLOSING && !session->listening))
         return;
-    if (net_buffer_add(&session->input, event->data, event->size) != 0) {
-        session_fail(session, SPAN("the input buffer is full"));
+    /* Mostly all of it is used at once, and nothing is copied. */
+    bool is_direct = net_buffer_used(&session->input) == 0 && !session->held;
+    if (is_direct)
+        session->arrived = span_make(event->data, event->size);
+    else if (!keep_input(session, span_make(event->data, event->size)))
         return;
-    }
     if (session->held)
         return;
     session_pump(session);
+    struct span left = session->arrived;
+    session->arrived = SPAN_NONE;
+    if (session->state == SESSION_DROPPED || !keep_input(session, left))
+        return;
     if (session->held) {
         ring_pause(session->worker->thread->ring, session->handle);
         stats_count(session->worker->thread->stats, STAT_BACKPRESSURE_PAUSES);
@@ -348,8 +378,8 @@ void session_accept(struct worker *worker, ring_handle handle, const union net_a
     struct thread *thread = worker->thread;
     union net_address site;
     net_address_site(&site, peer);
-    bool entered = !worker->draining &&
-                   (thread->census == NULL || census_enter(thread->census, &site));
+    bool entered =
+        !worker->draining && (thread->census == NULL || census_enter(thread->census, &site));
     struct session *session = entered ? make(worker, false, direct) : NULL;
     if (session == NULL) {
         if (entered && thread->census != NULL)

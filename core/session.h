@@ -37,7 +37,7 @@ struct session {
     bool ended;     /* the peer will send nothing more */
     ring_handle handle;
     union net_address peer, site; /* site: whom the limits per address are about */
-    uint64_t blank_from_ms; /* since then `blank_size` bytes came without an event */
+    uint64_t blank_from_ms;       /* since then `blank_size` bytes came without an event */
     size_t blank_size;
     uint64_t ticket, opened_ms, active_ms, stanzas_in, stanzas_out;
     /* Bytes of the stream, in clear: queued, being sent, and taken by the kernel. */
@@ -47,15 +47,18 @@ struct session {
     struct tls_session *tls;
     struct xml_stream *xml;
     struct xml_event event; /* valid while held */
-    struct net_buffer input;
-    struct net_buffer plain;   /* waits for its TLS records: one batch, not one for each stanza */
+    struct span arrived;    /* what the ring has just told; only while it is pumped */
+    struct net_buffer
+        input; /* what was left of it; when there is any, new bytes go behind it */
+    struct net_buffer plain; /* waits for its TLS records: one batch, not one for each stanza */
     struct net_buffer output;  /* ready for the socket */
     struct net_buffer sending; /* the kernel reads it */
     struct s2s_policy policy;
     struct s2s_in in;
     struct s2s_out out;
-    enum stanza_error fault; /* outbound: what senders are told when it ends; NONE: by default */
-    char reason[160];        /* human, NUL-terminated */
+    enum stanza_error
+        fault;        /* outbound: what senders are told when it ends; NONE: by default */
+    char reason[160]; /* human, NUL-terminated */
 };
 
 /* Takes an accepted socket. */

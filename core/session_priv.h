@@ -27,6 +27,9 @@ void session_log_end(const struct session *session, enum stream_error error);
 bool session_ready(const struct session *session);
 /* Did the peer show a verified certificate that speaks for `remote`? */
 bool session_certified(const struct session *session, struct span remote);
+/* Bytes from the socket that were not used yet, and the use of the first `size` of them. */
+struct span session_input(const struct session *session);
+void session_input_use(struct session *session, size_t size);
 /* It waits for the relay no more. */
 void session_unhold(struct session *session);
 void session_begin_tls(struct session *session);

@@ -19,10 +19,11 @@ void session_begin_tls(struct session *session)
     enum tls_protocol alpn = session->direct ? TLS_ALPN_XMPP_SERVER : TLS_ALPN_NONE;
     int result;
     if (!session->outbound) {
-        result = tls_accept(&session->tls, worker->context, worker_choose_context, worker, alpn);
+        result =
+            tls_accept(&session->tls, worker->context, worker_choose_context, worker, alpn);
     } else {
-        const struct config_tenant *tenant = config_find_tenant(
-            worker->thread->config, s2s_domain_span(&session->out.local));
+        const struct config_tenant *tenant =
+            config_find_tenant(worker->thread->config, s2s_domain_span(&session->out.local));
         result = tls_connect(&session->tls, worker_tls_context(worker, tenant),
                              link_remote_ascii(session->link), alpn);
     }
@@ -53,7 +54,8 @@ static void tls_done(struct session *session)
         !session_certified(session, s2s_domain_span(&session->out.remote))) {
         if (tls_peer_verified(session->tls, &why))
             why = "it speaks for other names";
-        snprintf(session->reason, sizeof(session->reason), "its certificate is refused: %s", why);
+        snprintf(session->reason, sizeof(session->reason), "its certificate is refused: %s",
+                 why);
         session_drop(session);
         return;
     }
@@ -67,10 +69,10 @@ static void tls_done(struct session *session)
 
 static bool pump_handshake(struct session *session)
 {
-    size_t used = net_buffer_used(&session->input);
-    tls_set_input(session->tls, used > 0 ? net_buffer_front(&session->input) : NULL, used);
+    struct span input = session_input(session);
+    tls_set_input(session->tls, (const uint8_t *)input.data, input.size);
     enum tls_result result = tls_handshake(session->tls, &session->output);
-    net_buffer_consume(&session->input, used - tls_input_left(session->tls));
+    session_input_use(session, input.size - tls_return_input(session->tls));
     switch (result) {
     case TLS_DONE: tls_done(session); return true;
     case TLS_MORE: return false;
@@ -115,25 +117,25 @@ static void on_tls_closed(struct session *session)
 /* Moves plaintext to the parser; false when there is none. */
 static bool feed(struct session *session)
 {
-    size_t used = net_buffer_used(&session->input), size = 0;
+    struct span input = session_input(session);
+    size_t size = 0;
     uint8_t *room = xml_stream_room(session->xml, READ_SIZE);
     if (room == NULL) {
         session_close(session, STREAM_ERROR_RESOURCE_CONSTRAINT, SPAN("no memory for input"));
         return false;
     }
     if (session->tls == NULL) {
-        size = used < READ_SIZE ? used : READ_SIZE;
+        size = input.size < READ_SIZE ? input.size : READ_SIZE;
         if (size > 0)
-            memcpy(room, net_buffer_front(&session->input), size);
-        net_buffer_consume(&session->input, size);
+            memcpy(room, input.data, size);
+        session_input_use(session, size);
         if (size > 0)
             xml_stream_commit(session->xml, size);
         return size > 0 && bear_blank(session, size);
     }
-    tls_set_input(session->tls, used > 0 ? net_buffer_front(&session->input) : NULL, used);
-    enum tls_result result =
-        tls_read(session->tls, room, READ_SIZE, &size, &session->output);
-    net_buffer_consume(&session->input, used - tls_input_left(session->tls));
+    tls_set_input(session->tls, (const uint8_t *)input.data, input.size);
+    enum tls_result result = tls_read(session->tls, room, READ_SIZE, &size, &session->output);
+    session_input_use(session, input.size - tls_return_input(session->tls));
     if (result == TLS_DONE && size > 0)
         xml_stream_commit(session->xml, size);
     else if (result == TLS_CLOSED)
@@ -204,8 +206,7 @@ void session_verified(struct session *session, const struct parcel *parcel)
     if (parcel->outcome.kind == OUTCOME_DELIVERED)
         answer.verdict = S2S_VALID;
     else
-        answer.verdict =
-            answer.fault == STANZA_ERROR_FORBIDDEN ? S2S_INVALID : S2S_ERROR;
+        answer.verdict = answer.fault == STANZA_ERROR_FORBIDDEN ? S2S_INVALID : S2S_ERROR;
     char memory[2048];
     struct writer writer = writer_make(memory, sizeof(memory));
     struct s2s_action action;
@@ -232,7 +233,7 @@ static void start_tls(struct session *session)
 {
     /* Nothing may stand behind <starttls/> or <proceed/> in clear (RFC 6120 §5.4.3.3). */
     struct xml_event behind;
-    if (net_buffer_used(&session->input) > 0 ||
+    if (session_input(session).size > 0 ||
         xml_stream_next(session->xml, &behind) != XML_EVENT_NONE)
         session_fail(session, SPAN("plaintext behind STARTTLS"));
     else
@@ -264,8 +265,8 @@ static void answer_verify(struct session *session, struct s2s_action *action)
 {
     char memory[2048];
     struct writer writer = writer_make(memory, sizeof(memory));
-    bool valid = dialback_check(session->worker->thread->config->dialback_secret, action->remote,
-                                action->local, action->id, action->key);
+    bool valid = dialback_check(session->worker->thread->config->dialback_secret,
+                                action->remote, action->local, action->id, action->key);
     action->verdict = valid ? S2S_VALID : S2S_INVALID;
     s2s_write_verified(&writer, action);
     if (writer.overflow)

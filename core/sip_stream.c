@@ -160,7 +160,7 @@ static void receive_tls(struct sip_streams *streams, struct connection *connecti
         handshake(streams, connection);
     if (connection->state == CONNECTION_READY)
         decrypt(streams, connection);
-    net_buffer_consume(cipher, size - tls_input_left(connection->tls));
+    net_buffer_consume(cipher, size - tls_return_input(connection->tls));
     net_buffer_trim(cipher, 0);
 }
 

@@ -208,9 +208,12 @@ void tls_set_input(struct tls_session *session, const uint8_t *data, size_t size
     session->input_size = size;
 }
 
-size_t tls_input_left(const struct tls_session *session)
+size_t tls_return_input(struct tls_session *session)
 {
-    return session->input_size;
+    size_t left = session->input_size;
+    session->input = NULL;
+    session->input_size = 0;
+    return left;
 }
 
 static enum tls_result session_result(struct tls_session *session, int rc)

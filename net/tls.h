@@ -63,10 +63,12 @@ enum tls_result {
 };
 
 /* Points the session at ciphertext just received; the session takes what it needs during the
-   following calls and copies nothing else. Call tls_input_left before the memory goes away. */
+   following calls and copies nothing else, until tls_return_input. */
 void tls_set_input(struct tls_session *session, const uint8_t *data, size_t size);
-/* Bytes of the input not taken yet: the caller keeps them and offers them again. */
-size_t tls_input_left(const struct tls_session *session);
+/* Forgets the memory and returns how many bytes at its end were not taken: the caller keeps them
+   and offers them again. Until then the session has no input: tls_shutdown, for one, looks for the
+   peer's close_notify. */
+size_t tls_return_input(struct tls_session *session);
 /* Each call appends what must go to the peer to `output`. */
 enum tls_result tls_handshake(struct tls_session *session, struct net_buffer *output);
 /* Decrypts at most `size` bytes into `data`; *read_size is 0 unless TLS_DONE. */

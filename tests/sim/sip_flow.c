@@ -177,7 +177,7 @@ static bool decrypt(struct sip_flow *flow)
         result = tls_read(flow->tls, room, READ_SIZE, &size, &flow->output);
         net_buffer_commit(&flow->input, size);
     }
-    net_buffer_consume(&flow->cipher, used - tls_input_left(flow->tls));
+    net_buffer_consume(&flow->cipher, used - tls_return_input(flow->tls));
     if (result == TLS_FAILED)
         sim_fail("agent %u.%u: TLS: %s", flow->agent->tenant, flow->agent->number,
                  tls_error(flow->tls));

@@ -326,7 +326,7 @@ static bool shake_hands(struct xmpp_stream *stream)
     size_t used = net_buffer_used(&stream->input);
     tls_set_input(stream->tls, used > 0 ? net_buffer_front(&stream->input) : NULL, used);
     enum tls_result result = tls_handshake(stream->tls, &stream->output);
-    net_buffer_consume(&stream->input, used - tls_input_left(stream->tls));
+    net_buffer_consume(&stream->input, used - tls_return_input(stream->tls));
     if (result == TLS_MORE)
         return false;
     if (result != TLS_DONE) {
@@ -356,7 +356,7 @@ static bool feed(struct xmpp_stream *stream)
     } else {
         tls_set_input(stream->tls, data, used);
         enum tls_result result = tls_read(stream->tls, room, READ_SIZE, &size, &stream->output);
-        net_buffer_consume(&stream->input, used - tls_input_left(stream->tls));
+        net_buffer_consume(&stream->input, used - tls_return_input(stream->tls));
         if (result == TLS_FAILED)
             sim_fail("%s: TLS: %s", stream->local, tls_error(stream->tls));
         if (result != TLS_DONE && result != TLS_MORE)

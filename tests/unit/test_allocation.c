@@ -355,7 +355,7 @@ static bool step(struct tls_session *session, struct net_buffer *in, struct net_
         return false;
     tls_set_input(session, size > 0 ? net_buffer_front(in) : NULL, size);
     *result = tls_handshake(session, out);
-    net_buffer_consume(in, size - tls_input_left(session));
+    net_buffer_consume(in, size - tls_return_input(session));
     return true;
 }
 

@@ -237,7 +237,7 @@ static bool proxy_turn(struct proxy *proxy)
     if (proxy->is_ready)
         (void)tls_read(proxy->session, scene.text, sizeof(scene.text) - 1, &size,
                        &proxy->output);
-    net_buffer_consume(&proxy->input, used - tls_input_left(proxy->session));
+    net_buffer_consume(&proxy->input, used - tls_return_input(proxy->session));
     used = net_buffer_used(&proxy->output);
     if (used > 0 && !proxy->is_closed)
         (void)send(proxy->fd, net_buffer_front(&proxy->output), used, MSG_NOSIGNAL);

@@ -71,8 +71,7 @@ static enum tls_result handshake_step(struct tls_session *session, struct net_bu
         size = piece;
     tls_set_input(session, net_buffer_front(in), size);
     enum tls_result result = tls_handshake(session, out);
-    net_buffer_consume(in, size - tls_input_left(session));
-    tls_set_input(session, NULL, 0);
+    net_buffer_consume(in, size - tls_return_input(session));
     return result;
 }
 
@@ -119,7 +118,7 @@ static size_t read_all(struct tls_session *session, struct net_buffer *in,
         tls_set_input(session, net_buffer_front(in), offer);
         result = tls_read(session, data + got, size - got, &n, out);
         assert_true(result == TLS_DONE || (result == TLS_MORE && n == 0));
-        net_buffer_consume(in, offer - tls_input_left(session));
+        net_buffer_consume(in, offer - tls_return_input(session));
         got += n;
     }
     return got;
