@@ -18,6 +18,7 @@ struct index_slot {
     const char *text; /* NULL: free */
     uint32_t size;
     uint32_t scope;
+    uint32_t hash; /* so that the texts of others are not looked at */
     uint32_t value;
 };
 
@@ -89,12 +90,13 @@ static struct index_slot *index_slot(const struct config_index *index, unsigned 
                                      struct span text)
 {
     size_t mask = index->slot_count - 1;
-    size_t at = index_hash(scope, text) & mask;
+    uint32_t hash = index_hash(scope, text);
     /* Ends: the table is never full (index_add asserts it). */
-    for (;; at = (at + 1) & mask) {
+    for (size_t at = hash & mask;; at = (at + 1) & mask) {
         struct index_slot *slot = &index->slots[at];
         if (slot->text == NULL ||
-            (slot->scope == scope && span_equal(span_make(slot->text, slot->size), text)))
+            (slot->hash == hash && slot->scope == scope &&
+             span_equal(span_make(slot->text, slot->size), text)))
             return slot;
     }
 }
@@ -110,7 +112,11 @@ bool config_index_add(struct config *config, unsigned scope, const char *text, u
         *present = slot->value;
         return false;
     }
-    *slot = (struct index_slot){text, (uint32_t)key.size, scope, value};
+    *slot = (struct index_slot){.text = text,
+                                .size = (uint32_t)key.size,
+                                .scope = scope,
+                                .hash = index_hash(scope, key),
+                                .value = value};
     index->used++;
     return true;
 }
