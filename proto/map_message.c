@@ -5,6 +5,7 @@
 
 #include "proto/limits.h"
 #include "proto/message_body.h"
+#include "proto/scan.h"
 #include "proto/utf8.h"
 
 #define NS_DELAY SPAN("urn:xmpp:delay")
@@ -36,8 +37,8 @@ static enum map_result refuse(struct stanza_fault *fault, enum stanza_error erro
                               struct span type, struct span text, const struct jid *to)
 {
     /* `by` says that the relay refused, not the far user (RFC 6120 §8.3.1). */
-    *fault = (struct stanza_fault){.error = error, .type = type, .text = text,
-                                   .by = to->domain};
+    *fault =
+        (struct stanza_fault){.error = error, .type = type, .text = text, .by = to->domain};
     return MAP_FAULT;
 }
 
@@ -58,28 +59,26 @@ static const struct xml_node *choose(const struct xml_node *stanza, struct span 
     return first;
 }
 
-/* MIME lines end with CRLF (RFC 2046 §4.1.1), whatever the stanza had. Runs between line ends are
-   copied in one go. */
+/* MIME lines end with CRLF (RFC 2046 §4.1.1), whatever the stanza had. Runs between line ends
+   are copied in one go. */
 static struct span put_crlf(struct writer *writer, struct span text)
 {
     size_t start = writer->used, run = 0;
-    for (size_t i = 0; i < text.size; i++) {
-        if (text.data[i] != '\r' && text.data[i] != '\n')
-            continue;
-        writer_put(writer, span_make(text.data + run, i - run));
+    for (;;) {
+        size_t end = scan_any(text, run, "\r\n");
+        writer_put(writer, span_make(text.data + run, end - run));
+        if (end == text.size)
+            return writer_since(writer, start);
         writer_put_literal(writer, "\r\n");
-        if (text.data[i] == '\r' && i + 1 < text.size && text.data[i + 1] == '\n')
-            i++;
-        run = i + 1;
+        run = end + 1;
+        if (text.data[end] == '\r' && run < text.size && text.data[run] == '\n')
+            run++;
     }
-    writer_put(writer, span_from(text, run));
-    return writer_since(writer, start);
 }
 
 static bool is_word_char(char c)
 {
-    return is_alphanumeric(c) ||
-           (c != '\0' && strchr("-.!%*_+`'~()<>:\\\"/[]?{}", c) != NULL);
+    return is_alphanumeric(c) || (c != '\0' && strchr("-.!%*_+`'~()<>:\\\"/[]?{}", c) != NULL);
 }
 
 /* Whether a thread can be the Call-ID itself: callid of RFC 3261 §25.1, and long enough or with
@@ -150,7 +149,8 @@ static int day_of_week(const struct moment *moment)
     static const int offsets[12] = {0, 3, 2, 5, 0, 3, 5, 1, 4, 6, 2, 4};
     int year = moment->year - (moment->month < 3 ? 1 : 0);
     return (year + year / 4 - year / 100 + year / 400 + offsets[moment->month - 1] +
-            moment->day) % 7;
+            moment->day) %
+           7;
 }
 
 static void put_two(struct writer *writer, int value)
@@ -212,11 +212,12 @@ static enum map_result put_addresses(const struct jid *from, const struct jid *t
 #define THREAD_SIZE_MAX 512
 _Static_assert(THREAD_SIZE_MAX > SIP_CALL_ID_SIZE_MAX, "a cut thread is no Call-ID");
 
-#define QUOTE(x)     #x
-#define TO_TEXT(x)   QUOTE(x)
+#define QUOTE(x)      #x
+#define TO_TEXT(x)    QUOTE(x)
 #define TOO_LONG_TEXT "The text is longer than " TO_TEXT(TEXT_SIZE_MAX) " bytes."
 
-/* The stanza's memory is gone before another thread reads the draft: what it keeps is copied. */
+/* The stanza's memory is gone before another thread reads the draft: what it keeps is copied.
+ */
 static struct span keep(struct writer *memory, struct span text)
 {
     size_t start = memory->used;
@@ -274,13 +275,13 @@ enum map_result map_message_to_sip(const struct xml_node *stanza, const struct j
     if (result != MAP_OK)
         return result;
     if (put_content(stanza, language, text, memory, draft) != MAP_OK)
-        return refuse(fault, STANZA_ERROR_POLICY_VIOLATION, SPAN("modify"),
-                      SPAN(TOO_LONG_TEXT), to);
+        return refuse(fault, STANZA_ERROR_POLICY_VIOLATION, SPAN("modify"), SPAN(TOO_LONG_TEXT),
+                      to);
     struct span own = xml_node_lang(body);
     draft->language = keep(memory, clean_language(own.data != NULL ? own : language));
     if (memory->overflow)
-        return refuse(fault, STANZA_ERROR_POLICY_VIOLATION, SPAN("modify"),
-                      SPAN(TOO_LONG_TEXT), to);
+        return refuse(fault, STANZA_ERROR_POLICY_VIOLATION, SPAN("modify"), SPAN(TOO_LONG_TEXT),
+                      to);
     return MAP_OK;
 }
 
@@ -289,18 +290,14 @@ enum map_result map_message_to_sip(const struct xml_node *stanza, const struct j
 static struct sip_fault fault_of_body(enum body_result result)
 {
     switch (result) {
-    case BODY_MALFORMED:
-        return (struct sip_fault){400, SPAN("Wrong Encoding"), SPAN_NONE};
-    case BODY_TOO_LARGE:
-        return (struct sip_fault){413, SPAN_NONE, SPAN_NONE};
+    case BODY_MALFORMED: return (struct sip_fault){400, SPAN("Wrong Encoding"), SPAN_NONE};
+    case BODY_TOO_LARGE: return (struct sip_fault){413, SPAN_NONE, SPAN_NONE};
     case BODY_UNSUPPORTED_TYPE: /* RFC 3261 §21.4.13 */
-        return (struct sip_fault){415, SPAN_NONE,
-                                  SPAN("Accept: " MESSAGE_BODY_ACCEPT "\r\n")};
+        return (struct sip_fault){415, SPAN_NONE, SPAN("Accept: " MESSAGE_BODY_ACCEPT "\r\n")};
     case BODY_UNSUPPORTED_ENCODING:
         return (struct sip_fault){415, SPAN_NONE, SPAN("Accept-Encoding: identity\r\n")};
     case BODY_TEXT:
-    case BODY_NONE:
-        break;
+    case BODY_NONE: break;
     }
     assert(false); /* a body without fault has no answer */
     return (struct sip_fault){500, SPAN_NONE, SPAN_NONE};
@@ -327,9 +324,8 @@ static void put_element(struct writer *writer, const char *name, struct span tex
 }
 
 enum map_result map_message_to_xmpp(const struct sip_message *request, const struct jid *from,
-                                    const struct jid *to, struct span id,
-                                    struct writer *memory, struct xmpp_draft *draft,
-                                    struct sip_fault *fault)
+                                    const struct jid *to, struct span id, struct writer *memory,
+                                    struct xmpp_draft *draft, struct sip_fault *fault)
 {
     assert(from->domain.size > 0);
     assert(to->domain.size > 0);

@@ -7,8 +7,15 @@
 #include "proto/limits.h"
 #include "proto/utf8.h"
 
-enum body_kind { BODY_KIND_PLAIN, BODY_KIND_HTML, BODY_KIND_CPIM, BODY_KIND_MIXED,
-                 BODY_KIND_ALTERNATIVE, BODY_KIND_STATUS, BODY_KIND_OTHER };
+enum body_kind {
+    BODY_KIND_PLAIN,
+    BODY_KIND_HTML,
+    BODY_KIND_CPIM,
+    BODY_KIND_MIXED,
+    BODY_KIND_ALTERNATIVE,
+    BODY_KIND_STATUS,
+    BODY_KIND_OTHER
+};
 
 static enum body_kind kind_of(struct span type)
 {
@@ -71,10 +78,14 @@ static enum body_result to_utf8(struct span charset, struct span bytes, struct w
 /* MIME ends lines with CRLF, XML with LF (XML 1.0 §2.11). */
 static void put_lines(struct writer *writer, struct span text)
 {
-    for (size_t i = 0; i < text.size; i++) {
-        if (text.data[i] != '\r')
-            writer_put_char(writer, text.data[i]);
-        else if (i + 1 == text.size || text.data[i + 1] != '\n')
+    size_t start = 0;
+    for (;;) {
+        size_t end = start + span_find(span_from(text, start), '\r');
+        writer_put(writer, span_make(text.data + start, end - start));
+        if (end == text.size)
+            return;
+        start = end + 1;
+        if (start == text.size || text.data[start] != '\n')
             writer_put_char(writer, '\n');
     }
 }
@@ -109,7 +120,7 @@ static size_t read_entity(struct span text, uint32_t *character)
     static const struct {
         struct span name;
         uint32_t character;
-    } names[] = {{SPAN("&amp;"), '&'},   {SPAN("&lt;"), '<'},   {SPAN("&gt;"), '>'},
+    } names[] = {{SPAN("&amp;"), '&'},  {SPAN("&lt;"), '<'},    {SPAN("&gt;"), '>'},
                  {SPAN("&quot;"), '"'}, {SPAN("&apos;"), '\''}, {SPAN("&nbsp;"), 0xa0}};
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         *character = names[i].character;
@@ -182,8 +193,8 @@ static struct span tag_name(struct span tag)
    and titles are not for reading and go with their content. */
 static size_t skip_markup(struct html *html, struct span text)
 {
-    static const struct span blocks[] = {SPAN("br"), SPAN("p"),  SPAN("div"), SPAN("tr"),
-                                         SPAN("li"), SPAN("h1"), SPAN("h2"),  SPAN("h3"),
+    static const struct span blocks[] = {SPAN("br"), SPAN("p"),  SPAN("div"),       SPAN("tr"),
+                                         SPAN("li"), SPAN("h1"), SPAN("h2"),        SPAN("h3"),
                                          SPAN("ul"), SPAN("ol"), SPAN("blockquote")};
     static const struct {
         struct span name, end;
@@ -198,8 +209,8 @@ static size_t skip_markup(struct html *html, struct span text)
         if (span_equal_nocase(name, hidden[i].name) && text.data[1] != '/')
             return size + find_nocase(span_from(text, size), hidden[i].end);
     }
-    bool is_break = name.size > 0 &&
-                    is_one_of(name, blocks, sizeof(blocks) / sizeof(blocks[0]));
+    bool is_break =
+        name.size > 0 && is_one_of(name, blocks, sizeof(blocks) / sizeof(blocks[0]));
     if (is_break && span_equal_nocase(name, SPAN("br")))
         html->breaks++;
     else if (is_break && html->breaks == 0)
@@ -356,12 +367,9 @@ static enum body_result unwrap(struct body_part *part, struct writer *memory,
 {
     struct cpim_message message;
     switch (cpim_read(part->bytes, memory, &message)) {
-    case CPIM_OK:
-        break;
-    case CPIM_MALFORMED:
-        return memory->overflow ? BODY_TOO_LARGE : BODY_MALFORMED;
-    case CPIM_UNSUPPORTED:
-        return BODY_UNSUPPORTED_TYPE;
+    case CPIM_OK: break;
+    case CPIM_MALFORMED: return memory->overflow ? BODY_TOO_LARGE : BODY_MALFORMED;
+    case CPIM_UNSUPPORTED: return BODY_UNSUPPORTED_TYPE;
     }
     if (!is_readable_encoding(&message.content))
         return BODY_UNSUPPORTED_ENCODING;
@@ -382,21 +390,13 @@ enum body_result message_body_read(const struct body_part *outer, struct writer 
             return BODY_UNSUPPORTED_ENCODING;
         enum body_result result = BODY_UNSUPPORTED_TYPE;
         switch (kind_of(part.type)) {
-        case BODY_KIND_PLAIN:
-            return read_text(&part, false, memory, body);
-        case BODY_KIND_HTML:
-            return read_text(&part, true, memory, body);
-        case BODY_KIND_MIXED:
-            return read_mixed(part.bytes, memory, body);
-        case BODY_KIND_ALTERNATIVE:
-            return read_alternative(part.bytes, memory, body);
-        case BODY_KIND_STATUS:
-            return BODY_NONE;
-        case BODY_KIND_OTHER:
-            return BODY_UNSUPPORTED_TYPE;
-        case BODY_KIND_CPIM:
-            result = unwrap(&part, memory, body);
-            break;
+        case BODY_KIND_PLAIN: return read_text(&part, false, memory, body);
+        case BODY_KIND_HTML: return read_text(&part, true, memory, body);
+        case BODY_KIND_MIXED: return read_mixed(part.bytes, memory, body);
+        case BODY_KIND_ALTERNATIVE: return read_alternative(part.bytes, memory, body);
+        case BODY_KIND_STATUS: return BODY_NONE;
+        case BODY_KIND_OTHER: return BODY_UNSUPPORTED_TYPE;
+        case BODY_KIND_CPIM: result = unwrap(&part, memory, body); break;
         }
         if (result != BODY_TEXT)
             return result;

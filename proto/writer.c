@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "proto/writer.h"
 
+#include "proto/scan.h"
+
 void writer_put_uint(struct writer *writer, uint64_t value)
 {
     char digits[20];
@@ -37,38 +39,29 @@ static struct span escape(char c)
     }
 }
 
-/* Which of the two contexts escape a byte. */
-enum escape_where { IN_TEXT = 1, IN_ATTRIBUTE = 2 };
-
-static const unsigned char escaped_where[256] = {
-    ['&'] = IN_TEXT | IN_ATTRIBUTE,  ['<'] = IN_TEXT | IN_ATTRIBUTE,
-    ['>'] = IN_TEXT | IN_ATTRIBUTE,  ['\r'] = IN_TEXT | IN_ATTRIBUTE,
-    ['"'] = IN_ATTRIBUTE,            ['\''] = IN_ATTRIBUTE,
-    ['\t'] = IN_ATTRIBUTE,           ['\n'] = IN_ATTRIBUTE,
-};
-
 /* Copies the runs between two characters that need escaping in one go. */
-static void put_escaped(struct writer *writer, struct span text, enum escape_where where)
+static inline __attribute__((always_inline)) void
+put_escaped(struct writer *writer, struct span text, const char *special)
 {
     size_t start = 0;
-    for (size_t i = 0; i < text.size; i++) {
-        if ((escaped_where[(unsigned char)text.data[i]] & where) == 0)
-            continue;
-        writer_put(writer, span_make(text.data + start, i - start));
-        writer_put(writer, escape(text.data[i]));
-        start = i + 1;
+    for (;;) {
+        size_t end = scan_any(text, start, special);
+        writer_put(writer, span_make(text.data + start, end - start));
+        if (end == text.size)
+            return;
+        writer_put(writer, escape(text.data[end]));
+        start = end + 1;
     }
-    writer_put(writer, span_from(text, start));
 }
 
 void writer_put_xml_text(struct writer *writer, struct span text)
 {
-    put_escaped(writer, text, IN_TEXT);
+    put_escaped(writer, text, "&<>\r");
 }
 
 void writer_put_xml_attribute(struct writer *writer, struct span text)
 {
-    put_escaped(writer, text, IN_ATTRIBUTE);
+    put_escaped(writer, text, "&<>\r\"'\t\n");
 }
 
 void writer_put_attribute(struct writer *writer, struct span name, struct span value)

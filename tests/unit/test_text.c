@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "proto/arena.h"
+#include "proto/scan.h"
 #include "proto/stanza_error.h"
 #include "proto/stream_error.h"
 #include "proto/utf8.h"
@@ -96,6 +97,31 @@ static void test_writer(void **state)
     assert_text(writer_since(&writer, start),
                 " a='&apos;&lt;&quot;&gt;&amp;&#9;&#10;&#13;' c=''");
     assert_false(writer.overflow);
+}
+
+/* Every size, every place of a hit, from every offset, right before an unreadable page. */
+static void test_scan(void **state)
+{
+    (void)state;
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    char *block =
+        mmap(NULL, 2 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    assert_true(block != MAP_FAILED);
+    assert_int_equal(mprotect(block + page, page, PROT_NONE), 0);
+    for (size_t size = 0; size <= 50; size++) {
+        char *text = block + page - size;
+        for (size_t hit = 0; hit <= size; hit++) {
+            for (size_t from = 0; from <= size; from++) {
+                memset(text, 'x', size);
+                if (hit < size)
+                    text[hit] = hit % 2 ? '\r' : '\xff';
+                size_t expected = hit >= from ? hit : size;
+                assert_int_equal(scan_any(span_make(text, size), from, "\r\xff"), expected);
+                assert_int_equal(scan_any(span_make(text, size), from, "ab"), size);
+            }
+        }
+    }
+    munmap(block, 2 * page);
 }
 
 static void test_writer_overflow(void **state)
@@ -251,6 +277,7 @@ int main(void)
         cmocka_unit_test(test_arena),
         cmocka_unit_test(test_arena_limit),
         cmocka_unit_test(test_writer),
+        cmocka_unit_test(test_scan),
         cmocka_unit_test(test_writer_overflow),
         cmocka_unit_test(test_utf8_round_trip),
         cmocka_unit_test(test_utf8_refuses),
