@@ -18,10 +18,16 @@ void writer_put_hex(struct writer *writer, const void *bytes, size_t size)
 {
     static const char digits[] = "0123456789abcdef";
     const unsigned char *byte = bytes;
-    for (size_t i = 0; i < size; i++) {
-        char pair[2] = {digits[byte[i] >> 4], digits[byte[i] & 15]};
-        writer_put(writer, span_make(pair, sizeof pair));
+    if (writer->overflow || size > (writer->size - writer->used) / 2) {
+        writer->overflow = true;
+        return;
     }
+    char *out = writer->data + writer->used;
+    for (size_t i = 0; i < size; i++) {
+        *out++ = digits[byte[i] >> 4];
+        *out++ = digits[byte[i] & 15];
+    }
+    writer->used += 2 * size;
 }
 
 static struct span escape(char c)
