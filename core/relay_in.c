@@ -82,8 +82,7 @@ static void tell_failed(struct worker *worker, const struct parcel *parcel)
                      .status = parcel->outcome.sip_status,
                      .reason = fault->text.size > 0 ? fault->text
                                                     : stanza_error_name(fault->error)});
-    atomic_fetch_add_explicit(&stats->tenants[parcel->tenant].to_sip_failed, 1,
-                              memory_order_relaxed);
+    stats_count_one(&stats->tenants[parcel->tenant].to_sip_failed);
 }
 
 /* The end of a message that was accepted and not delivered. */
@@ -173,7 +172,8 @@ static void own_draft(struct parcel *parcel)
 }
 
 static bool on_message(struct session *session, const struct xml_node *stanza,
-                       const struct jid *from, const struct jid *to)
+                       const struct config_tenant *tenant, const struct jid *from,
+                       const struct jid *to)
 {
     struct worker *worker = session->worker;
     struct thread *thread = worker->thread;
@@ -187,7 +187,6 @@ static bool on_message(struct session *session, const struct xml_node *stanza,
     struct parcel *parcel = mesh_take(thread->mesh, thread->self, MESH_TRAFFIC);
     if (parcel == NULL)
         return false;
-    const struct config_tenant *tenant = config_find_tenant(thread->config, to->domain);
     parcel->kind = PARCEL_MESSAGE_TO_SIP;
     parcel->trace = thread_trace(thread);
     parcel->ticket = session->ticket;
@@ -215,8 +214,7 @@ static bool on_message(struct session *session, const struct xml_node *stanza,
                                       .text = SPAN("The message is too long")};
     }
     stats_count(thread->stats, STAT_XMPP_MESSAGES_ACCEPTED);
-    atomic_fetch_add_explicit(&thread->stats->tenants[tenant->index].to_sip, 1,
-                              memory_order_relaxed);
+    stats_count_one(&thread->stats->tenants[tenant->index].to_sip);
     parcel_keep(parcel, &writer);
     if (result == MAP_FAULT) {
         parcel->outcome.fault = fault;
@@ -297,13 +295,14 @@ bool relay_in_stanza(struct session *session, const struct xml_node *stanza)
     }
     if (!check_pair(session, &from, &to))
         return true;
-    if (worker_pair_policy(worker, to.domain, from.domain) == S2S_AUTH_REFUSED) {
+    const struct config_tenant *tenant = worker_pair_tenant(worker, to.domain, from.domain);
+    if (tenant == NULL) {
         session_close(session, STREAM_ERROR_POLICY_VIOLATION, SPAN("this pair is not allowed"));
         return true;
     }
     bool handled = true;
     if (span_equal(stanza->name, SPAN("message")))
-        handled = on_message(session, stanza, &from, &to);
+        handled = on_message(session, stanza, tenant, &from, &to);
     else if (span_equal(stanza->name, SPAN("iq")))
         handled = on_iq(session, stanza, &from, &to);
     if (handled) {

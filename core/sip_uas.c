@@ -90,12 +90,6 @@ static struct parcel *fill_parcel(struct sip_uas *uas, const struct sip_message 
     return parcel;
 }
 
-static void count_one(_Atomic uint64_t *count)
-{
-    atomic_store_explicit(count, atomic_load_explicit(count, memory_order_relaxed) + 1,
-                          memory_order_relaxed);
-}
-
 static const struct sip_response_parts busy = {.status = 503,
                                                .extra = SPAN("Retry-After: 10\r\n")};
 
@@ -125,7 +119,7 @@ static void answer_message(struct sip_uas *uas, const struct sip_call *call,
         return;
     }
     stats_count(thread->stats, STAT_SIP_MESSAGES_ACCEPTED);
-    count_one(&thread->stats->tenants[parcel->tenant].to_xmpp);
+    stats_count_one(&thread->stats->tenants[parcel->tenant].to_xmpp);
     parcel->trace = transaction->trace;
     log_event(LOG_LEVEL_DEBUG, "sip.message", parcel->trace,
               log_text("from", call->request->from.text),
@@ -209,7 +203,7 @@ void sip_uas_outcome(struct sip_uas *uas, struct parcel **parcel)
     uas->pending--;
     transaction->has_parcel = false;
     if (home->outcome.kind == OUTCOME_FAILED)
-        count_one(&thread->stats->tenants[home->tenant].to_xmpp_failed);
+        stats_count_one(&thread->stats->tenants[home->tenant].to_xmpp_failed);
     if (transaction->is_over) {
         /* RFC 4320 §4.2: the client has given up; a late answer only does harm. */
         stats_count(thread->stats, STAT_SIP_MESSAGES_DROPPED);

@@ -47,6 +47,12 @@ struct stats {
 };
 
 /* Calling thread owns `stats`. */
+/* One more in a counter that only this thread writes. */
+static inline void stats_count_one(_Atomic uint64_t *count)
+{
+    uint64_t value = atomic_load_explicit(count, memory_order_relaxed);
+    atomic_store_explicit(count, value + 1, memory_order_relaxed);
+}
 static inline void stats_add(struct stats *stats, enum stats_counter stat, uint64_t n)
 {
     uint64_t value = atomic_load_explicit(&stats->value[stat], memory_order_relaxed);

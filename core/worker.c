@@ -57,14 +57,23 @@ uint16_t *worker_verifying(struct worker *worker, const union net_address *site)
     return &worker->verifying[net_address_hash(site) % WORKER_SITE_COUNT];
 }
 
-enum s2s_auth worker_pair_policy(const struct worker *worker, struct span local,
-                                 struct span remote)
+const struct config_tenant *worker_pair_tenant(const struct worker *worker, struct span local,
+                                               struct span remote)
 {
     const struct config *config = worker->thread->config;
     const struct config_tenant *tenant = config_find_tenant(config, local);
     /* Nobody is a partner under the name of a tenant: we would be our own authority. */
     if (tenant == NULL || config_find_tenant(config, remote) != NULL ||
         !config_partner_allowed(config, tenant, remote))
+        return NULL;
+    return tenant;
+}
+
+enum s2s_auth worker_pair_policy(const struct worker *worker, struct span local,
+                                 struct span remote)
+{
+    const struct config *config = worker->thread->config;
+    if (worker_pair_tenant(worker, local, remote) == NULL)
         return S2S_AUTH_REFUSED;
     const struct config_partner *partner = config_find_partner(config, remote);
     if (partner == NULL)

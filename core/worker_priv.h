@@ -57,6 +57,10 @@ struct tls_context *worker_tls_context(struct worker *worker, const struct confi
 struct tls_context *worker_choose_context(void *worker, const char *server_name);
 /* True when our side of this tenant has a certificate to show. */
 bool worker_has_certificate(const struct worker *worker, const struct config_tenant *tenant);
+/* The tenant of `local` when it may talk with `remote`; else NULL. */
+const struct config_tenant *worker_pair_tenant(const struct worker *worker, struct span local,
+                                               struct span remote);
+/* How `remote` has to prove itself, or that the pair is refused. */
 enum s2s_auth worker_pair_policy(const struct worker *worker, struct span local,
                                  struct span remote);
 
