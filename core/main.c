@@ -158,6 +158,7 @@ static int main_open_ring(struct thread *thread, char *error, size_t error_size)
 {
     const char *cause = "";
     struct ring_options options = {.socket_max = thread->config->sessions_max + 64,
+                                   .datagram_batches = true,
                                    .error_text = &cause};
     int status = ring_open(&thread->ring, &options);
     if (status != 0)

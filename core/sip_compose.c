@@ -75,7 +75,8 @@ struct span sip_compose_request(struct sip_uac *uac, struct request *request)
         .call_id = span_make(request->call_id, request->call_id_size),
         .cseq = 1,
         .max_forwards = 70,
-        .user_agent = SPAN("Passerelle/" PASSERELLE_VERSION)};
+        .user_agent = SPAN("Passerelle/" PASSERELLE_VERSION),
+        .step = transport == SIP_TRANSPORT_UDP ? SIP_DATAGRAM_STEP : 0};
     if (parts.sent_by.size == 0)
         return SPAN_NONE;
     if (request->parcel != NULL) {

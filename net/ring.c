@@ -96,6 +96,7 @@ static int sockets_open(struct ring *ring, const struct ring_options *options)
     assert(options->socket_max > 0);
     ring->socket_max = options->socket_max;
     ring->datagram_send_max = options->datagram_send_max ? options->datagram_send_max : 1024;
+    ring->datagram_batches = options->datagram_batches;
     ring->sockets = calloc(ring->socket_max, sizeof(*ring->sockets));
     if (ring->sockets == NULL)
         return -ENOMEM;
@@ -117,6 +118,7 @@ static void ring_free(struct ring *ring)
     if (ring->wake_fd >= 0)
         close(ring->wake_fd);
     free(ring->send_slots);
+    free(ring->batches);
     free(ring->sockets);
     free(ring);
 }
@@ -236,6 +238,7 @@ int ring_wait(struct ring *ring, uint64_t timeout_ns)
         return (int)(ring->completion_count - ring->completion_next);
     starved_feed(ring, &ring->streams);
     starved_feed(ring, &ring->datagrams);
+    ring_datagram_flush(ring, NULL);
     if (!TAILQ_EMPTY(&ring->gone))
         timeout_ns = 0;
     struct __kernel_timespec timeout = {.tv_sec = (int64_t)(timeout_ns / NS_PER_S),
@@ -268,6 +271,9 @@ static bool socket_dispatch(struct ring *ring, const struct ring_completion *com
     if (op == RING_OP_DATAGRAM_SEND) {
         assert(datagram < ring->datagram_send_max);
         slot = ring->send_slots[datagram].socket;
+    } else if (op == RING_OP_BATCH_SEND) {
+        assert(datagram < RING_BATCHES);
+        slot = ring->batches[datagram].first->socket;
     }
     assert(slot < ring->socket_max);
     struct ring_socket *socket = &ring->sockets[slot];
@@ -290,6 +296,8 @@ static bool socket_dispatch(struct ring *ring, const struct ring_completion *com
         return ring_datagram_on_receive(ring, socket, completion, event);
     case RING_OP_DATAGRAM_SEND:
         return ring_datagram_on_send(ring, socket, datagram, completion->result, event);
+    case RING_OP_BATCH_SEND:
+        return ring_datagram_on_batch(ring, socket, datagram, completion->result, event);
     case RING_OP_NONE:
     case RING_OP_WAKE: break;
     }

@@ -17,7 +17,15 @@
 #define RING_DATAGRAM_SIZE_MAX 8192
 #define RING_DATAGRAM_BUFFERS  256 /* power of two */
 #define RING_ACCEPT_PAUSE_NS   100000000
-#define RING_GENERATION_MASK   0xffffffu
+/* What the kernel takes as one: UDP_MAX_SEGMENTS was 64 at first, and the whole is a datagram
+   of IPv4. Larger datagrams than a batch takes may need fragments, which batches do not have.
+ */
+#define RING_SEGMENT_MAX      64
+#define RING_SEGMENT_SIZE_MAX 1400
+#define RING_BATCH_SIZE_MAX   60000
+#define RING_BATCHES          64 /* open or in flight; without a free one they go one by one */
+#define RING_BATCHES_OPEN     32
+#define RING_GENERATION_MASK  0xffffffu
 
 enum ring_op {
     RING_OP_NONE, /* its completion says nothing: cancels */
@@ -28,7 +36,8 @@ enum ring_op {
     RING_OP_RECEIVE,
     RING_OP_SEND,
     RING_OP_DATAGRAM_RECEIVE,
-    RING_OP_DATAGRAM_SEND /* its slot is one of the datagram slots */
+    RING_OP_DATAGRAM_SEND, /* its slot is one of the datagram slots */
+    RING_OP_BATCH_SEND     /* its slot is one of the batches */
 };
 
 enum ring_socket_kind { RING_FREE, RING_LISTENER, RING_STREAM, RING_DATAGRAM_SOCKET };
@@ -77,8 +86,19 @@ struct ring_group {
 struct ring_datagram {
     union net_address target;
     uint32_t socket; /* slot of the sending socket */
-    struct ring_datagram *next_free;
+    uint32_t size;
+    struct ring_datagram *next; /* free, or of one batch */
     uint8_t data[RING_DATAGRAM_SIZE_MAX];
+};
+
+/* Datagrams of one size from one socket to one target. */
+struct ring_batch {
+    struct ring_datagram *first, *last;
+    unsigned count;
+    struct ring_batch *next_free;
+    struct msghdr header;
+    struct iovec vector[RING_SEGMENT_MAX];
+    _Alignas(struct cmsghdr) uint8_t control[CMSG_SPACE(sizeof(uint16_t))];
 };
 
 struct ring_completion {
@@ -102,6 +122,10 @@ struct ring {
     struct ring_datagram *send_slots;
     struct ring_datagram *send_free;
     unsigned datagram_send_max;
+    bool datagram_batches;
+    struct ring_batch *batches, *batch_free;
+    struct ring_batch *batches_open[RING_BATCHES_OPEN]; /* the oldest first */
+    unsigned batch_open_count;
     int wake_fd;
     bool wake_armed;
     uint64_t wake_value;
@@ -162,6 +186,10 @@ bool ring_datagram_on_receive(struct ring *ring, struct ring_socket *socket,
                               struct ring_event *event);
 bool ring_datagram_on_send(struct ring *ring, struct ring_socket *socket, uint32_t slot,
                            int result, struct ring_event *event);
+bool ring_datagram_on_batch(struct ring *ring, struct ring_socket *socket, uint32_t slot,
+                            int result, struct ring_event *event);
 int ring_datagram_slots_open(struct ring *ring) NET_MUST_USE;
+/* Sends the open batches of `socket`, or of all when it is NULL. */
+void ring_datagram_flush(struct ring *ring, const struct ring_socket *socket);
 
 #endif

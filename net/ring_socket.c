@@ -147,6 +147,11 @@ void ring_drop(struct ring *ring, ring_handle handle)
         TAILQ_REMOVE(&group->starved, socket, link);
         socket->starved = false;
     }
+    if (socket->kind == RING_DATAGRAM_SOCKET) {
+        /* What was handed over leaves before the socket is shut down. */
+        ring_datagram_flush(ring, socket);
+        (void)io_uring_submit(&ring->uring);
+    }
     socket->state = RING_DROPPING;
     socket->read_wanted = false;
     /* An operation that the cancel just misses ends by itself on a socket that is shut down.

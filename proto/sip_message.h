@@ -145,6 +145,7 @@ struct sip_request_parts {
     struct span extra;            /* ready header lines with CRLF, empty for none */
     struct span user_agent;
     struct span body;
+    size_t step; /* the size is brought to a multiple of it; 0: as it comes */
 };
 void sip_write_request(struct writer *writer, const struct sip_request_parts *parts);
 
@@ -156,6 +157,7 @@ struct sip_response_parts {
     uint16_t rport;       /* written when the top Via asks for it */
     struct span server;   /* Server header; empty for none */
     struct span extra;    /* ready header lines with CRLF (Allow, Accept, Retry-After …) */
+    size_t step;          /* the size is brought to a multiple of it; 0: as it comes */
 };
 /* A response to `request` (all Vias, From, To, Call-ID and CSeq copied byte for byte, RFC 3261
    §8.2.6.2), Content-Length 0. Of `request` only raw is read, so that one that the guard or the

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include <assert.h>
 
+#include "proto/limits.h"
 #include "proto/sip_line.h"
 #include "proto/utf8.h"
 
@@ -58,10 +59,24 @@ static void put_header(struct writer *writer, struct span name, struct span valu
     writer_put_literal(writer, "\r\n");
 }
 
-static void put_body(struct writer *writer, struct span body)
+/* The last header and the body. `start` is where the message begins, `step` as in the parts; what
+   would pass the size of a request over UDP stays as it is. */
+static void put_body(struct writer *writer, struct span body, size_t start, size_t step)
 {
+    static const char blanks[SIP_DATAGRAM_STEP + 1] = "                                "
+                                                      "                                ";
+    char digits[20];
+    struct writer length = writer_make(digits, sizeof(digits));
+    writer_put_uint(&length, body.size);
     writer_put_literal(writer, "Content-Length: ");
-    writer_put_uint(writer, body.size);
+    if (step > 0) {
+        assert(step < sizeof(blanks));
+        size_t size = writer->used - start + length.used + 4 + body.size;
+        size_t more = (step - size % step) % step;
+        if (size + more <= SIP_UDP_REQUEST_SIZE_MAX)
+            writer_put(writer, span_make(blanks, more));
+    }
+    writer_put(writer, writer_span(&length));
     writer_put_literal(writer, "\r\n\r\n");
     writer_put(writer, body);
 }
@@ -87,6 +102,7 @@ void sip_write_request(struct writer *writer, const struct sip_request_parts *pa
     assert(parts->method != SIP_METHOD_UNKNOWN);
     assert(parts->body.size == 0 || parts->content_type.size > 0);
     assert(parts->max_forwards >= 0);
+    size_t start = writer->used;
 
     writer_put(writer, method);
     writer_put_literal(writer, " ");
@@ -118,7 +134,7 @@ void sip_write_request(struct writer *writer, const struct sip_request_parts *pa
         put_header(writer, SPAN("Content-Type"), parts->content_type);
         put_header(writer, SPAN("Content-Language"), parts->content_language);
     }
-    put_body(writer, parts->body);
+    put_body(writer, parts->body, start, parts->step);
 }
 
 /* The top Via with received and rport as RFC 3261 §18.2.1 and RFC 3581 §4 want them; every
@@ -220,19 +236,21 @@ static void put_status(struct writer *writer, const struct sip_response_parts *p
     writer_put_literal(writer, "\r\n");
 }
 
-static void put_tail(struct writer *writer, const struct sip_response_parts *parts)
+static void put_tail(struct writer *writer, const struct sip_response_parts *parts,
+                     size_t start)
 {
     put_header(writer, SPAN("Server"), parts->server);
     writer_put(writer, parts->extra);
-    put_body(writer, SPAN_NONE);
+    put_body(writer, SPAN_NONE, start, parts->step);
 }
 
 void sip_write_answer(struct writer *writer, struct span copied,
                       const struct sip_response_parts *parts)
 {
+    size_t start = writer->used;
     put_status(writer, parts);
     writer_put(writer, copied);
-    put_tail(writer, parts);
+    put_tail(writer, parts, start);
 }
 
 void sip_write_response(struct writer *writer, const struct sip_message *request,
@@ -241,9 +259,10 @@ void sip_write_response(struct writer *writer, const struct sip_message *request
     struct sip_response_parts copied = *parts;
     if (parts->status == 100)
         copied.to_tag = SPAN_NONE;
+    size_t start = writer->used;
     put_status(writer, parts);
     sip_write_copied(writer, request->raw, &copied);
-    put_tail(writer, parts);
+    put_tail(writer, parts, start);
 }
 
 void sip_header_text(struct writer *writer, struct span text, size_t size)

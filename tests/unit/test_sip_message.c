@@ -304,6 +304,42 @@ static void response_is_built_from_raw(void **state)
     }
 }
 
+/* Blanks bring what goes over UDP to a few sizes; it reads the same. */
+static void step(void **state)
+{
+    char data[4096], text[2000];
+    memset(text, 'x', sizeof(text));
+    for (size_t size = 0; size < sizeof(text); size += 7) {
+        struct sip_request_parts parts = {
+            .method = SIP_METHOD_MESSAGE, .request_uri = SPAN("sip:juliet@example.com"),
+            .transport = SIP_TRANSPORT_UDP, .sent_by = SPAN("relay.example"),
+            .branch = SPAN("z9hG4bKabc"), .from_uri = SPAN("sip:romeo@example.net"),
+            .from_tag = SPAN("f1"), .to_uri = SPAN("sip:juliet@example.com"),
+            .call_id = SPAN("id1"), .cseq = 1, .max_forwards = 70,
+            .content_type = SPAN("text/plain"), .body = span_make(text, size),
+        };
+        struct sip_message message;
+        int status;
+        struct writer writer = writer_make(data, sizeof(data));
+        sip_write_request(&writer, &parts);
+        size_t plain = writer.used;
+        writer.used = 0;
+        parts.step = SIP_DATAGRAM_STEP;
+        sip_write_request(&writer, &parts);
+        size_t whole = (plain + SIP_DATAGRAM_STEP - 1) / SIP_DATAGRAM_STEP * SIP_DATAGRAM_STEP;
+        /* No request becomes too long for UDP by it. */
+        assert_int_equal(writer.used, whole <= SIP_UDP_REQUEST_SIZE_MAX ? whole : plain);
+        assert_int_equal(take(*state, writer_span(&writer), &message, &status), ACCEPTED);
+        assert_true(span_equal(message.body, parts.body));
+        writer.used = 0;
+        sip_write_response(&writer, &message,
+                           &(struct sip_response_parts){.status = 200, .step = 64});
+        assert_int_equal(writer.used % 64, 0);
+        assert_int_equal(sip_message_parse_response(writer_span(&writer), &message),
+                         SIP_PARSE_OK);
+    }
+}
+
 static void request_round_trip(void **state)
 {
     struct sip_message message;
@@ -439,6 +475,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(request_fields, open_parser, close_parser),
         cmocka_unit_test_setup_teardown(refusals, open_parser, close_parser),
         cmocka_unit_test_setup_teardown(response_is_built_from_raw, open_parser, close_parser),
+        cmocka_unit_test_setup_teardown(step, open_parser, close_parser),
         cmocka_unit_test_setup_teardown(request_round_trip, open_parser, close_parser),
         cmocka_unit_test_setup_teardown(response_fast_path, open_parser, close_parser),
         cmocka_unit_test(no_memory),
