@@ -420,10 +420,9 @@ static void test_peer_that_does_not_read(void **state)
         }
     }
     assert_int_equal(told + failed, MESSAGES);
+    /* By now the stream was given up for an answer that did not come, or, when the kernel was slow
+       to take the last of them, what waited behind has run out of time. */
     assert_true(failed > 0);
-    for (unsigned n = 0; n < TURNS && count(&world.a, STAT_SESSIONS_CLOSED) == 0; n++)
-        worker_turn(world.a.worker, 1);
-    assert_int_equal(count(&world.a, STAT_SESSIONS_CLOSED), 1);
     for (unsigned n = 0; n < TURNS && arrived < told; n++) {
         turn(&world);
         while ((parcel = mesh_next(world.b.thread.mesh, EGRESS)) != NULL) {
