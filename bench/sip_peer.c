@@ -31,7 +31,7 @@ static bool sip_peer_length(struct span head, uint32_t *length)
     const char *hit = memmem(head.data, head.size, "\nContent-Length: ", 17);
     if (hit != NULL)
         return sip_peer_digits(span_from(head, (size_t)(hit - head.data) + 17), length);
-    return sip_peer_digits(sip_guard_header(head, SPAN("Content-Length"), 'l'), length);
+    return sip_peer_digits(sip_guard_header(head, SIP_HEADER_CONTENT_LENGTH), length);
 }
 
 size_t sip_peer_frame(struct span buffer)
@@ -116,7 +116,7 @@ int sip_peer_response(struct span message, uint32_t *number)
     if (!span_starts(message, SPAN("SIP/2.0 ")) || message.size < 12)
         return 0;
     uint32_t status;
-    struct span via = sip_guard_header(message, SPAN("Via"), 'v');
+    struct span via = sip_guard_header(message, SIP_HEADER_VIA);
     const char *mark = via.size > 0 ? memmem(via.data, via.size, "branch=z9hG4bKb", 15) : NULL;
     if (!sip_peer_digits(span_from(message, 8), &status) || mark == NULL)
         return 0;

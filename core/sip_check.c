@@ -75,7 +75,7 @@ static bool is_loop(const struct sip_uas *uas, const struct sip_message *request
     while (sip_line_next(&rest, &line)) {
         struct span values = line.value;
         struct sip_via via;
-        while (sip_line_is(&line, SPAN("Via"), 'v') && values.data != NULL &&
+        while (line.header == SIP_HEADER_VIA && values.data != NULL &&
                sip_line_via(values, &via, &values))
             if (sip_transport_is_ours(uas->wire, via.sent_by))
                 return true;

@@ -406,7 +406,7 @@ void sip_uas_reject(struct sip_uas *uas, const struct sip_input *input)
 {
     stats_count(uas->thread->stats, STAT_SIP_REQUESTS_IN);
     stats_count(uas->thread->stats, STAT_SIP_REQUESTS_REJECTED);
-    /* Not parsed: sofia-sip must not see it. Without rport the answer goes to the source. */
+    /* Not parsed. Without rport the answer goes to the source. */
     log_event(LOG_LEVEL_DEBUG, "sip.guard", 0, log_number("status", input->status),
               log_text("reason", input->reason));
     struct sip_message request = {.is_request = true, .raw = input->bytes};

@@ -31,9 +31,9 @@
 #define SIP_HEADER_COUNT_MAX      64
 #define SIP_VIA_COUNT_MAX         32
 #define SIP_UDP_REQUEST_SIZE_MAX  1300
-/* Over UDP what we write is brought to a multiple of this by blanks before the Content-Length
-   (RFC 3261 §7.3.1 allows any number), so that many messages have one size and leave together
-   (net/ring.h). It costs half of it on average; real texts need about ten sizes. */
+/* Over UDP what we write is brought to a multiple of this by blanks before the value of User-Agent
+   or Server (RFC 3261 §7.3.1 allows any number), so that many messages have one size and leave
+   together (net/ring.h). It costs half of it on average; real texts need about ten sizes. */
 #define SIP_DATAGRAM_STEP         64
 #define SIP_CALL_ID_SIZE_MAX      128
 #define SIP_BRANCH_SIZE_MAX       64

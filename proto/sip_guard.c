@@ -3,54 +3,22 @@
 
 #include <assert.h>
 
+#include "proto/scan.h"
 #include "proto/sip_line.h"
 
-/* List separators in one header section: sofia-sip's lists are not linear, and no honest
+_Static_assert(SIP_HEADER_COUNT <= 32, "one bit for each header");
+
+/* List separators in one header section: lists of sofia-sip are not linear, and no honest
    message comes near. */
 #define SEPARATOR_COUNT_MAX 1024
 
 /* Where a stream without an empty line is given up. */
 #define LINE_WALK_MAX (4 * SIP_HEADER_COUNT_MAX)
 
-enum field {
-    FIELD_FROM,
-    FIELD_TO,
-    FIELD_CALL_ID,
-    FIELD_CSEQ,
-    FIELD_CONTENT_LENGTH,
-    FIELD_MAX_FORWARDS,
-    FIELD_CONTENT_TYPE,
-    FIELD_SUBJECT,
-    FIELD_EVENT,
-    FIELD_EXPIRES,
-    FIELD_DATE,
-    FIELD_DISPOSITION,
-    FIELD_COUNT
-};
-
-/* The headers that may appear once (RFC 3261 §20, RFC 6665 §8.2.1). */
-static const struct {
-    struct span name;
-    char compact;
-} fields[FIELD_COUNT] = {
-    [FIELD_FROM] = {SPAN("From"), 'f'},
-    [FIELD_TO] = {SPAN("To"), 't'},
-    [FIELD_CALL_ID] = {SPAN("Call-ID"), 'i'},
-    [FIELD_CSEQ] = {SPAN("CSeq"), '\0'},
-    [FIELD_CONTENT_LENGTH] = {SPAN("Content-Length"), 'l'},
-    [FIELD_MAX_FORWARDS] = {SPAN("Max-Forwards"), '\0'},
-    [FIELD_CONTENT_TYPE] = {SPAN("Content-Type"), 'c'},
-    [FIELD_SUBJECT] = {SPAN("Subject"), 's'},
-    [FIELD_EVENT] = {SPAN("Event"), 'o'},
-    [FIELD_EXPIRES] = {SPAN("Expires"), '\0'},
-    [FIELD_DATE] = {SPAN("Date"), '\0'},
-    [FIELD_DISPOSITION] = {SPAN("Content-Disposition"), '\0'},
-};
-
 struct scan {
     struct sip_guard *out;
     enum sip_method method;
-    bool seen[FIELD_COUNT];
+    uint32_t seen; /* bits of enum sip_header */
     size_t line_count, via_count, separator_count;
     uint64_t content_length;
 };
@@ -122,31 +90,30 @@ static void scan_length(struct scan *scan, struct span value)
         fault_fatal(scan, 413, SPAN("Request Entity Too Large"));
 }
 
+static bool has(const struct scan *scan, enum sip_header header)
+{
+    return (scan->seen >> header & 1) != 0;
+}
+
 static void scan_line(struct scan *scan, const struct sip_line *line)
 {
     if (!sip_line_is_token(line->name)) {
         fault(scan, 400, SPAN("Bad Header"));
         return;
     }
-    if (sip_line_is(line, SPAN("Via"), 'v')) {
+    if (line->header == SIP_HEADER_VIA) {
         /* Commas inside quotes count too: the limit may be met a little early. */
-        for (size_t i = 0; i < line->value.size; i++)
-            scan->via_count += line->value.data[i] == ',';
+        for (size_t at = 0; (at = scan_any(line->value, at, ",")) < line->value.size; at++)
+            scan->via_count++;
         scan->via_count++;
-        return;
     }
-    for (size_t i = 0; i < FIELD_COUNT; i++) {
-        if (!sip_line_is(line, fields[i].name, fields[i].compact))
-            continue;
-        if (scan->seen[i] && i == FIELD_CONTENT_LENGTH)
-            fault_fatal(scan, 400, SPAN("Repeated Content-Length"));
-        else if (scan->seen[i])
-            fault(scan, 400, SPAN("Repeated Header"));
-        else if (i == FIELD_CONTENT_LENGTH)
-            scan_length(scan, line->value);
-        scan->seen[i] = true;
-        return;
-    }
+    if (has(scan, line->header) && line->header == SIP_HEADER_CONTENT_LENGTH)
+        fault_fatal(scan, 400, SPAN("Repeated Content-Length"));
+    else if (has(scan, line->header) && sip_header_is_single(line->header))
+        fault(scan, 400, SPAN("Repeated Header"));
+    else if (line->header == SIP_HEADER_CONTENT_LENGTH)
+        scan_length(scan, line->value);
+    scan->seen |= 1u << line->header;
 }
 
 /* What needs a second look. */
@@ -155,13 +122,82 @@ static const bool is_special[256] = {
     [0x7f] = true,    [','] = true,  [';'] = true,
 };
 
+typedef unsigned char block __attribute__((vector_size(16)));
+
+static block load(const char *data)
+{
+    block bytes;
+    memcpy(&bytes, data, sizeof(bytes));
+    return bytes;
+}
+
+static bool is_any(block hits)
+{
+    uint64_t halves[2];
+    memcpy(halves, &hits, sizeof(halves));
+    return (halves[0] | halves[1]) != 0;
+}
+
+static size_t sum(block counts)
+{
+    size_t all = 0;
+    for (size_t i = 0; i < sizeof(counts); i++)
+        all += counts[i];
+    return all;
+}
+
+/* Where the empty line ends; 0 when there is none. */
+static size_t find_empty_line(struct span text)
+{
+    size_t i = 0;
+    for (; i + sizeof(block) + 3 <= text.size; i += sizeof(block)) {
+        const char *at = text.data + i;
+        block hits = (block)(load(at) == '\r') & (block)(load(at + 1) == '\n') &
+                     (block)(load(at + 2) == '\r') & (block)(load(at + 3) == '\n');
+        if (is_any(hits))
+            break;
+    }
+    const char *end = memmem(text.data + i, text.size - i, "\r\n\r\n", 4);
+    return end != NULL ? (size_t)(end - text.data) + 4 : 0;
+}
+
+/* The usual head: lines end in CRLF, and of control characters there is TAB. False for any
+   other, which wants a closer look. The last bytes are left to it too, from *from on. */
+static bool scan_blocks(struct scan *scan, struct span head, size_t *from)
+{
+    size_t i = 0;
+    while (i + sizeof(block) < head.size) {
+        block lines = {0}, separators = {0}, odd = {0};
+        /* A byte of the counts holds 255. */
+        for (size_t n = 0; n < 255 && i + sizeof(block) < head.size; n++, i += sizeof(block)) {
+            block bytes = load(head.data + i), next = load(head.data + i + 1);
+            block cr = (block)(bytes == '\r'), lf = (block)(bytes == '\n');
+            odd |= cr ^ (block)(next == '\n');
+            odd |= (block)(bytes < ' ') & ~cr & ~lf & ~(block)(bytes == '\t');
+            odd |= (block)(bytes == 0x7f);
+            lines -= cr;
+            separators -= (block)(bytes == ',') | (block)(bytes == ';');
+        }
+        if (is_any(odd))
+            return false;
+        scan->line_count += sum(lines);
+        scan->separator_count += sum(separators);
+    }
+    /* Not within a line end. */
+    *from = i > 0 && head.data[i - 1] == '\r' ? i + 1 : i;
+    return head.data[0] != '\n';
+}
+
 /* Line ends, separators and control characters of the whole head in one pass. Of controls only
    TAB has a place in it. An unknown method with some in a quoted string is legal all the same
    (RFC 4475 §3.1.1.2) and learns that the method is the first thing we do not understand (RFC
    3261 §8.2.1). */
 static void scan_bytes(struct scan *scan, struct span head)
 {
-    for (size_t i = 0; i < head.size; i++) {
+    size_t start = 0;
+    if (!scan_blocks(scan, head, &start))
+        scan->line_count = scan->separator_count = start = 0;
+    for (size_t i = start; i < head.size; i++) {
         unsigned char c = (unsigned char)head.data[i];
         if (!is_special[c])
             continue;
@@ -188,8 +224,8 @@ static void scan_limits(struct scan *scan)
     if (scan->line_count > SIP_HEADER_COUNT_MAX || scan->via_count > SIP_VIA_COUNT_MAX ||
         scan->separator_count > SEPARATOR_COUNT_MAX)
         fault(scan, 400, SPAN("Too Many Headers"));
-    if (scan->via_count == 0 || !scan->seen[FIELD_FROM] || !scan->seen[FIELD_TO] ||
-        !scan->seen[FIELD_CALL_ID] || !scan->seen[FIELD_CSEQ])
+    if (scan->via_count == 0 || !has(scan, SIP_HEADER_FROM) || !has(scan, SIP_HEADER_TO) ||
+        !has(scan, SIP_HEADER_CALL_ID) || !has(scan, SIP_HEADER_CSEQ))
         fault(scan, 400, SPAN("Missing Header"));
 }
 
@@ -253,15 +289,15 @@ enum sip_guard_result sip_guard_datagram(struct span datagram, struct sip_guard 
     }
     if (datagram.size > SIP_DATAGRAM_SIZE_MAX)
         return refuse(out, datagram, 513, SPAN("Message Too Large"));
-    const char *end = memmem(datagram.data, datagram.size, "\r\n\r\n", 4);
-    if (end == NULL)
+    size_t head_size = find_empty_line(datagram);
+    if (head_size == 0)
         return refuse(out, datagram, 400, SPAN("Header Section Has No End"));
 
     struct scan scan = {.out = out};
-    out->header_size = (size_t)(end - datagram.data) + 4;
+    out->header_size = head_size;
     scan_head(&scan, span_to(datagram, out->header_size));
     size_t body_size = datagram.size - out->header_size;
-    if (scan.seen[FIELD_CONTENT_LENGTH] && out->status == 0) {
+    if (has(&scan, SIP_HEADER_CONTENT_LENGTH) && out->status == 0) {
         if (scan.content_length > body_size)
             fault(&scan, 400, SPAN("Body Shorter Than Content-Length"));
         else
@@ -333,7 +369,7 @@ enum sip_guard_result sip_guard_stream(struct span buffer, size_t from, struct s
     struct scan scan = {.out = out};
     out->header_size = end;
     scan_head(&scan, span_to(text, end));
-    if (!out->fatal && !scan.seen[FIELD_CONTENT_LENGTH])
+    if (!out->fatal && !has(&scan, SIP_HEADER_CONTENT_LENGTH))
         fault_fatal(&scan, 400, SPAN("Missing Content-Length"));
     out->size = end;
     if (out->fatal)
@@ -376,7 +412,7 @@ bool sip_guard_sdp(struct span body)
         if ((c < ' ' && c != '\t' && c != '\r' && c != '\n') || c == 0x7f)
             return false;
     }
-    /* sofia-sip takes CR for a line end too. */
+    /* CR is a line end to sofia-sip too. */
     while (body.size > 0) {
         size_t lf = span_find(body, '\n'), cr = span_find(body, '\r');
         size_t end = lf < cr ? lf : cr;
@@ -393,12 +429,12 @@ bool sip_guard_sdp(struct span body)
     return true;
 }
 
-struct span sip_guard_header(struct span message, struct span name, char compact)
+struct span sip_guard_header(struct span message, enum sip_header header)
 {
     struct span rest = span_from(message, span_find(message, '\n') + 1);
     struct sip_line line;
     while (sip_line_next(&rest, &line))
-        if (sip_line_is(&line, name, compact))
+        if (line.header == header)
             return line.value;
     return SPAN_NONE;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * The scan that stands before sofia-sip: framing and the checks that keep its known faults out
+ * The scan that stands before the parser: framing, and what no message may have whatever it means. It
+ * also keeps the known faults of sofia-sip, which reads session descriptions, out
  * of reach (DESIGN decision 2). Linear in the input, no allocation. Pure, any thread.
  * RFC 3261 §7, §18.3, §20.
  */
@@ -8,7 +9,7 @@
 #define PASSERELLE_PROTO_SIP_GUARD_H
 
 #include "proto/limits.h"
-#include "proto/span.h"
+#include "proto/sip_line.h"
 
 enum sip_guard_result {
     SIP_GUARD_OK,
@@ -41,8 +42,7 @@ enum sip_guard_result sip_guard_datagram(struct span datagram, struct sip_guard 
 enum sip_guard_result sip_guard_stream(struct span buffer, size_t from, struct sip_guard *out);
 /* True when a text body has only characters that sdp_parse can stand (printable, CR LF TAB). */
 bool sip_guard_sdp(struct span body);
-/* The value of the first header `name` (or its compact letter, '\0' for none) in a guarded
-   message; SPAN_NONE when absent. Linear; for the few fields the fast path needs. */
-struct span sip_guard_header(struct span message, struct span name, char compact);
+/* The value of the first such header in a guarded message; SPAN_NONE when absent. Linear. */
+struct span sip_guard_header(struct span message, enum sip_header header);
 
 #endif

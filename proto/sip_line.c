@@ -44,6 +44,62 @@ bool sip_line_is_token(struct span text)
     return is_made_of(text, TOKEN);
 }
 
+/* ---- headers ---- */
+
+static const struct {
+    struct span name;
+    char compact;
+    bool once;
+} headers[SIP_HEADER_COUNT] = {
+#define HEADER(name, text, compact, once) [SIP_HEADER_##name] = {SPAN(text), compact, once},
+#include "proto/sip_header.def"
+#undef HEADER
+};
+
+/* The first header of each size of name; the table is in their order. */
+#define NAME_SIZE_MAX 19
+static const unsigned char first_of_size[NAME_SIZE_MAX + 1] = {
+    [2] = SIP_HEADER_TO,
+    [3] = SIP_HEADER_VIA,
+    [4] = SIP_HEADER_FROM,
+    [5] = SIP_HEADER_EVENT,
+    [7] = SIP_HEADER_CALL_ID,
+    [10] = SIP_HEADER_USER_AGENT,
+    [11] = SIP_HEADER_RETRY_AFTER,
+    [12] = SIP_HEADER_MAX_FORWARDS,
+    [14] = SIP_HEADER_CONTENT_LENGTH,
+    [16] = SIP_HEADER_CONTENT_LANGUAGE,
+    [19] = SIP_HEADER_CONTENT_DISPOSITION,
+};
+
+static enum sip_header find_compact(char letter)
+{
+    if (letter >= 'A' && letter <= 'Z')
+        letter = (char)(letter + 32);
+    for (unsigned i = 1; i < SIP_HEADER_COUNT && letter != '\0'; i++)
+        if (headers[i].compact == letter)
+            return (enum sip_header)i;
+    return SIP_HEADER_OTHER;
+}
+
+enum sip_header sip_header_find(struct span name)
+{
+    if (name.size == 1)
+        return find_compact(name.data[0]);
+    if (name.size == 0 || name.size > NAME_SIZE_MAX || first_of_size[name.size] == 0)
+        return SIP_HEADER_OTHER;
+    for (unsigned i = first_of_size[name.size];
+         i < SIP_HEADER_COUNT && headers[i].name.size == name.size; i++)
+        if (span_equal_nocase(headers[i].name, name))
+            return (enum sip_header)i;
+    return SIP_HEADER_OTHER;
+}
+
+bool sip_header_is_single(enum sip_header header)
+{
+    return headers[header].once;
+}
+
 bool sip_line_next(struct span *rest, struct sip_line *line)
 {
     struct span text = *rest;
@@ -60,6 +116,7 @@ bool sip_line_next(struct span *rest, struct sip_line *line)
     line->text = span_to(text, end);
     size_t colon = span_find(line->text, ':');
     if (colon == end) {
+        line->header = SIP_HEADER_OTHER;
         line->name = span_to(text, 0);
         line->value = span_trim(line->text);
         return true;
@@ -68,35 +125,44 @@ bool sip_line_next(struct span *rest, struct sip_line *line)
     while (line->name.size > 0 && (line->name.data[line->name.size - 1] == ' ' ||
                                    line->name.data[line->name.size - 1] == '\t'))
         line->name.size--;
+    line->header = sip_header_find(line->name);
     line->value = span_trim(span_from(line->text, colon + 1));
     return true;
 }
 
-bool sip_line_is(const struct sip_line *line, struct span name, char compact)
+/* Offset behind the quoted string that opens at `at`, or SIZE_MAX when it does not end. */
+static size_t behind_quotes(struct span text, size_t at)
 {
-    if (line->name.size == 1 && compact != '\0')
-        return (line->name.data[0] | 0x20) == compact;
-    return span_equal_nocase(line->name, name);
+    for (size_t i = at + 1; i < text.size; i++) {
+        if (text.data[i] == '\\')
+            i++;
+        else if (text.data[i] == '"')
+            return i + 1;
+    }
+    return SIZE_MAX;
 }
 
 size_t sip_line_until(struct span text, struct span stops)
 {
-    bool quoted = false, bracketed = false;
-    for (size_t i = 0; i < text.size; i++) {
+    static const bool is_special[256] = {
+        ['"'] = true, ['<'] = true, [','] = true, [';'] = true};
+    size_t i = 0;
+    while (i < text.size) {
         char c = text.data[i];
-        if (quoted) {
-            i += c == '\\';
-            quoted = c != '"';
-        } else if (bracketed) {
-            bracketed = c != '>';
+        if (!is_special[(unsigned char)c]) {
+            i++;
+        } else if (c == '"') {
+            i = behind_quotes(text, i);
+        } else if (c == '<') {
+            size_t close = i + span_find(span_from(text, i), '>');
+            i = close < text.size ? close + 1 : SIZE_MAX;
         } else if (is_one_of(c, stops)) {
             return i;
         } else {
-            quoted = c == '"';
-            bracketed = c == '<';
+            i++;
         }
     }
-    return quoted || bracketed ? SIZE_MAX : text.size;
+    return i == SIZE_MAX ? SIZE_MAX : text.size;
 }
 
 bool sip_line_uint(struct span text, uint64_t max, uint64_t *value)
@@ -155,6 +221,23 @@ static bool parameters_well_formed(struct span parameters)
     struct span name, value;
     while (sip_line_parameter(&parameters, &name, &value))
         ;
+    return parameters.size == 0;
+}
+
+/* gen-value (§25.1) */
+static bool is_value(struct span text)
+{
+    if (text.size > 0 && text.data[0] == '"')
+        return behind_quotes(text, 0) == text.size;
+    return text.size == 0 || is_made_of(text, TOKEN | HOST);
+}
+
+bool sip_line_is_generic(struct span parameters)
+{
+    struct span name, value;
+    while (sip_line_parameter(&parameters, &name, &value))
+        if (!is_value(value))
+            return false;
     return parameters.size == 0;
 }
 
@@ -281,8 +364,18 @@ bool sip_line_via(struct span value, struct sip_via *via, struct span *rest)
 
     size_t semicolon = span_find(text, ';');
     via->sent_by = span_trim(span_to(text, semicolon));
-    struct span parameters = span_from(text, semicolon);
-    return via_sent_by(via) && via_parameters(via, parameters);
+    via->parameters = span_from(text, semicolon);
+    return via_sent_by(via) && via_parameters(via, via->parameters);
+}
+
+/* delta-seconds [comment] *(;parameter) */
+long sip_line_retry_after(struct span value)
+{
+    size_t digits = 0;
+    uint64_t seconds;
+    while (digits < value.size && value.data[digits] >= '0' && value.data[digits] <= '9')
+        digits++;
+    return sip_line_uint(span_to(value, digits), INT32_MAX, &seconds) ? (long)seconds : -1;
 }
 
 bool sip_line_cseq(struct span value, uint32_t *number, struct span *method)

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * A parsed SIP message, as views. sofia-sip parses (behind sip_guard); nothing of it is seen
- * outside sip_message.c. Responses to our own requests take a fast path that reads only what a
- * client transaction needs, without sofia. Any thread, one message at a time per
- * struct sip_parser.
+ * A parsed SIP message, as views; it went through sip_guard before. Responses to our own requests
+ * take a fast path that reads only what a client transaction needs. Any thread, one message at a
+ * time per struct sip_parser. tests/unit/test_sip_oracle.c holds it against sofia-sip.
  */
 #ifndef PASSERELLE_PROTO_SIP_MESSAGE_H
 #define PASSERELLE_PROTO_SIP_MESSAGE_H
@@ -52,7 +51,7 @@ struct sip_uri {
     struct span headers;    /* behind '?', without it */
 };
 
-/* Pure text parser for a URI (no sofia). False when malformed. */
+/* False when malformed. */
 bool sip_uri_parse(struct span text, struct sip_uri *uri) MUST_USE;
 /* Value of a URI parameter. True when it is present; *value is empty for a valueless one. */
 bool sip_uri_parameter(const struct sip_uri *uri, struct span name, struct span *value);
@@ -67,6 +66,7 @@ struct sip_via {
     struct span received; /* empty when absent */
     bool rport_present;   /* RFC 3581, with or without value */
     bool alias;           /* RFC 5923 */
+    struct span parameters; /* all of them, from the first `;` */
 };
 
 struct sip_message {
@@ -145,7 +145,7 @@ struct sip_request_parts {
     struct span extra;            /* ready header lines with CRLF, empty for none */
     struct span user_agent;
     struct span body;
-    size_t step; /* the size is brought to a multiple of it; 0: as it comes */
+    size_t step; /* with a user_agent: the size is brought to a multiple of it; 0: as it comes */
 };
 void sip_write_request(struct writer *writer, const struct sip_request_parts *parts);
 
@@ -157,7 +157,7 @@ struct sip_response_parts {
     uint16_t rport;       /* written when the top Via asks for it */
     struct span server;   /* Server header; empty for none */
     struct span extra;    /* ready header lines with CRLF (Allow, Accept, Retry-After …) */
-    size_t step;          /* the size is brought to a multiple of it; 0: as it comes */
+    size_t step; /* with a server: the size is brought to a multiple of it; 0: as it comes */
 };
 /* A response to `request` (all Vias, From, To, Call-ID and CSeq copied byte for byte, RFC 3261
    §8.2.6.2), Content-Length 0. Of `request` only raw is read, so that one that the guard or the

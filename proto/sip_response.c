@@ -2,7 +2,7 @@
 /* The fast path of sip_message.h: what a client transaction needs of a response. */
 #include "proto/sip_line.h"
 
-static bool read_via(struct span value, struct sip_message *message)
+static bool read_vias(struct span value, struct sip_message *message)
 {
     struct span rest = value;
     while (rest.data != NULL) {
@@ -24,17 +24,6 @@ static bool read_to(struct span value, struct sip_message *message)
     return true;
 }
 
-/* RFC 3261 §20.33: delta-seconds [comment] *(;parameter). */
-static void read_retry_after(struct span value, struct sip_message *message)
-{
-    size_t digits = 0;
-    uint64_t seconds;
-    while (digits < value.size && value.data[digits] >= '0' && value.data[digits] <= '9')
-        digits++;
-    if (sip_line_uint(span_to(value, digits), INT32_MAX, &seconds))
-        message->retry_after = (long)seconds;
-}
-
 static void read_contact(struct span value, struct sip_message *message)
 {
     struct span uri, parameters;
@@ -46,18 +35,17 @@ static void read_contact(struct span value, struct sip_message *message)
 
 static bool read_line(const struct sip_line *line, struct sip_message *message)
 {
-    if (sip_line_is(line, SPAN("Via"), 'v'))
-        return read_via(line->value, message);
-    if (sip_line_is(line, SPAN("To"), 't'))
-        return read_to(line->value, message);
-    if (sip_line_is(line, SPAN("CSeq"), '\0'))
+    switch ((unsigned)line->header) {
+    case SIP_HEADER_VIA: return read_vias(line->value, message);
+    case SIP_HEADER_TO: return read_to(line->value, message);
+    case SIP_HEADER_CSEQ:
         return sip_line_cseq(line->value, &message->cseq, &message->cseq_method);
-    if (sip_line_is(line, SPAN("Call-ID"), 'i'))
-        message->call_id = line->value;
-    else if (sip_line_is(line, SPAN("Retry-After"), '\0'))
-        read_retry_after(line->value, message);
-    else if (sip_line_is(line, SPAN("Contact"), 'm'))
-        read_contact(line->value, message);
+    case SIP_HEADER_CALL_ID: message->call_id = line->value; break;
+    case SIP_HEADER_RETRY_AFTER:
+        message->retry_after = sip_line_retry_after(line->value);
+        break;
+    case SIP_HEADER_CONTACT: read_contact(line->value, message); break;
+    }
     return true;
 }
 
@@ -80,7 +68,7 @@ enum sip_parse_result sip_message_parse_response(struct span raw, struct sip_mes
             return SIP_PARSE_DROP;
     message->method_name = message->cseq_method;
     message->method = sip_method_find(message->cseq_method);
-    bool complete = message->via_count == 1 && message->call_id.size > 0 &&
-                    message->cseq_method.size > 0;
+    bool complete =
+        message->via_count == 1 && message->call_id.size > 0 && message->cseq_method.size > 0;
     return complete ? SIP_PARSE_OK : SIP_PARSE_DROP;
 }

@@ -11,36 +11,67 @@ struct span sip_reason_phrase(int status)
         int status;
         struct span phrase;
     } table[] = {
-        {100, SPAN("Trying")}, {180, SPAN("Ringing")},
-        {181, SPAN("Call Is Being Forwarded")}, {182, SPAN("Queued")},
-        {183, SPAN("Session Progress")}, {200, SPAN("OK")}, {202, SPAN("Accepted")},
-        {204, SPAN("No Notification")}, {300, SPAN("Multiple Choices")},
-        {301, SPAN("Moved Permanently")}, {302, SPAN("Moved Temporarily")},
-        {305, SPAN("Use Proxy")}, {380, SPAN("Alternative Service")},
-        {400, SPAN("Bad Request")}, {401, SPAN("Unauthorized")},
-        {402, SPAN("Payment Required")}, {403, SPAN("Forbidden")}, {404, SPAN("Not Found")},
-        {405, SPAN("Method Not Allowed")}, {406, SPAN("Not Acceptable")},
-        {407, SPAN("Proxy Authentication Required")}, {408, SPAN("Request Timeout")},
-        {410, SPAN("Gone")}, {412, SPAN("Conditional Request Failed")},
-        {413, SPAN("Request Entity Too Large")}, {414, SPAN("Request-URI Too Long")},
-        {415, SPAN("Unsupported Media Type")}, {416, SPAN("Unsupported URI Scheme")},
-        {420, SPAN("Bad Extension")}, {421, SPAN("Extension Required")},
-        {422, SPAN("Session Interval Too Small")}, {423, SPAN("Interval Too Brief")},
-        {428, SPAN("Use Identity Header")}, {429, SPAN("Provide Referrer Identity")},
-        {433, SPAN("Anonymity Disallowed")}, {440, SPAN("Max-Breadth Exceeded")},
+        {100, SPAN("Trying")},
+        {180, SPAN("Ringing")},
+        {181, SPAN("Call Is Being Forwarded")},
+        {182, SPAN("Queued")},
+        {183, SPAN("Session Progress")},
+        {200, SPAN("OK")},
+        {202, SPAN("Accepted")},
+        {204, SPAN("No Notification")},
+        {300, SPAN("Multiple Choices")},
+        {301, SPAN("Moved Permanently")},
+        {302, SPAN("Moved Temporarily")},
+        {305, SPAN("Use Proxy")},
+        {380, SPAN("Alternative Service")},
+        {400, SPAN("Bad Request")},
+        {401, SPAN("Unauthorized")},
+        {402, SPAN("Payment Required")},
+        {403, SPAN("Forbidden")},
+        {404, SPAN("Not Found")},
+        {405, SPAN("Method Not Allowed")},
+        {406, SPAN("Not Acceptable")},
+        {407, SPAN("Proxy Authentication Required")},
+        {408, SPAN("Request Timeout")},
+        {410, SPAN("Gone")},
+        {412, SPAN("Conditional Request Failed")},
+        {413, SPAN("Request Entity Too Large")},
+        {414, SPAN("Request-URI Too Long")},
+        {415, SPAN("Unsupported Media Type")},
+        {416, SPAN("Unsupported URI Scheme")},
+        {420, SPAN("Bad Extension")},
+        {421, SPAN("Extension Required")},
+        {422, SPAN("Session Interval Too Small")},
+        {423, SPAN("Interval Too Brief")},
+        {428, SPAN("Use Identity Header")},
+        {429, SPAN("Provide Referrer Identity")},
+        {433, SPAN("Anonymity Disallowed")},
+        {440, SPAN("Max-Breadth Exceeded")},
         {480, SPAN("Temporarily Unavailable")},
-        {481, SPAN("Call/Transaction Does Not Exist")}, {482, SPAN("Loop Detected")},
-        {483, SPAN("Too Many Hops")}, {484, SPAN("Address Incomplete")},
-        {485, SPAN("Ambiguous")}, {486, SPAN("Busy Here")},
-        {487, SPAN("Request Terminated")}, {488, SPAN("Not Acceptable Here")},
-        {489, SPAN("Bad Event")}, {491, SPAN("Request Pending")},
-        {493, SPAN("Undecipherable")}, {494, SPAN("Security Agreement Required")},
-        {500, SPAN("Server Internal Error")}, {501, SPAN("Not Implemented")},
-        {502, SPAN("Bad Gateway")}, {503, SPAN("Service Unavailable")},
-        {504, SPAN("Server Time-out")}, {505, SPAN("Version Not Supported")},
-        {513, SPAN("Message Too Large")}, {580, SPAN("Precondition Failure")},
-        {600, SPAN("Busy Everywhere")}, {603, SPAN("Decline")},
-        {604, SPAN("Does Not Exist Anywhere")}, {606, SPAN("Not Acceptable")},
+        {481, SPAN("Call/Transaction Does Not Exist")},
+        {482, SPAN("Loop Detected")},
+        {483, SPAN("Too Many Hops")},
+        {484, SPAN("Address Incomplete")},
+        {485, SPAN("Ambiguous")},
+        {486, SPAN("Busy Here")},
+        {487, SPAN("Request Terminated")},
+        {488, SPAN("Not Acceptable Here")},
+        {489, SPAN("Bad Event")},
+        {491, SPAN("Request Pending")},
+        {493, SPAN("Undecipherable")},
+        {494, SPAN("Security Agreement Required")},
+        {500, SPAN("Server Internal Error")},
+        {501, SPAN("Not Implemented")},
+        {502, SPAN("Bad Gateway")},
+        {503, SPAN("Service Unavailable")},
+        {504, SPAN("Server Time-out")},
+        {505, SPAN("Version Not Supported")},
+        {513, SPAN("Message Too Large")},
+        {580, SPAN("Precondition Failure")},
+        {600, SPAN("Busy Everywhere")},
+        {603, SPAN("Decline")},
+        {604, SPAN("Does Not Exist Anywhere")},
+        {606, SPAN("Not Acceptable")},
     };
     for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++)
         if (table[i].status == status)
@@ -59,26 +90,34 @@ static void put_header(struct writer *writer, struct span name, struct span valu
     writer_put_literal(writer, "\r\n");
 }
 
-/* The last header and the body. `start` is where the message begins, `step` as in the parts; what
-   would pass the size of a request over UDP stays as it is. */
-static void put_body(struct writer *writer, struct span body, size_t start, size_t step)
+static void put_body(struct writer *writer, struct span body)
 {
-    static const char blanks[SIP_DATAGRAM_STEP + 1] = "                                "
-                                                      "                                ";
-    char digits[20];
-    struct writer length = writer_make(digits, sizeof(digits));
-    writer_put_uint(&length, body.size);
     writer_put_literal(writer, "Content-Length: ");
-    if (step > 0) {
-        assert(step < sizeof(blanks));
-        size_t size = writer->used - start + length.used + 4 + body.size;
-        size_t more = (step - size % step) % step;
-        if (size + more <= SIP_UDP_REQUEST_SIZE_MAX)
-            writer_put(writer, span_make(blanks, more));
-    }
-    writer_put(writer, writer_span(&length));
+    writer_put_uint(writer, body.size);
     writer_put_literal(writer, "\r\n\r\n");
     writer_put(writer, body);
+}
+
+/* A header that says who we are. Returns where its value begins; 0 when there is none. */
+static size_t put_product(struct writer *writer, struct span name, struct span value)
+{
+    put_header(writer, name, value);
+    return value.size > 0 ? writer->used - value.size - 2 : 0;
+}
+
+/* Brings the message that begins at `start` to a multiple of `step` by blanks at `gap`: nobody
+   needs what is said there, so nobody can stumble over them. What would become too long for a
+   request over UDP stays as it is. */
+static void widen(struct writer *writer, size_t start, size_t gap, size_t step)
+{
+    size_t size = writer->used - start;
+    size_t more = step > 0 ? (step - size % step) % step : 0;
+    if (writer->overflow || gap == 0 || more == 0 || more > writer->size - writer->used ||
+        size + more > SIP_UDP_REQUEST_SIZE_MAX)
+        return;
+    memmove(writer->data + gap + more, writer->data + gap, writer->used - gap);
+    memset(writer->data + gap, ' ', more);
+    writer->used += more;
 }
 
 static void put_via(struct writer *writer, const struct sip_request_parts *parts)
@@ -128,13 +167,14 @@ void sip_write_request(struct writer *writer, const struct sip_request_parts *pa
     writer_put_literal(writer, "\r\n");
     put_header(writer, SPAN("Subject"), parts->subject);
     put_header(writer, SPAN("Date"), parts->date);
-    put_header(writer, SPAN("User-Agent"), parts->user_agent);
+    size_t gap = put_product(writer, SPAN("User-Agent"), parts->user_agent);
     writer_put(writer, parts->extra);
     if (parts->body.size > 0) {
         put_header(writer, SPAN("Content-Type"), parts->content_type);
         put_header(writer, SPAN("Content-Language"), parts->content_language);
     }
-    put_body(writer, parts->body, start, parts->step);
+    put_body(writer, parts->body);
+    widen(writer, start, gap, parts->step);
 }
 
 /* The top Via with received and rport as RFC 3261 §18.2.1 and RFC 3581 §4 want them; every
@@ -158,8 +198,7 @@ static void put_top_via(struct writer *writer, struct span text,
         if (parts->rport != 0 && span_equal_nocase(name, SPAN("rport"))) {
             writer_put_literal(writer, ";rport=");
             writer_put_uint(writer, parts->rport);
-        } else if (parts->received.size == 0 ||
-                   !span_equal_nocase(name, SPAN("received"))) {
+        } else if (parts->received.size == 0 || !span_equal_nocase(name, SPAN("received"))) {
             writer_put(writer, span_to(before, before.size - rest.size));
         }
     }
@@ -203,20 +242,18 @@ void sip_write_copied(struct writer *writer, struct span raw,
     bool top = true;
 
     while (sip_line_next(&rest, &line)) {
-        if (sip_line_is(&line, SPAN("Via"), 'v')) {
+        switch ((unsigned)line.header) {
+        case SIP_HEADER_VIA:
             if (top)
                 put_top_via(writer, line.text, parts);
             else
                 writer_put(writer, line.text);
             top = false;
-        } else if (sip_line_is(&line, SPAN("From"), 'f')) {
-            keep_first(&from, &line);
-        } else if (sip_line_is(&line, SPAN("To"), 't')) {
-            keep_first(&to, &line);
-        } else if (sip_line_is(&line, SPAN("Call-ID"), 'i')) {
-            keep_first(&call_id, &line);
-        } else if (sip_line_is(&line, SPAN("CSeq"), '\0')) {
-            keep_first(&cseq, &line);
+            break;
+        case SIP_HEADER_FROM: keep_first(&from, &line); break;
+        case SIP_HEADER_TO: keep_first(&to, &line); break;
+        case SIP_HEADER_CALL_ID: keep_first(&call_id, &line); break;
+        case SIP_HEADER_CSEQ: keep_first(&cseq, &line); break;
         }
     }
     writer_put(writer, from.text);
@@ -231,17 +268,18 @@ static void put_status(struct writer *writer, const struct sip_response_parts *p
     writer_put_literal(writer, "SIP/2.0 ");
     writer_put_uint(writer, (uint64_t)parts->status);
     writer_put_literal(writer, " ");
-    writer_put(writer, parts->reason.size > 0 ? parts->reason
-                                              : sip_reason_phrase(parts->status));
+    writer_put(writer,
+               parts->reason.size > 0 ? parts->reason : sip_reason_phrase(parts->status));
     writer_put_literal(writer, "\r\n");
 }
 
 static void put_tail(struct writer *writer, const struct sip_response_parts *parts,
                      size_t start)
 {
-    put_header(writer, SPAN("Server"), parts->server);
+    size_t gap = put_product(writer, SPAN("Server"), parts->server);
     writer_put(writer, parts->extra);
-    put_body(writer, SPAN_NONE, start, parts->step);
+    put_body(writer, SPAN_NONE);
+    widen(writer, start, gap, parts->step);
 }
 
 void sip_write_answer(struct writer *writer, struct span copied,

@@ -317,6 +317,7 @@ static void step(void **state)
             .from_tag = SPAN("f1"), .to_uri = SPAN("sip:juliet@example.com"),
             .call_id = SPAN("id1"), .cseq = 1, .max_forwards = 70,
             .content_type = SPAN("text/plain"), .body = span_make(text, size),
+            .user_agent = SPAN("Passerelle"),
         };
         struct sip_message message;
         int status;
@@ -333,7 +334,8 @@ static void step(void **state)
         assert_true(span_equal(message.body, parts.body));
         writer.used = 0;
         sip_write_response(&writer, &message,
-                           &(struct sip_response_parts){.status = 200, .step = 64});
+                           &(struct sip_response_parts){
+                               .status = 200, .server = SPAN("Passerelle"), .step = 64});
         assert_int_equal(writer.used % 64, 0);
         assert_int_equal(sip_message_parse_response(writer_span(&writer), &message),
                          SIP_PARSE_OK);
