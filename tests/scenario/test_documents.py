@@ -127,6 +127,13 @@ def test_every_event_has_its_meaning():
     assert set(re.findall(r"^\| `([a-z._]+)` \|", logs, re.M)) == events
 
 
+def test_the_table_of_instructions_is_the_baseline():
+    done = run(ROOT / "tests/cost/run", "--show")
+    assert done.returncode == 0, done.stderr
+    block = "".join(f"    {line}\n" for line in done.stdout.splitlines())
+    assert block in (ROOT / "docs/performance.md").read_text(), "tests/cost/run --update"
+
+
 def test_links_lead_somewhere():
     for page in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
         for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text()):

@@ -30,6 +30,7 @@ struct network_faults {
     unsigned lose, duplicate, delay; /* of datagrams */
     unsigned send_refused;           /* of datagrams: ring_send_datagram says -EAGAIN */
     size_t window;                   /* bytes of a stream on their way or unread */
+    bool takes_all;                  /* a wait takes all that is there, not a drawn part */
 };
 
 enum network_kind { NETWORK_LISTENER, NETWORK_STREAM, NETWORK_DATAGRAM };
@@ -104,6 +105,9 @@ struct network {
     union net_address host; /* where connections without a source come from */
     struct network_trouble troubles[NETWORK_TROUBLE_MAX];
     unsigned trouble_count;
+    /* Called while a ring waits outside of the schedule, instead of letting time pass. */
+    void (*meanwhile)(void *context, const struct ring *ring, uint64_t end_ns);
+    void *meanwhile_context;
 };
 
 extern struct network network;

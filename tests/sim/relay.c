@@ -112,28 +112,34 @@ static void open_thread(struct relay *relay, unsigned i)
         die("cannot open a thread", error);
 }
 
-void relay_open(struct relay *relay, const struct plan *plan, const char *folder)
+void relay_open_file(struct relay *relay, const char *path)
 {
-    char error[512] = "", path[256];
+    char error[512] = "";
     memset(relay, 0, sizeof(*relay));
-    (void)snprintf(path, sizeof(path), "%s/relay.yaml", folder);
-    write_config(plan, path);
     if (config_open(&relay->config, path, error, sizeof(error)) != 0)
         die("the configuration is refused", error);
-    (void)unlink(path);
-    relay->thread_count = plan->workers + plan->egress;
+    relay->thread_count = relay->config->worker_count + relay->config->egress_count;
     assert(relay->thread_count < RELAY_THREAD_MAX);
     for (unsigned i = 0; i <= relay->thread_count; i++) {
         relay->stats[i] = stats_open(relay->config->tenant_count);
         assert(relay->stats[i] != NULL);
     }
     struct resolver_options resolver = {.timeout_ms = relay->config->dns_timeout_ms};
-    int rc = mesh_open(&relay->mesh, relay->thread_count + 1, plan->parcels);
+    int rc = mesh_open(&relay->mesh, relay->thread_count + 1, relay->config->parcel_count);
     if (rc == 0)
         rc = resolver_open(&relay->resolver, &resolver);
     assert(rc == 0);
     for (unsigned i = 0; i < relay->thread_count; i++)
         open_thread(relay, i);
+}
+
+void relay_open(struct relay *relay, const struct plan *plan, const char *folder)
+{
+    char path[256];
+    (void)snprintf(path, sizeof(path), "%s/relay.yaml", folder);
+    write_config(plan, path);
+    relay_open_file(relay, path);
+    (void)unlink(path);
 }
 
 bool relay_is_ready(const struct relay *relay, unsigned i)

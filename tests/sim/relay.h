@@ -12,7 +12,7 @@
 #include "core/worker.h"
 #include "tests/sim/plan.h"
 
-#define RELAY_THREAD_MAX  8u
+#define RELAY_THREAD_MAX  12u
 #define RELAY_INQUIRY_MAX 8u
 
 struct relay_thread {
@@ -34,6 +34,8 @@ struct relay {
 
 /* Writes the configuration of the plan into `folder`, reads and checks it, opens everything. */
 void relay_open(struct relay *relay, const struct plan *plan, const char *folder);
+/* The same with a configuration file that is there. */
+void relay_open_file(struct relay *relay, const char *path);
 /* Has thread `i` something to do, and when does it wake by itself? */
 bool relay_is_ready(const struct relay *relay, unsigned i);
 uint64_t relay_wakes_ns(const struct relay *relay, unsigned i);

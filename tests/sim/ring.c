@@ -18,6 +18,7 @@ void network_open(const struct network_faults *faults, const char *host)
     network.socket_count = 0;
     network.ring_count = 0;
     network.trouble_count = 0;
+    network.meanwhile = NULL;
     network.port_next = PORT_FIRST;
     int rc = net_address_parse_host(&network.host, host, 0);
     assert(rc == 0);
@@ -276,6 +277,10 @@ bool network_is_ready(const struct ring *ring)
 static void wait_alone(const struct ring *ring, uint64_t timeout_ns)
 {
     uint64_t end_ns = sim.now_ns + timeout_ns;
+    if (network.meanwhile != NULL) {
+        network.meanwhile(network.meanwhile_context, ring, end_ns);
+        return;
+    }
     while (ring->words.first == NULL && sim_next_ns() <= end_ns) {
         if (sim_next_ns() > sim.now_ns)
             sim.now_ns = sim_next_ns();
@@ -286,7 +291,7 @@ static void wait_alone(const struct ring *ring, uint64_t timeout_ns)
 int ring_wait(struct ring *ring, uint64_t timeout_ns)
 {
     unsigned count = 0;
-    unsigned limit = (unsigned)sim_between(1, BATCH_MAX);
+    unsigned limit = network.faults.takes_all ? BATCH_MAX : (unsigned)sim_between(1, BATCH_MAX);
     free(ring->current);
     ring->current = NULL;
     if (!sim.is_scheduled)
