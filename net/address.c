@@ -159,11 +159,37 @@ void net_address_set_port(union net_address *address, uint16_t port)
         address->v6.sin6_port = htons(port);
 }
 
+static char *put_number(char *text, unsigned number)
+{
+    char digits[10];
+    size_t count = 0;
+    do {
+        digits[count++] = (char)('0' + number % 10);
+        number /= 10;
+    } while (number > 0);
+    while (count > 0)
+        *text++ = digits[--count];
+    return text;
+}
+
+/* Each SIP request wants one: inet_ntop goes through printf for it. */
+static void format_v4(const struct in_addr *host, char *text)
+{
+    uint8_t bytes[4];
+    memcpy(bytes, host, sizeof(bytes));
+    for (unsigned i = 0; i < sizeof(bytes); i++) {
+        text = put_number(text, bytes[i]);
+        *text++ = i < 3 ? '.' : '\0';
+    }
+}
+
 void net_address_format_host(const union net_address *address, char *text)
 {
-    const void *from = address_is_v4(address) ? (const void *)&address->v4.sin_addr
-                                              : (const void *)&address->v6.sin6_addr;
-    const char *done = inet_ntop(address->any.sa_family, from, text, NET_ADDRESS_TEXT_SIZE);
+    if (address_is_v4(address)) {
+        format_v4(&address->v4.sin_addr, text);
+        return;
+    }
+    const char *done = inet_ntop(AF_INET6, &address->v6.sin6_addr, text, NET_ADDRESS_TEXT_SIZE);
     assert(done != NULL);
     (void)done;
 }

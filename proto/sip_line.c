@@ -82,6 +82,26 @@ static enum sip_header find_compact(char letter)
     return SIP_HEADER_OTHER;
 }
 
+/* Of letters and hyphens, in any case. Only CR is taken for a hyphen, and no line that the
+   guard let through has one in its name. */
+static bool is_name(struct span known, struct span name)
+{
+    const uint64_t fold = 0x2020202020202020u;
+    uint64_t a, b;
+    size_t size = name.size;
+    if (size < sizeof(a))
+        return span_equal_nocase(known, name);
+    for (size_t i = 0; i + sizeof(a) < size; i += sizeof(a)) {
+        memcpy(&a, known.data + i, sizeof(a));
+        memcpy(&b, name.data + i, sizeof(b));
+        if ((a | fold) != (b | fold))
+            return false;
+    }
+    memcpy(&a, known.data + size - sizeof(a), sizeof(a));
+    memcpy(&b, name.data + size - sizeof(b), sizeof(b));
+    return (a | fold) == (b | fold);
+}
+
 enum sip_header sip_header_find(struct span name)
 {
     if (name.size == 1)
@@ -90,7 +110,8 @@ enum sip_header sip_header_find(struct span name)
         return SIP_HEADER_OTHER;
     for (unsigned i = first_of_size[name.size];
          i < SIP_HEADER_COUNT && headers[i].name.size == name.size; i++)
-        if (span_equal_nocase(headers[i].name, name))
+        if ((headers[i].name.data[0] | 0x20) == (name.data[0] | 0x20) &&
+            is_name(headers[i].name, name))
             return (enum sip_header)i;
     return SIP_HEADER_OTHER;
 }

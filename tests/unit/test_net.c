@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <arpa/inet.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -44,6 +45,24 @@ static void test_address_text(void **state)
     union net_address address = parsed("[2001:db8::1]:5060");
     net_address_format_host(&address, text);
     assert_string_equal(text, "2001:db8::1");
+}
+
+/* Every byte in every place, as inet_ntop writes it. */
+static void test_address_v4(void **state)
+{
+    (void)state;
+    for (unsigned byte = 0; byte < 256; byte++) {
+        for (unsigned place = 0; place < 4; place++) {
+            union net_address address = {.v4 = {.sin_family = AF_INET}};
+            char text[NET_ADDRESS_TEXT_SIZE], expected[INET_ADDRSTRLEN];
+            uint8_t bytes[4] = {1, 20, 255, 0};
+            bytes[place] = (uint8_t)byte;
+            memcpy(&address.v4.sin_addr, bytes, 4);
+            net_address_format_host(&address, text);
+            assert_non_null(inet_ntop(AF_INET, bytes, expected, sizeof(expected)));
+            assert_string_equal(text, expected);
+        }
+    }
 }
 
 static void test_address_refused(void **state)
@@ -285,6 +304,7 @@ static void test_clock(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_address_v4),
         cmocka_unit_test(test_address_text),    cmocka_unit_test(test_address_refused),
         cmocka_unit_test(test_address_equal),   cmocka_unit_test(test_address_site),
         cmocka_unit_test(test_address_networks),
