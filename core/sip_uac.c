@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "core/log.h"
+#include "proto/sip_line.h"
 
 static void next_for(struct sip_uac *uac, struct recipient *recipient);
 
@@ -283,12 +284,12 @@ static void conclude(struct sip_uac *uac, struct request *request,
     request_free(uac, request);
 }
 
-static struct request *find_request(struct sip_uac *uac, const struct sip_message *response,
-                                    unsigned *owner)
+static struct request *find_request(struct sip_uac *uac, const struct sip_message *response)
 {
+    unsigned owner = 0;
     uint64_t random = 0;
-    if (!sip_compose_read_branch(response->via.branch, owner, &random) ||
-        *owner != uac->thread->self)
+    if (!sip_compose_read_branch(response->via.branch, &owner, &random) ||
+        owner != uac->thread->self)
         return NULL;
     struct table_node *node = table_find(&uac->requests, random);
     if (node == NULL)
@@ -301,22 +302,38 @@ static struct request *find_request(struct sip_uac *uac, const struct sip_messag
     return matches ? request : NULL;
 }
 
+/* The egress thread that the first Via names; self when it names none. */
+static unsigned owner_of(const struct sip_uac *uac, struct span bytes)
+{
+    const struct config *config = uac->thread->config;
+    struct span rest = span_from(bytes, span_find(bytes, '\n') + 1), others;
+    struct sip_line line = {0};
+    struct sip_via via;
+    unsigned owner = 0;
+    uint64_t random;
+    if (config->egress_count == 1)
+        return uac->thread->self;
+    while (line.header != SIP_HEADER_VIA && sip_line_next(&rest, &line))
+        continue;
+    bool is_egress = line.header == SIP_HEADER_VIA && sip_line_via(line.value, &via, &others) &&
+                     sip_compose_read_branch(via.branch, &owner, &random) &&
+                     owner > config->worker_count &&
+                     owner <= config->worker_count + config->egress_count;
+    return is_egress ? owner : uac->thread->self;
+}
+
 void sip_uac_response(struct sip_uac *uac, struct span bytes, unsigned *owner)
 {
     struct stats *stats = uac->thread->stats;
     struct sip_message response;
-    const struct config *config = uac->thread->config;
-    *owner = uac->thread->self;
+    *owner = owner_of(uac, bytes);
+    if (*owner != uac->thread->self)
+        return; /* it reads the rest */
     if (sip_message_parse_response(bytes, &response) != SIP_PARSE_OK) {
         stats_count(stats, STAT_SIP_GUARD_REJECTED);
         return;
     }
-    struct request *request = find_request(uac, &response, owner);
-    bool is_egress =
-        *owner > config->worker_count && *owner <= config->worker_count + config->egress_count;
-    if (*owner != uac->thread->self && is_egress)
-        return;
-    *owner = uac->thread->self;
+    struct request *request = find_request(uac, &response);
     stats_count(stats, STAT_SIP_RESPONSES_IN);
     if (request == NULL) {
         stats_count(stats, STAT_SIP_RESPONSES_STRAY);

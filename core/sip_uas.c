@@ -258,24 +258,13 @@ static void answer_method(struct sip_uas *uas, const struct sip_call *call)
 
 static void hand_over(struct sip_uas *uas, const struct sip_call *call, unsigned owner)
 {
-    struct thread *thread = uas->thread;
-    struct parcel *parcel = mesh_take(thread->mesh, thread->self, MESH_CONTROL);
-    if (parcel == NULL) {
-        stats_count(thread->stats, STAT_BACKPRESSURE_PAUSES);
-        /* Over UDP this may be one more copy of a request that the owner has: only it knows the
-           answer. The client sends again. */
-        if (call->flow.transport != SIP_TRANSPORT_UDP)
-            sip_reply_reject(uas, call, busy);
+    if (sip_route_post(uas, &call->flow, call->request->raw, owner))
         return;
-    }
-    parcel->kind = PARCEL_SIP_BYTES;
-    parcel->peer = call->flow.peer;
-    parcel->connection = call->flow.connection;
-    parcel->transport = (uint8_t)call->flow.transport;
-    parcel->trunk = call->flow.trunk;
-    parcel->bytes = parcel_copy(parcel, call->request->raw);
-    assert(parcel->bytes.data != NULL); /* SIP_HANDOVER_SIZE_MAX */
-    mesh_post(thread->mesh, thread->self, owner, &parcel);
+    stats_count(uas->thread->stats, STAT_BACKPRESSURE_PAUSES);
+    /* Over UDP this may be one more copy of a request that the owner has: only it knows the
+       answer. The client sends again. */
+    if (call->flow.transport != SIP_TRANSPORT_UDP)
+        sip_reply_reject(uas, call, busy);
 }
 
 static void tell_forbidden(struct sip_uas *uas, const struct parties *parties)
@@ -370,6 +359,8 @@ void sip_uas_request(struct sip_uas *uas, const struct sip_input *input, bool ha
     struct sip_message request;
     struct sip_call call = {.request = &request, .flow = input->flow};
     struct sip_response_parts bad = {0};
+    if (!handed_over && sip_route_elsewhere(uas, input))
+        return;
     enum sip_parse_result result =
         sip_message_parse(uas->parser, input->bytes, &request, &bad.status, &bad.reason);
     if (!handed_over)
@@ -388,10 +379,7 @@ void sip_uas_request(struct sip_uas *uas, const struct sip_input *input, bool ha
     bool needs_tenant = is_message && parties.from_result == ADDRESS_OK;
     if (!handed_over && !(needs_tenant && parties.tenant == NULL))
         call.flow.trunk = sip_check_source(uas, &call.flow, parties.tenant);
-    if (call.flow.trunk != 0 && request.via.alias)
-        sip_transport_alias(uas->wire, &call.flow,
-                            config_trunk_at(thread->config, call.flow.trunk - 1),
-                            request.via.port != 0 ? request.via.port : 5061);
+    sip_route_alias(uas, &call.flow, &request.via);
     if (call.flow.trunk == 0)
         tell_stranger(uas, &call.flow, parties.tenant);
     if (call.flow.trunk == 0)

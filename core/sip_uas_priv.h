@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * What the three files of the server side share: sip_uas.c takes requests, sip_check.c judges
- * them, sip_reply.c keeps the transactions and sends the answers. One egress thread.
+ * What the files of the server side share: sip_uas.c takes requests, sip_route.c hands them to their
+ * owner, sip_check.c judges them, sip_reply.c keeps the transactions and sends the answers. One egress thread.
  */
 #ifndef PASSERELLE_CORE_SIP_UAS_PRIV_H
 #define PASSERELLE_CORE_SIP_UAS_PRIV_H
@@ -94,6 +94,18 @@ void sip_reply_answer(struct sip_uas *uas, struct transaction *transaction,
 void sip_reply_arm(struct sip_uas *uas, struct transaction *transaction);
 /* Forgets what is due, and arms the timer for what is left. */
 void sip_reply_expire(struct sip_uas *uas);
+
+/* ---- sip_route.c ---- */
+
+/* Hands a MESSAGE to the thread that owns its conversation when that is another and it may come in
+   at all. False: it is to be taken here, whatever is to be said of it. */
+bool sip_route_elsewhere(struct sip_uas *uas, const struct sip_input *input);
+/* Hands `bytes` (SIP_HANDOVER_SIZE_MAX at most) to `owner`. False when no parcel is free. */
+bool sip_route_post(struct sip_uas *uas, const struct sip_flow *flow, struct span bytes,
+                    unsigned owner) MUST_USE;
+/* RFC 5923: the connection the request came by is the one to its trunk, when its Via says so. */
+void sip_route_alias(struct sip_uas *uas, const struct sip_flow *flow,
+                     const struct sip_via *via);
 
 /* ---- sip_check.c ---- */
 
