@@ -170,6 +170,11 @@ int load_check(struct load *load)
                  stream->from, stream->to, stream->problem);
         return -EPIPE;
     }
+    return load_check_far(load);
+}
+
+int load_check_far(struct load *load)
+{
     const char *problem =
         load->sip.problem != NULL ? load->sip.problem : load->component.problem;
     if (problem != NULL) {

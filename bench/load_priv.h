@@ -17,6 +17,8 @@ void load_turn(struct load *load, uint64_t wait_ns);
 void load_start(struct load *load, const struct load_phase *phase);
 /* -EPIPE and `problem` when one of our streams or the far side is dead. */
 int load_check(struct load *load);
+/* The same of the far side alone. */
+int load_check_far(struct load *load);
 /* -ETIMEDOUT and `problem` when nothing came for timeout_s. */
 int load_check_progress(struct load *load);
 /* Starts stream i, which joins an XMPP domain and a SIP domain; few streams are spread over

@@ -51,12 +51,16 @@ static int options_choice(const char *text, const char *const *names, int count)
 
 static bool options_drive(struct bench_options *options, const char *text)
 {
-    static const char *const names[] = {"xmpp-sip", "sip-xmpp", "duplex", "idle"};
-    int choice = options_choice(text, names, 4);
-    if (choice == 3)
-        options->command = BENCH_IDLE;
-    else if (choice >= 0)
+    static const char *const names[] = {"xmpp-sip", "sip-xmpp", "duplex",
+                                        "idle",     "churn",    "handshake"};
+    int choice = options_choice(text, names, 6);
+    if (choice >= 0 && choice <= LOAD_DUPLEX)
         options->load.drive = (enum load_drive)choice;
+    else if (choice == 3)
+        options->command = BENCH_IDLE;
+    else if (choice > 3)
+        options->command = BENCH_CHURN;
+    options->handshake = choice == 5;
     return choice >= 0;
 }
 
@@ -104,6 +108,7 @@ static bool options_set(struct bench_options *options, int option, const char *t
     case OPT_SECONDS:
         phase->count = 100000000;
         return options_real(text, 3600, &phase->seconds);
+    case OPT_MESSAGES: return options_number(text, 1, 100000, &options->messages);
     case OPT_WINDOW: return options_number(text, 1, 10000000, &phase->window);
     case OPT_RATE: return options_real(text, 1e7, &phase->rate);
     case OPT_FRACTION: return options_real(text, 10, &options->fraction);
@@ -123,6 +128,20 @@ static bool options_set(struct bench_options *options, int option, const char *t
     }
 }
 
+/* What follows from other options. */
+static void options_complete(struct bench_options *options)
+{
+    struct load_options *load = &options->load;
+    bool churn = options->command == BENCH_CHURN;
+    if (options->handshake)
+        options->messages = 0;
+    if (options->phase.count == 0)
+        options->phase.count = churn ? 1000 : 20000;
+    /* A user is at one place, so that the order of its messages counts. */
+    if (churn && load->users < load->streams)
+        load->users = load->streams;
+}
+
 static bool options_fit(const struct bench_options *options)
 {
     const char *problem = NULL;
@@ -138,7 +157,8 @@ static bool options_fit(const struct bench_options *options)
     else if (options->fraction > 0 && options->phase.rate > 0)
         problem = "--fraction measures the peak itself: leave --rate away";
     else if (load->component_secret != NULL &&
-             (load->sip_name == NULL || load->drive != LOAD_XMPP_TO_SIP))
+             (load->sip_name == NULL || load->drive != LOAD_XMPP_TO_SIP ||
+              options->command == BENCH_CHURN))
         problem = "a component needs --sip-name and the drive xmpp-sip";
     if (problem != NULL)
         fprintf(stderr, "passerelle-bench: %s\n", problem);
@@ -154,7 +174,8 @@ bool bench_options_read(struct bench_options *options, int argc, char **argv)
                                                .users = 64,
                                                .size = 300,
                                                .timeout_s = 5},
-                                      .phase = {.count = 20000, .window = 256},
+                                      .phase = {.window = 256},
+                                      .messages = 10,
                                       .settle_s = 3,
                                       .workers = 1,
                                       .egress = 1,
@@ -177,5 +198,6 @@ bool bench_options_read(struct bench_options *options, int argc, char **argv)
         fprintf(stderr, "passerelle-bench: unexpected argument: %s\n", argv[optind]);
         good = false;
     }
+    options_complete(options);
     return good && options_fit(options);
 }
