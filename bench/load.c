@@ -54,9 +54,20 @@ static void load_on_stream(struct load *load, const struct ring_event *event)
         ring_drop(load->ring, stream->handle);
 }
 
+static void load_flush(struct load *load)
+{
+    sip_side_flush(&load->sip);
+    for (unsigned i = 0; i < load->dirty_count; i++) {
+        load->dirty[i]->dirty = false;
+        bench_stream_flush(load->dirty[i]);
+    }
+    load->dirty_count = 0;
+}
+
 void load_turn(struct load *load, uint64_t wait_ns)
 {
     struct ring_event event;
+    load_flush(load);
     (void)ring_wait(load->ring, wait_ns);
     while (ring_next(load->ring, &event)) {
         if (bench_is_of(&event, BENCH_OWNER_XMPP_STREAM))
@@ -66,12 +77,6 @@ void load_turn(struct load *load, uint64_t wait_ns)
         else if (!sip_side_event(&load->sip, &event) && event.kind == RING_ACCEPTED)
             load_on_accept(load, &event);
     }
-    sip_side_flush(&load->sip);
-    for (unsigned i = 0; i < load->dirty_count; i++) {
-        load->dirty[i]->dirty = false;
-        bench_stream_flush(load->dirty[i]);
-    }
-    load->dirty_count = 0;
     load->now_ns = clock_now_ns();
     if (load->tick != NULL && load->now_ns >= load->tick_ns) {
         load->tick_ns = load->now_ns + LOAD_TICK_NS;
@@ -198,14 +203,16 @@ void load_start(struct load *load, const struct load_phase *phase)
 {
     bool to_sip = load->options.drive != LOAD_SIP_TO_XMPP;
     bool to_xmpp = load->options.drive != LOAD_XMPP_TO_SIP;
+    uint32_t sip_sent = load->to_sip.sent, xmpp_sent = load->to_xmpp.sent;
     load->phase = *phase;
+    /* No number comes twice: the relay would take it for a retransmission. */
+    load->number_next += sip_sent > xmpp_sent ? sip_sent : xmpp_sent;
     memset(load->failure, 0, sizeof(load->failure));
     load->answers_lost = 0;
     ledger_start(&load->to_sip, load->number_next, to_sip ? phase->count : 0,
                  load->options.users);
     ledger_start(&load->to_xmpp, load->number_next, to_xmpp ? phase->count : 0,
                  load->options.users);
-    load->number_next += phase->count;
     load->now_ns = load->progress_ns = clock_now_ns();
     load->to_sip.first_ns = load->to_xmpp.first_ns = load->now_ns;
     load->send_end_ns =

@@ -11,7 +11,7 @@
 #define LOAD_WAIT_NS 1000000ull /* the longest wait while something may be sent */
 #define LOAD_TICK_NS 20000000ull
 
-/* Waits for events, hands them out and sends what was written. */
+/* Sends what was written, waits for events and hands them out. */
 void load_turn(struct load *load, uint64_t wait_ns);
 /* Clears both ledgers for a phase; its messages get the next numbers. */
 void load_start(struct load *load, const struct load_phase *phase);
