@@ -27,5 +27,7 @@ bool bench_warm_up(struct bench *bench);
 
 /* --drive churn and handshake: opens its streams itself. */
 bool mode_churn(struct bench *bench);
+/* --ramp: the highest rate that holds. */
+bool mode_ramp(struct bench *bench);
 
 #endif

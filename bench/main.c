@@ -130,6 +130,8 @@ static int bench_run(const struct bench_options *options)
     } else if (options->command == BENCH_IDLE) {
         bench_idle(&bench, before_kib);
         clean = true;
+    } else if (options->ramp_ms > 0) {
+        clean = mode_ramp(&bench);
     } else {
         clean = bench_load(&bench);
     }

@@ -111,6 +111,9 @@ static bool options_set(struct bench_options *options, int option, const char *t
     case OPT_MESSAGES: return options_number(text, 1, 100000, &options->messages);
     case OPT_WINDOW: return options_number(text, 1, 10000000, &phase->window);
     case OPT_RATE: return options_real(text, 1e7, &phase->rate);
+    case OPT_RAMP: return options_real(text, 60000, &options->ramp_ms);
+    case OPT_STEP: return options_real(text, 3600, &options->step_s);
+    case OPT_RATE_MAX: return options_real(text, 1e7, &options->rate_max);
     case OPT_FRACTION: return options_real(text, 10, &options->fraction);
     case OPT_WARMUP: return options_number(text, 1, 1000000, &options->warmup);
     case OPT_SETTLE: return options_real(text, 600, &options->settle_s);
@@ -156,6 +159,11 @@ static bool options_fit(const struct bench_options *options)
         problem = "--drive idle needs --pid";
     else if (options->fraction > 0 && options->phase.rate > 0)
         problem = "--fraction measures the peak itself: leave --rate away";
+    else if (options->ramp_ms > 0 && (options->command != BENCH_LOAD || options->fraction > 0 ||
+                                      options->phase.seconds > 0))
+        problem =
+            "--ramp is for xmpp-sip, sip-xmpp and duplex, and takes --step, not --seconds "
+            "or --fraction";
     else if (load->component_secret != NULL &&
              (load->sip_name == NULL || load->drive != LOAD_XMPP_TO_SIP ||
               options->command == BENCH_CHURN))
@@ -176,6 +184,8 @@ bool bench_options_read(struct bench_options *options, int argc, char **argv)
                                                .timeout_s = 5},
                                       .phase = {.window = 256},
                                       .messages = 10,
+                                      .step_s = 2,
+                                      .rate_max = 1e6,
                                       .settle_s = 3,
                                       .workers = 1,
                                       .egress = 1,

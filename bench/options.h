@@ -22,6 +22,9 @@ struct bench_options {
     struct load_phase phase;
     bool handshake;    /* only the streams themselves: messages is 0 */
     unsigned messages; /* of each stream that comes and goes; 0: handshakes only */
+    double ramp_ms;    /* search the highest rate with p99 within that; 0: not asked */
+    double step_s;     /* of each rate that is tried */
+    double rate_max;   /* of those rates */
     uint32_t warmup;   /* messages of each direction before what is measured */
     double fraction;   /* of the peak: a second phase with an open loop; 0: none */
     double settle_s;   /* idle: how long to wait before the memory is read */

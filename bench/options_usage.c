@@ -53,6 +53,14 @@ static const char options_usage[] =
     "                           and handshake R streams. Latency counts from the time a\n"
     "                           message should have left, however late it did\n"
     "  --fraction F             after the closed loop an open loop at F × the rate it reached\n"
+    "  --ramp MS                find the highest rate (open loop, of each direction) whose\n"
+    "                           p99 stays within MS milliseconds with nothing lost: doubled\n"
+    "                           from\n"
+    "                           --rate (1000) on until a step fails, then bisected to 5 %.\n"
+    "                           What fails is tried once more. Prints each step and the\n"
+    "                           result\n"
+    "  --step S                 ramp: length of a step in seconds (2)\n"
+    "  --rate-max R             ramp: try no higher rate (1000000)\n"
     "  --warmup N               N messages of each direction before, not measured: links and\n"
     "                           connections are open then\n"
     "  --timeout S              when nothing comes for S seconds the rest is lost (5)\n"
@@ -77,6 +85,7 @@ static const char options_usage[] =
     "  passerelle -c relay.yaml & relay=$!\n"
     "  passerelle-bench \"$@\" --pid $relay --drive duplex --count 100000\n"
     "  passerelle-bench \"$@\" --pid $relay --drive xmpp-sip --seconds 10 --fraction 0.5\n"
+    "  passerelle-bench \"$@\" --pid $relay --drive duplex --ramp 5 --users 1024\n"
     "  passerelle-bench \"$@\" --pid $relay --drive handshake --streams 64\n"
     "  passerelle-bench \"$@\" --pid $relay --drive idle --streams 1000\n";
 

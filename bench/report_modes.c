@@ -5,8 +5,6 @@
 
 #include "bench/report.h"
 
-#define REPORT_BUSY 0.9 /* of a core: above that the generator is the limit */
-
 /* ---- streams that come and go ---- */
 
 static void report_streams_json(struct churn *churn, const struct usage *usage)
@@ -81,5 +79,65 @@ void report_churn(struct churn *churn, const struct bench_options *options,
         puts("}");
     } else {
         report_streams_text(churn, usage);
+    }
+}
+
+/* ---- the highest rate ---- */
+
+static const char *const report_limits[] = {"none", "latency", "faults", "generator"};
+
+void report_ramp_start(const struct bench_options *options)
+{
+    if (options->json) {
+        printf("{\"ramp\":{\"bound_ms\":%g,\"step_s\":%g,\"most\":%g,\"steps\":[",
+               options->ramp_ms, options->step_s, options->rate_max);
+        return;
+    }
+    printf("the highest rate of each direction whose p99 stays within %g ms, nothing lost; "
+           "open loop, steps of %g s\n",
+           options->ramp_ms, options->step_s);
+    puts("     asked/s   arrived/s   p50 µs   p99 µs   lost failed    dup  order  generator  "
+         "no core");
+}
+
+void report_ramp_step(const struct ramp_step *step, const struct bench_options *options,
+                      bool first)
+{
+    if (options->json) {
+        printf("%s{\"rate\":%.1f,\"reached\":%.1f,\"sent\":%u,\"p50_us\":%.0f,"
+               "\"p99_us\":%.0f,\"lost\":%u,\"failed\":%u,\"duplicated\":%u,"
+               "\"reordered\":%u,\"core\":%.3f,\"wait\":%.3f,\"held\":%s,\"limit\":\"%s\"}",
+               first ? "" : ",", step->rate, step->reached, step->sent, step->p50_us,
+               step->p99_us, step->lost, step->failed, step->duplicated, step->reordered,
+               step->core, step->wait, step->limit == RAMP_HELD ? "true" : "false",
+               report_limits[step->limit]);
+    } else {
+        static const char *const words[] = {"held", "too slow", "faults",
+                                            "the generator had no time"};
+        printf("%12.0f %11.0f %8.0f %8.0f %6u %6u %6u %6u %8.0f %% %6.0f %%  %s\n", step->rate,
+               step->reached, step->p50_us, step->p99_us, step->lost, step->failed,
+               step->duplicated, step->reordered, step->core * 100, step->wait * 100,
+               words[step->limit]);
+    }
+    fflush(stdout);
+}
+
+void report_ramp_end(double rate, enum ramp_limit limit, const struct bench_options *options)
+{
+    if (options->json) {
+        printf("],\"rate\":%.1f,\"limit\":\"%s\"}}\n", rate, report_limits[limit]);
+        return;
+    }
+    if (rate > 0)
+        printf("highest rate that held: %.0f/s; ", rate);
+    else
+        printf("no rate held; ");
+    switch (limit) {
+    case RAMP_HELD: puts("nothing above it was tried"); break;
+    case RAMP_LATENCY: puts("above it p99 was too high"); break;
+    case RAMP_FAULTS: puts("above it messages were lost, failed, doubled or overtaken"); break;
+    case RAMP_GENERATOR:
+        puts("above it the generator had no time left: it, or its core, is the limit");
+        break;
     }
 }

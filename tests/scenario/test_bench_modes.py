@@ -68,3 +68,64 @@ def test_streams_that_the_relay_refuses_are_told(make_relay):  # noqa: F811
     streams = json.loads(result.stdout)["streams"]
     assert streams["opened"] == streams["refused"] == 20
     assert "EXTERNAL" in streams["failure"]
+
+
+# ---- the highest rate ----
+
+def ramp(relay, *words):
+    """(exit status, report) of a search."""
+    result = play(relay, "--ramp", *words)
+    return result.returncode, json.loads(result.stdout)["ramp"]
+
+
+def replay(report, first):
+    """The rates that a search must have tried, from what each of them told, and its result."""
+    held = failed = 0
+    rate, again = min(first, report["most"]), False
+    for step in report["steps"]:
+        assert step["rate"] == pytest.approx(rate, abs=0.06), step
+        assert step["held"] == (step["limit"] == "none")
+        faults = sum(step[key] for key in ("lost", "failed", "duplicated", "reordered"))
+        assert step["held"] == (faults == 0 and step["p99_us"] <= report["bound_ms"] * 1000)
+        if not step["held"] and not again:
+            again = True
+            continue
+        again = False
+        held, failed = (rate, failed) if step["held"] else (held, rate)
+        if failed == 0:
+            rate = min(2 * held, report["most"])
+        else:
+            rate = failed / 2 if held == 0 else (held + failed) / 2
+    assert (held == report["most"] or (failed and (held == 0 and failed < 2
+                                                   or failed <= 1.05 * held)))
+    return held
+
+
+@pytest.mark.parametrize("drive", ["xmpp-sip", "duplex"])
+def test_a_ramp_ends_at_the_highest_rate_that_it_may_try(make_relay, drive):  # noqa: F811
+    status, report = ramp(make_relay(), "20000", "--drive", drive, "--step", "0.2", "--rate",
+                          "100", "--rate-max", "1000")
+    assert status == 0
+    assert [step["rate"] for step in report["steps"]] == [100, 200, 400, 800, 1000]
+    assert report["rate"] == replay(report, 100) == 1000
+    assert report["limit"] == "none"
+    for step in report["steps"]:
+        assert step["sent"] > 0 and step["held"]
+
+
+def test_a_ramp_searches_below_what_fails(make_relay):  # noqa: F811
+    """Nothing comes within a microsecond: down to the end, each rate twice."""
+    status, report = ramp(make_relay(), "0.001", "--step", "0.02", "--rate", "100")
+    assert status == 1
+    assert len(report["steps"]) == 2 * 7 and not any(step["held"] for step in report["steps"])
+    assert report["rate"] == replay(report, 100) == 0
+    assert report["limit"] == "latency"
+
+
+def test_a_ramp_finds_where_the_relay_ends(make_relay):  # noqa: F811
+    """One recipient's messages go one by one and 64 of them wait, so a limit there is."""
+    status, report = ramp(make_relay(), "50", "--step", "0.1", "--users", "1", "--streams", "1",
+                          "--rate", "2000")
+    assert report["rate"] == pytest.approx(replay(report, 2000), abs=0.06)
+    assert status == (0 if report["rate"] else 1)
+    assert report["limit"] != "none" and not all(step["held"] for step in report["steps"])
