@@ -23,8 +23,9 @@ void ledger_fini(struct ledger *ledger)
     ledger->room = 0;
 }
 
-struct ledger_entry *ledger_next(struct ledger *ledger, uint64_t start_ns)
+struct ledger_entry *ledger_next(struct ledger *ledger, uint64_t start_ns, unsigned user)
 {
+    assert(user < ledger->users);
     if (ledger->sent == ledger->room) {
         uint32_t room = ledger->room < LEDGER_ROOM_MIN ? LEDGER_ROOM_MIN : 2 * ledger->room;
         struct ledger_entry *entries =
@@ -35,7 +36,7 @@ struct ledger_entry *ledger_next(struct ledger *ledger, uint64_t start_ns)
         ledger->room = room;
     }
     struct ledger_entry *entry = &ledger->entries[ledger->sent];
-    *entry = (struct ledger_entry){.start_ns = start_ns};
+    *entry = (struct ledger_entry){.start_ns = start_ns, .user = user};
     return entry;
 }
 
@@ -58,7 +59,7 @@ void ledger_arrived(struct ledger *ledger, uint32_t number, uint32_t mark, uint6
             ledger->duplicated++;
         return;
     }
-    uint32_t *last = &ledger->last[number % ledger->users];
+    uint32_t *last = &ledger->last[entry->user];
     if (number + 1 < *last)
         ledger->reordered++;
     else

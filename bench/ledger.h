@@ -18,6 +18,7 @@ struct ledger_entry {
     uint64_t start_ns;   /* when it should have left: latency counts from here */
     uint64_t latency_ns; /* 0: not arrived */
     uint32_t sent_ms;    /* when it left last */
+    uint32_t user;       /* who sends it, and to whom */
     uint32_t mark : 29;  /* of the transaction it arrived in */
     uint32_t arrived : 1, answered : 1, failed : 1;
 };
@@ -41,8 +42,8 @@ struct ledger {
 /* Starts a phase whose numbers begin at `first`. Memory of an earlier phase is used again. */
 void ledger_start(struct ledger *ledger, uint32_t first, uint32_t count, unsigned users);
 void ledger_fini(struct ledger *ledger);
-/* The entry of the message to be sent next, its start set; NULL when memory is refused. */
-struct ledger_entry *ledger_next(struct ledger *ledger, uint64_t start_ns);
+/* The entry of the message to be sent next; NULL when memory is refused. */
+struct ledger_entry *ledger_next(struct ledger *ledger, uint64_t start_ns, unsigned user);
 /* The entry of a number of this phase that was sent; NULL for any other. */
 struct ledger_entry *ledger_find(struct ledger *ledger, uint32_t number);
 /* Message `number` arrived in the transaction `mark`. */

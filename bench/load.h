@@ -56,7 +56,7 @@ struct load {
     unsigned opened; /* how many of `out` were started */
     struct ledger to_sip, to_xmpp;
     uint32_t run;         /* names this run in SIP transactions */
-    uint32_t number_next; /* the first number of the next phase */
+    uint32_t number_next; /* the first number of the phase */
     uint64_t progress_ns, send_end_ns, overdue_ns, now_ns;
     char failure[200];     /* what the first failed message was told; empty: none failed */
     uint32_t answers_lost; /* our own answers that did not fit: the generator is the limit */

@@ -124,11 +124,11 @@ static void load_put_user(struct writer *writer, unsigned user, const char *suff
     writer_put(writer, span_of(domain));
 }
 
-bool load_send_xmpp(struct load *load, uint32_t number)
+bool load_send_xmpp(struct load *load, const struct ledger_entry *entry, uint32_t number)
 {
     char memory[LOAD_TEXT_MAX + LOAD_FRAME_MAX];
     const struct load_options *options = &load->options;
-    unsigned user = number % options->users;
+    unsigned user = entry->user;
     struct bench_stream *stream = &load->out[user % options->streams];
     struct writer writer = writer_make(memory, sizeof(memory));
     writer_put_literal(&writer, "<message type='chat' id='m");
@@ -170,12 +170,12 @@ void load_on_sip(void *context, struct span message, const struct sip_flow *flow
     }
 }
 
-bool load_send_sip(struct load *load, uint32_t number)
+bool load_send_sip(struct load *load, const struct ledger_entry *entry, uint32_t number)
 {
     char text[LOAD_TEXT_MAX], memory[LOAD_TEXT_MAX + LOAD_FRAME_MAX];
     char sent_by[NET_ADDRESS_TEXT_SIZE];
     const struct load_options *options = &load->options;
-    unsigned user = number % options->users;
+    unsigned user = entry->user;
     const struct bench_stream *stream = &load->out[user % options->streams];
     struct writer body = writer_make(text, sizeof(text));
     load_put_text(load, &body, number, options->size);

@@ -4,16 +4,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "bench/bench.h"
 #include "bench/config.h"
 #include "bench/demo.h"
 #include "bench/floor.h"
 #include "bench/report.h"
-
-struct bench {
-    struct bench_options options;
-    struct load load;
-    struct usage usage;
-};
 
 static void bench_tick(void *context, const struct load *load)
 {
@@ -24,24 +19,29 @@ static void bench_tick(void *context, const struct load *load)
         report_progress(load, &bench->usage, false);
 }
 
-static void bench_explain(const struct bench *bench, int status)
+void bench_explain(const struct bench *bench, int status)
 {
     const char *problem = bench->load.problem;
     fprintf(stderr, "passerelle-bench: %s\n", problem[0] != '\0' ? problem : strerror(-status));
 }
 
-static bool bench_is_clean(const struct ledger *ledger)
+bool bench_is_clean(const struct ledger *ledger)
 {
     return ledger_lost(ledger) == 0 &&
            ledger->duplicated + ledger->reordered + ledger->contradicted + ledger->failed == 0;
 }
 
-/* One phase with its report. True when every message ended as it should. */
-static bool bench_phase(struct bench *bench, const struct load_phase *phase, const char *key)
+void bench_watch(struct bench *bench)
 {
     usage_start(&bench->usage, &bench->options.processes);
     bench->load.tick = bench_tick;
     bench->load.tick_context = bench;
+}
+
+/* One phase with its report. True when every message ended as it should. */
+static bool bench_phase(struct bench *bench, const struct load_phase *phase, const char *key)
+{
+    bench_watch(bench);
     int status = load_run(&bench->load, phase);
     usage_stop(&bench->usage);
     if (bench->options.progress)
@@ -67,8 +67,8 @@ static double bench_peak(const struct bench *bench)
     return peak;
 }
 
-/* Opens what a first message opens. Failures of this phase are told, its costs are not. */
-static bool bench_warm_up(struct bench *bench)
+/* Failures of this phase are told, its costs are not. */
+bool bench_warm_up(struct bench *bench)
 {
     struct load_phase phase = {.count = bench->options.warmup,
                                .window = bench->options.phase.window};
@@ -121,13 +121,17 @@ static int bench_run(const struct bench_options *options)
     long before_kib = process_anonymous_kib(&options->processes);
     bool clean = false;
     int status = load_open(&bench.load, &options->load);
-    if (status == 0)
+    if (status == 0 && options->command != BENCH_CHURN)
         status = load_connect(&bench.load);
     if (status != 0) {
         bench_explain(&bench, status);
+    } else if (options->command == BENCH_CHURN) {
+        clean = mode_churn(&bench);
     } else if (options->command == BENCH_IDLE) {
         bench_idle(&bench, before_kib);
         clean = true;
+    } else if (options->ramp_ms > 0) {
+        clean = mode_ramp(&bench);
     } else {
         clean = bench_load(&bench);
     }
@@ -158,6 +162,7 @@ int main(int argc, char **argv)
     case BENCH_DEMO: status = bench_demo(&options.load); break;
     case BENCH_FLOOR: status = floor_run(&options) == 0 ? EXIT_SUCCESS : EXIT_FAILURE; break;
     case BENCH_LOAD:
+    case BENCH_CHURN:
     case BENCH_IDLE: status = bench_run(&options); break;
     }
     tls_stop();

@@ -187,7 +187,9 @@ static void bench_stream_pull(struct bench_stream *stream, struct tls_context *c
         switch (event.kind) {
         case XML_EVENT_OPEN: bench_stream_opened(stream, event.node); break;
         case XML_EVENT_STANZA: bench_stream_element(stream, event.node, context, stanza); break;
-        case XML_EVENT_CLOSE: bench_stream_die(stream, "the relay closed the stream"); break;
+        case XML_EVENT_CLOSE:
+            bench_stream_die(stream, stream->ending ? NULL : "the relay closed the stream");
+            break;
         case XML_EVENT_ERROR: bench_stream_die(stream, "bad XML from the relay"); break;
         case XML_EVENT_NONE: break;
         }
@@ -283,9 +285,17 @@ void bench_stream_event(struct bench_stream *stream, const struct ring_event *ev
     case RING_ACCEPTED:
     case RING_DATAGRAM:
     case RING_SEND_FAILED:
-    case RING_GONE:
     case RING_WOKEN: break;
+    case RING_GONE: stream->gone = true; break;
     }
+    bench_stream_flush(stream);
+}
+
+void bench_stream_end(struct bench_stream *stream)
+{
+    assert(stream->state == BENCH_STREAM_READY && !stream->ending);
+    stream->ending = true;
+    bench_stream_say(stream, SPAN("</stream:stream>"));
     bench_stream_flush(stream);
 }
 

@@ -30,10 +30,12 @@ struct bench_stream {
     struct net_buffer output[2]; /* [0] fills while [1] is in flight */
     bool sending;
     bool authenticated;
+    bool ending; /* we have closed the stream and wait for the peer to do the same */
+    bool gone;   /* the last event of the socket has come: it may be opened again */
     char from[256], to[256]; /* A-labels; inbound: learned from the header */
     unsigned ids;
     char error[64];             /* the stream error condition that was received */
-    const char *problem;        /* why it died */
+    const char *problem;        /* why it died; NULL: after bench_stream_end, as it should */
     void *context;              /* of the caller */
     struct bench_stream *reply; /* of the caller: where answers to this one go */
     bool dirty;                 /* of the caller: waits to be flushed */
@@ -54,6 +56,9 @@ void bench_stream_event(struct bench_stream *stream, const struct ring_event *ev
    full (the relay pushes back). */
 bool bench_stream_write(struct bench_stream *stream, struct span stanza);
 void bench_stream_flush(struct bench_stream *stream);
+/* Closes a ready stream behind what was written; it is dead once the relay has done the same.
+ */
+void bench_stream_end(struct bench_stream *stream);
 /* Frees what the stream holds; its socket must be dropped by the caller first. */
 void bench_stream_close(struct bench_stream *stream);
 

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* What main.c and the modes (mode_*.c) share: one run of the generator, and its phases. */
+#ifndef PASSERELLE_BENCH_BENCH_H
+#define PASSERELLE_BENCH_BENCH_H
+
+#include "bench/options.h"
+#include "bench/usage.h"
+
+struct bench {
+    struct bench_options options;
+    struct load load;
+    struct usage usage;
+};
+
+/* ---- main.c ---- */
+
+/* One sentence on stderr: the load's problem, or what the errno means. */
+void bench_explain(const struct bench *bench, int status);
+/* Every message of the last phase ended as it should. */
+bool bench_is_clean(const struct ledger *ledger);
+/* From here until usage_stop the cost of the relay and our own is watched. */
+void bench_watch(struct bench *bench);
+/* The messages of --warmup. True when every one ended as it should. */
+bool bench_warm_up(struct bench *bench);
+
+/* ---- modes: after load_open; true when every message ended as it should ---- */
+
+/* --drive churn and handshake: opens its streams itself. */
+bool mode_churn(struct bench *bench);
+/* --ramp: the highest rate that holds. */
+bool mode_ramp(struct bench *bench);
+
+#endif

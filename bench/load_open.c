@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "bench/load_priv.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+
+#include "net/clock.h"
+#include "net/digest.h"
+
+#define LOAD_OPEN_TIMEOUT_NS 15000000000ull /* without one more stream becoming ready */
+#define LOAD_OPENING_MAX     64             /* streams that negotiate at the same time */
+
+int load_open_stream(struct load *load, unsigned i)
+{
+    const struct load_options *options = &load->options;
+    unsigned spread = options->sip_domains / options->streams;
+    char from[64], to[64];
+    snprintf(from, sizeof(from), "x%u.bench", i % options->xmpp_domains);
+    snprintf(to, sizeof(to), "s%u.bench", i * (spread > 0 ? spread : 1) % options->sip_domains);
+    if (options->sip_name != NULL)
+        snprintf(to, sizeof(to), "%s", options->sip_name);
+    int status =
+        bench_stream_connect(&load->out[i], load->ring, &options->relay_xmpp, from, to);
+    load->out[i].context = load;
+    return status;
+}
+
+static unsigned load_ready(const struct load *load)
+{
+    unsigned ready = 0;
+    for (unsigned i = 0; i < load->opened; i++)
+        ready += load->out[i].state == BENCH_STREAM_READY;
+    return ready;
+}
+
+bool load_far_ready(const struct load *load)
+{
+    return load->options.component_secret != NULL ? load->component.ready
+                                                  : sip_side_ready(&load->sip);
+}
+
+int load_connect(struct load *load)
+{
+    unsigned ready = 0, streams = load->options.streams;
+    load->now_ns = clock_now_ns();
+    uint64_t end_ns = load->now_ns + LOAD_OPEN_TIMEOUT_NS;
+    while (ready < streams) {
+        /* An XMPP server knows a component's name only while it is there. */
+        for (; load_far_ready(load) && load->opened < streams &&
+               load->opened - ready < LOAD_OPENING_MAX;
+             load->opened++) {
+            int status = load_open_stream(load, load->opened);
+            if (status != 0) {
+                snprintf(load->problem, sizeof(load->problem), "stream %u: %s", load->opened,
+                         strerror(-status));
+                return status;
+            }
+        }
+        load_turn(load, 10000000);
+        int status = load_check(load);
+        if (status != 0)
+            return status;
+        unsigned now_ready = load_ready(load);
+        if (now_ready > ready)
+            end_ns = load->now_ns + LOAD_OPEN_TIMEOUT_NS;
+        ready = now_ready;
+        if (load->now_ns > end_ns) {
+            snprintf(load->problem, sizeof(load->problem), "%u of %u streams are ready%s",
+                     ready, streams, load_far_ready(load) ? "" : "; SIP is not");
+            return -ETIMEDOUT;
+        }
+    }
+    return 0;
+}
+
+static int load_open_memory(struct load *load)
+{
+    const struct load_options *options = &load->options;
+    assert(options->streams > 0 && options->streams <= LOAD_STREAM_MAX);
+    load->out = calloc(options->streams, sizeof(*load->out));
+    load->dirty = calloc(options->streams, sizeof(struct bench_stream *));
+    load->text = malloc(options->size);
+    if (load->out == NULL || load->dirty == NULL || load->text == NULL)
+        return -ENOMEM;
+    memset(load->text, 'x', options->size);
+    digest_random(&load->run, sizeof(load->run));
+    return 0;
+}
+
+static int load_open_ring(struct load *load)
+{
+    const char *cause = "";
+    struct rlimit files;
+    struct ring_options ring = {.socket_max = 2 * LOAD_STREAM_MAX + 64,
+                                .receive_buffer_count = 512,
+                                .datagram_send_max = 4096,
+                                .error_text = &cause};
+    if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
+        files.rlim_cur = files.rlim_max;
+        (void)setrlimit(RLIMIT_NOFILE, &files);
+    }
+    (void)prctl(PR_SET_TIMERSLACK, 1000ul); /* an open loop is only as good as its clock */
+    int status = ring_open(&load->ring, &ring);
+    if (status != 0)
+        snprintf(load->problem, sizeof(load->problem), "io_uring: %s", cause);
+    return status;
+}
+
+/* Where messages to SIP end. */
+static int load_open_far(struct load *load)
+{
+    const struct load_options *options = &load->options;
+    struct component_options component = {.ring = load->ring,
+                                          .server = options->component,
+                                          .domain = options->sip_name,
+                                          .secret = options->component_secret,
+                                          .message = load_on_component,
+                                          .context = load};
+    struct sip_side_options sip = {.ring = load->ring,
+                                   .tls = load->tls,
+                                   .transport = options->transport,
+                                   .own = options->own_sip,
+                                   .relay = options->relay_sip,
+                                   .sends = options->drive != LOAD_XMPP_TO_SIP,
+                                   .message = load_on_sip,
+                                   .context = load};
+    return options->component_secret != NULL ? component_open(&load->component, &component)
+                                             : sip_side_open(&load->sip, &sip);
+}
+
+int load_open(struct load *load, const struct load_options *options)
+{
+    *load = (struct load){.options = *options, .xmpp_owner = BENCH_OWNER_XMPP_LISTENER};
+    int status = load_open_memory(load);
+    if (status == 0)
+        status = load_open_ring(load);
+    if (status != 0)
+        return status;
+    struct tls_context_options tls = {.certificate_file = options->certificate,
+                                      .key_file = options->key,
+                                      .ca_file = options->ca};
+    status = tls_context_open(&load->tls, &tls, load->problem, sizeof(load->problem));
+    if (status != 0)
+        return status;
+    status =
+        ring_listen_stream(load->ring, &options->own_xmpp, &load->xmpp_owner, &load->listener);
+    if (status == 0)
+        status = load_open_far(load);
+    if (status != 0)
+        snprintf(load->problem, sizeof(load->problem), "cannot listen: %s", strerror(-status));
+    return status;
+}
+
+void load_close(struct load *load)
+{
+    if (load->ring != NULL)
+        ring_close(&load->ring);
+    for (unsigned i = 0; i < load->opened; i++)
+        bench_stream_close(&load->out[i]);
+    for (unsigned i = 0; i < load->in_count; i++) {
+        bench_stream_close(load->in[i]);
+        free(load->in[i]);
+    }
+    sip_side_close(&load->sip);
+    component_close(&load->component);
+    free(load->out);
+    free(load->in);
+    free(load->dirty);
+    free(load->text);
+    if (load->tls != NULL)
+        tls_context_close(&load->tls);
+    ledger_fini(&load->to_sip);
+    ledger_fini(&load->to_xmpp);
+}

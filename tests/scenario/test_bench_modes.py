@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The load generator's modes beyond a plain load, against the real relay."""
+import json
+import subprocess
+
+import pytest
+
+from test_bench import TOP, assert_clean, make_relay, relay  # noqa: F401
+
+
+def metric(relay, name):
+    """The value of one counter of the relay."""
+    lines = dict(line.rsplit(" ", 1) for line in relay.ask("metrics").splitlines()
+                 if line and not line.startswith("#"))
+    return float(lines[f"passerelle_{name}"])
+
+
+def play(relay, *words):
+    """A run of the generator that may fail."""
+    return subprocess.run([*relay.load, "--pid", str(relay.process.pid), "--timeout", "30",
+                           "--json", *map(str, words)],
+                          capture_output=True, text=True, timeout=300, check=False)
+
+
+# ---- streams that come and go ----
+
+def assert_streams(streams, count):
+    assert streams["opened"] == streams["ready"] == streams["closed"] == count
+    assert streams["refused"] == streams["broken"] == streams["unfinished"] == 0
+    assert streams["relay_cpu_us"] > 0
+    assert 0 < streams["p50_us"] <= streams["p99_us"]
+
+
+def test_churn_loses_nothing(relay):  # noqa: F811
+    report = relay.run_load("churn", 300, "--streams", "12", "--messages", "7")
+    assert_clean(report, "xmpp-sip", 300 * 7)
+    assert_streams(report["streams"], 300)
+    assert metric(relay, "xmpp_messages_accepted_total") == 300 * 7
+    assert metric(relay, "xmpp_messages_delivered_total") == 300 * 7
+
+
+def test_churn_at_a_rate(make_relay):  # noqa: F811
+    report = make_relay().run_load("churn", 100, "--rate", "200", "--seconds", "0.5")
+    streams = report["streams"]
+    assert_streams(streams, streams["opened"])
+    assert 1 <= streams["opened"] <= 101
+    assert_clean(report, "xmpp-sip", streams["opened"] * 10)
+
+
+def test_handshakes_are_told_one_by_one(make_relay):  # noqa: F811
+    relay = make_relay()
+    report = relay.run_load("handshake", 200, "--streams", "8")
+    assert_streams(report["streams"], 200)
+    assert "xmpp-sip" not in report
+    assert metric(relay, "xmpp_messages_accepted_total") == 0
+    assert metric(relay, "xmpp_sessions_opened_total") == 200
+
+
+def test_streams_that_the_relay_refuses_are_told(make_relay):  # noqa: F811
+    """A domain that the certificate does not prove: the relay offers no EXTERNAL to it."""
+    relay = make_relay()
+    name = relay.folder / "dev/other.example"
+    subprocess.run([TOP / "tools/dev-certificates", relay.folder / "dev", "other.example"],
+                   check=True, capture_output=True)
+    result = play(relay, "--drive", "handshake", "--count", "20", "--certificate", f"{name}.pem",
+                  "--key", f"{name}.key")
+    assert result.returncode == 1
+    streams = json.loads(result.stdout)["streams"]
+    assert streams["opened"] == streams["refused"] == 20
+    assert "EXTERNAL" in streams["failure"]
+
+
+# ---- the highest rate ----
+
+def ramp(relay, *words):
+    """(exit status, report) of a search."""
+    result = play(relay, "--ramp", *words)
+    return result.returncode, json.loads(result.stdout)["ramp"]
+
+
+def replay(report, first):
+    """The rates that a search must have tried, from what each of them told, and its result."""
+    held = failed = 0
+    rate, again = min(first, report["most"]), False
+    for step in report["steps"]:
+        assert step["rate"] == pytest.approx(rate, abs=0.06), step
+        assert step["held"] == (step["limit"] == "none")
+        faults = sum(step[key] for key in ("lost", "failed", "duplicated", "reordered"))
+        assert step["held"] == (faults == 0 and step["p99_us"] <= report["bound_ms"] * 1000)
+        if not step["held"] and not again:
+            again = True
+            continue
+        again = False
+        held, failed = (rate, failed) if step["held"] else (held, rate)
+        if failed == 0:
+            rate = min(2 * held, report["most"])
+        else:
+            rate = failed / 2 if held == 0 else (held + failed) / 2
+    assert (held == report["most"] or (failed and (held == 0 and failed < 2
+                                                   or failed <= 1.05 * held)))
+    return held
+
+
+@pytest.mark.parametrize("drive", ["xmpp-sip", "duplex"])
+def test_a_ramp_ends_at_the_highest_rate_that_it_may_try(make_relay, drive):  # noqa: F811
+    status, report = ramp(make_relay(), "20000", "--drive", drive, "--step", "0.2", "--rate",
+                          "100", "--rate-max", "1000")
+    assert status == 0
+    assert [step["rate"] for step in report["steps"]] == [100, 200, 400, 800, 1000]
+    assert report["rate"] == replay(report, 100) == 1000
+    assert report["limit"] == "none"
+    for step in report["steps"]:
+        assert step["sent"] > 0 and step["held"]
+
+
+def test_a_ramp_searches_below_what_fails(make_relay):  # noqa: F811
+    """Nothing comes within a microsecond: down to the end, each rate twice."""
+    status, report = ramp(make_relay(), "0.001", "--step", "0.02", "--rate", "100")
+    assert status == 1
+    assert len(report["steps"]) == 2 * 7 and not any(step["held"] for step in report["steps"])
+    assert report["rate"] == replay(report, 100) == 0
+    assert report["limit"] == "latency"
+
+
+def test_a_ramp_finds_where_the_relay_ends(make_relay):  # noqa: F811
+    """One recipient's messages go one by one and 64 of them wait, so a limit there is."""
+    status, report = ramp(make_relay(), "50", "--step", "0.1", "--users", "1", "--streams", "1",
+                          "--rate", "2000")
+    assert report["rate"] == pytest.approx(replay(report, 2000), abs=0.06)
+    assert status == (0 if report["rate"] else 1)
+    assert report["limit"] != "none" and not all(step["held"] for step in report["steps"])
