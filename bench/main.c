@@ -18,9 +18,7 @@ struct bench {
 static void bench_tick(void *context, const struct load *load)
 {
     struct bench *bench = context;
-    uint64_t sample_ns = bench->usage.sample_ns;
-    usage_tick(&bench->usage, load->now_ns);
-    if (bench->options.progress && bench->usage.sample_ns != sample_ns)
+    if (usage_tick(&bench->usage, &bench->load) && bench->options.progress)
         report_progress(load, &bench->usage, false);
 }
 
