@@ -42,6 +42,7 @@ static bool bench_phase(struct bench *bench, const struct load_phase *phase, con
     bench->load.tick_context = bench;
     int status = load_run(&bench->load, phase);
     usage_stop(&bench->usage);
+    usage_measure_floor(&bench->usage, &bench->options.load);
     if (bench->options.progress)
         report_progress(&bench->load, &bench->usage, true);
     bool clean = status == 0 && bench_is_clean(&bench->load.to_sip) &&

@@ -33,6 +33,20 @@ static void report_relay(const struct usage *usage, double messages)
            (double)usage->after_kib / 1024);
 }
 
+static void report_floor(const struct usage *usage, double messages)
+{
+    const struct floor_figure *floor = &usage->floor;
+    if (!floor->measured) {
+        printf("floor     not measured: %s\n", floor->skipped);
+        return;
+    }
+    printf("floor     %.2f µs is the unavoidable work of a message (XMPP to SIP, UDP",
+           floor->us);
+    if (floor->core >= 0)
+        printf(", on core %d as the relay", floor->core);
+    printf("): %.2f × that\n", usage_floor_ratio(usage, messages));
+}
+
 static void report_usage_text(const struct load *load, const struct usage *usage,
                               double messages)
 {
@@ -41,6 +55,7 @@ static void report_usage_text(const struct load *load, const struct usage *usage
         printf("failed    first: %s\n", load->failure);
     if (usage->list->count > 0)
         report_relay(usage, messages);
+    report_floor(usage, messages);
     printf("generator %.2f µs of CPU a message, %.0f %% of a core\n",
            (double)usage->own_cpu_ns / 1000 / messages, core * 100);
     if (core > REPORT_BUSY)
@@ -136,6 +151,7 @@ void report_phase(struct load *load, const struct bench_options *options,
                         failure != NULL ? failure : json_string("(a text that is no UTF-8)"));
     json_object_set_new(json, "seconds", json_real(usage->seconds));
     json_object_set_new(json, "relay", report_json_usage(usage, messages));
+    json_object_set_new(json, "floor", report_json_floor(usage, messages));
     json_object_set_new(json, "generator", report_json_generator(load, usage, messages));
     json_object_set_new(json, "series", report_json_series(&usage->series, load));
     report_dump(json, key);

@@ -137,6 +137,15 @@ json_t *report_json_generator(const struct load *load, const struct usage *usage
                      usage_own_core(usage) > REPORT_BUSY || load->answers_lost > 0);
 }
 
+json_t *report_json_floor(const struct usage *usage, double messages)
+{
+    const struct floor_figure *floor = &usage->floor;
+    if (!floor->measured)
+        return json_pack("{s:s}", "skipped", floor->skipped != NULL ? floor->skipped : "");
+    return json_pack("{s:f, s:f, s:i}", "us", floor->us, "ratio",
+                     usage_floor_ratio(usage, messages), "core", floor->core);
+}
+
 /* ---- the series ---- */
 
 static json_t *report_series_flow(const struct series *series, size_t index)

@@ -27,6 +27,7 @@ json_t *report_json_flow(const struct report_flow *flow);
 json_t *report_json_usage(const struct usage *usage, double messages);
 json_t *report_json_generator(const struct load *load, const struct usage *usage,
                               double messages);
+json_t *report_json_floor(const struct usage *usage, double messages);
 json_t *report_json_series(const struct series *series, const struct load *load);
 
 /* "xmpp-sip" …, "udp" …: as the command line has them. */

@@ -8,7 +8,9 @@
 
 void usage_start(struct usage *usage, const struct process_list *list)
 {
+    struct floor_figure floor = usage->floor;
     memset(usage, 0, sizeof(*usage));
+    usage->floor = floor;
     usage->list = list;
     usage->idle_kib = usage->max_kib = process_resident_kib(list, NULL);
     process_reset_peak(list);
@@ -43,6 +45,21 @@ void usage_stop(struct usage *usage)
     usage->after_kib = process_resident_kib(usage->list, &peak_kib);
     if (peak_kib > usage->max_kib)
         usage->max_kib = peak_kib;
+}
+
+void usage_measure_floor(struct usage *usage, const struct load_options *load)
+{
+    if (usage->list->count == 0)
+        usage->floor.skipped = "without --pid there is nothing to compare it with";
+    else if (!usage->floor.measured)
+        floor_measure(&usage->floor, load, process_busiest_core(&usage->relay));
+}
+
+double usage_floor_ratio(const struct usage *usage, double messages)
+{
+    if (!usage->floor.measured || usage->floor.us <= 0)
+        return 0;
+    return (double)usage->relay.cpu_ns / 1000 / messages / usage->floor.us;
 }
 
 double usage_own_core(const struct usage *usage)

@@ -10,7 +10,7 @@ import subprocess
 
 import pytest
 
-from test_bench import BUILD, make_relay  # noqa: F401
+from test_bench import BUILD, TOP, make_relay  # noqa: F401
 
 
 # ---- over time ----
@@ -88,3 +88,37 @@ def test_a_line_on_the_terminal_tells_the_last_second(make_relay):  # noqa: F811
         assert re.fullmatch(r" *[\d.]+ s +\d+/s  p99 +[\d.]+ ms +\d+ in flight +[\d.]+ µs/msg +"
                             r"\d+ MiB", line.strip("\n")), line
         assert len(line) < 80
+
+
+# ---- beside the floor ----
+
+def test_the_cost_is_a_multiple_of_the_floor(make_relay):  # noqa: F811
+    report = make_relay().run_load("xmpp-sip", 3000, "--fraction", "0.5")
+    for phase in (report, report["at_fraction"]):
+        assert phase["floor"]["us"] == report["floor"]["us"] > 0
+        assert phase["floor"]["ratio"] == pytest.approx(
+            phase["relay"]["cpu_us"] / phase["floor"]["us"], rel=0.001)
+        assert 0 <= phase["floor"]["core"] < os.cpu_count()
+
+
+def test_a_table_shows_the_floor_or_says_why_not(make_relay):  # noqa: F811
+    relay = make_relay()
+    load = relay.load + ["--drive", "xmpp-sip", "--count", "500"]
+    beside = subprocess.run(load + ["--pid", str(relay.process.pid)], check=True, text=True,
+                            capture_output=True).stdout
+    assert re.search(r"^floor     [\d.]+ µs is the unavoidable work of a message .*: [\d.]+ × that$",
+                     beside, re.M), beside
+    alone = subprocess.run(load, check=True, text=True, capture_output=True).stdout
+    assert "floor     not measured: without --pid there is nothing to compare it with" in alone
+
+
+@pytest.mark.parametrize("size", ["1", "300", "8000"])
+def test_the_floor_of_any_size(tmp_path, size):
+    subprocess.run(["tools/dev-certificates", tmp_path, "*.bench"], check=True, cwd=TOP,
+                   capture_output=True)
+    done = subprocess.run([BUILD / "passerelle-bench", "floor", "--json", "--size", size,
+                           "--certificate", tmp_path / "*.bench.pem", "--key",
+                           tmp_path / "*.bench.key", "--ca", tmp_path / "ca.pem"],
+                          capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["floor_us"] > 0
