@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <expat.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -12,11 +13,16 @@
 
 #include "bench/sip_peer.h"
 
-#define FLOOR_BATCH   32
-#define FLOOR_BATCHES 1000 /* of one round */
-#define FLOOR_ROUNDS  5    /* the median counts */
-#define FLOOR_ROOM    2048
-#define FLOOR_CIPHER  (FLOOR_BATCH * 16384)
+#define FLOOR_BATCH         32
+#define FLOOR_SMALL         1000 /* bytes; of larger ones fewer fit into a socket's buffer */
+#define FLOOR_BATCH_LARGE   8
+#define FLOOR_BATCHES       1000 /* of one round */
+#define FLOOR_BATCHES_SHORT 200
+#define FLOOR_ROUNDS        5 /* the median counts */
+#define FLOOR_ROUNDS_SHORT  3
+#define FLOOR_ROOM          10240 /* the largest --size, and what stands around it */
+#define FLOOR_CIPHER        (FLOOR_BATCH * 16384)
+#define FLOOR_FRAME         100 /* of a stanza: what is not its body, about */
 
 enum floor_part {
     FLOOR_DECRYPT,
@@ -41,6 +47,7 @@ struct floor {
     size_t plain_size[FLOOR_BATCH];
     struct iovec parts[FLOOR_BATCH];
     struct mmsghdr messages[FLOOR_BATCH];
+    unsigned batches, batch;
     double us[FLOOR_ROUNDS][FLOOR_PARTS];
 };
 
@@ -77,9 +84,8 @@ static void floor_on_text(void *context, const char *text, int size)
 static int floor_open_tls(struct floor *floor, const struct load_options *load)
 {
     char error[300] = "";
-    struct tls_context_options options = {.certificate_file = load->certificate,
-                                          .key_file = load->key,
-                                          .ca_file = load->ca};
+    struct tls_context_options options = {
+        .certificate_file = load->certificate, .key_file = load->key, .ca_file = load->ca};
     net_buffer_init(&floor->to_server, FLOOR_CIPHER);
     net_buffer_init(&floor->to_client, FLOOR_CIPHER);
     int status = tls_context_open(&floor->context, &options, error, sizeof(error));
@@ -169,7 +175,7 @@ static void floor_close(struct floor *floor)
 /* Not counted: the peer's side of a batch. One record for each stanza. */
 static bool floor_encrypt(struct floor *floor, unsigned size)
 {
-    for (unsigned i = 0; i < FLOOR_BATCH; i++) {
+    for (unsigned i = 0; i < floor->batch; i++) {
         char stanza[FLOOR_ROOM];
         struct writer writer = writer_make(stanza, sizeof(stanza));
         writer_put_literal(&writer, "<message type='chat' id='m1234' from='u12@x0.bench/bench' "
@@ -188,7 +194,7 @@ static bool floor_decrypt(struct floor *floor)
 {
     struct net_buffer *input = &floor->to_server;
     tls_set_input(floor->server, net_buffer_front(input), net_buffer_used(input));
-    for (unsigned i = 0; i < FLOOR_BATCH; i++) {
+    for (unsigned i = 0; i < floor->batch; i++) {
         if (tls_read(floor->server, floor->plain[i], FLOOR_ROOM, &floor->plain_size[i],
                      &floor->to_client) != TLS_DONE)
             return false;
@@ -199,7 +205,7 @@ static bool floor_decrypt(struct floor *floor)
 
 static bool floor_parse(struct floor *floor)
 {
-    for (unsigned i = 0; i < FLOOR_BATCH; i++) {
+    for (unsigned i = 0; i < floor->batch; i++) {
         if (XML_Parse(floor->parser, floor->plain[i], (int)floor->plain_size[i], 0) !=
             XML_STATUS_OK)
             return false;
@@ -209,8 +215,10 @@ static bool floor_parse(struct floor *floor)
 
 static bool floor_write(struct floor *floor)
 {
-    for (unsigned i = 0; i < FLOOR_BATCH; i++) {
+    for (unsigned i = 0; i < floor->batch; i++) {
         struct writer writer = writer_make(floor->packets[i], FLOOR_ROOM);
+        size_t size = floor->plain_size[i];
+        size_t body = size > FLOOR_FRAME ? size - FLOOR_FRAME : 0;
         struct sip_peer_message message = {.run = 1,
                                            .number = i,
                                            .user = 12,
@@ -218,7 +226,7 @@ static bool floor_write(struct floor *floor)
                                            .from_domain = SPAN("x0.bench"),
                                            .to_domain = SPAN("s0.bench"),
                                            .sent_by = SPAN("127.0.0.1:5060"),
-                                           .body = span_make(floor->plain[i] + 80, 200)};
+                                           .body = span_make(floor->plain[i], body)};
         sip_peer_message(&writer, &message);
         if (writer.overflow)
             return false;
@@ -229,14 +237,14 @@ static bool floor_write(struct floor *floor)
 
 static bool floor_send(struct floor *floor, int fd)
 {
-    return sendmmsg(fd, floor->messages, FLOOR_BATCH, 0) == FLOOR_BATCH;
+    return sendmmsg(fd, floor->messages, floor->batch, 0) == (int)floor->batch;
 }
 
 static bool floor_receive(struct floor *floor, int fd)
 {
-    for (unsigned i = 0; i < FLOOR_BATCH; i++)
+    for (unsigned i = 0; i < floor->batch; i++)
         floor->parts[i] = (struct iovec){floor->packets[i], FLOOR_ROOM};
-    return recvmmsg(fd, floor->messages, FLOOR_BATCH, MSG_DONTWAIT, NULL) == FLOOR_BATCH;
+    return recvmmsg(fd, floor->messages, floor->batch, MSG_DONTWAIT, NULL) == (int)floor->batch;
 }
 
 /* Not counted: the sink takes the batch and answers it. */
@@ -245,7 +253,7 @@ static bool floor_answer(struct floor *floor)
     static const char answer[400] = "SIP/2.0 200 OK\r\n";
     if (!floor_receive(floor, floor->sink))
         return false;
-    for (unsigned i = 0; i < FLOOR_BATCH; i++)
+    for (unsigned i = 0; i < floor->batch; i++)
         floor->parts[i] = (struct iovec){(void *)(uintptr_t)answer, sizeof(answer)};
     return floor_send(floor, floor->sink);
 }
@@ -265,7 +273,7 @@ static bool floor_part(struct floor *floor, enum floor_part part)
 
 static bool floor_round(struct floor *floor, double *us, unsigned size)
 {
-    for (unsigned batch = 0; batch < FLOOR_BATCHES; batch++) {
+    for (unsigned batch = 0; batch < floor->batches; batch++) {
         if (!floor_encrypt(floor, size))
             return false;
         for (unsigned part = 0; part < FLOOR_PARTS; part++) {
@@ -274,7 +282,7 @@ static bool floor_round(struct floor *floor, double *us, unsigned size)
             double start = floor_cpu_us();
             if (!floor_part(floor, (enum floor_part)part))
                 return false;
-            us[part] += (floor_cpu_us() - start) / FLOOR_BATCH / FLOOR_BATCHES;
+            us[part] += (floor_cpu_us() - start) / floor->batch / floor->batches;
         }
     }
     return true;
@@ -288,9 +296,10 @@ static int floor_compare(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-static void floor_report(struct floor *floor, bool json)
+/* The medians of the parts over the rounds; returns their sum. */
+static double floor_medians(const struct floor *floor, double *median)
 {
-    double sum = 0, median[FLOOR_PARTS];
+    double sum = 0;
     for (unsigned part = 0; part < FLOOR_PARTS; part++) {
         double values[FLOOR_ROUNDS];
         for (unsigned i = 0; i < FLOOR_ROUNDS; i++)
@@ -299,7 +308,15 @@ static void floor_report(struct floor *floor, bool json)
         median[part] = values[FLOOR_ROUNDS / 2];
         sum += median[part];
     }
-    printf(json ? "{\"floor_us\":%.3f" : "unavoidable work of one message: %.2f µs of CPU\n",
+    return sum;
+}
+
+static void floor_report(const struct floor *floor, bool json)
+{
+    double median[FLOOR_PARTS];
+    double sum = floor_medians(floor, median);
+    printf(json ? "{\"kind\":\"floor\",\"floor_us\":%.3f"
+                : "unavoidable work of one message: %.2f µs of CPU\n",
            sum);
     for (unsigned part = 0; part < FLOOR_PARTS; part++)
         printf(json ? ",\"%s_us\":%.3f" : "  %-12s %.2f\n", floor_names[part], median[part]);
@@ -307,19 +324,28 @@ static void floor_report(struct floor *floor, bool json)
         puts("}");
 }
 
+/* Opens and measures; floor_close is due either way. -errno. */
+static int floor_rounds(struct floor *floor, const struct load_options *load, bool brief)
+{
+    floor->batches = brief ? FLOOR_BATCHES_SHORT : FLOOR_BATCHES;
+    floor->batch = load->size > FLOOR_SMALL ? FLOOR_BATCH_LARGE : FLOOR_BATCH;
+    for (unsigned i = 0; i < floor->batch; i++)
+        floor->messages[i].msg_hdr =
+            (struct msghdr){.msg_iov = &floor->parts[i], .msg_iovlen = 1};
+    int status = floor_open(floor, load);
+    for (unsigned i = 0; i < FLOOR_ROUNDS && status == 0; i++)
+        status = floor_round(floor, floor->us[i], load->size) ? 0 : -EIO;
+    if (status == 0 && floor->elements != 1 + 2 * floor->batch * floor->batches * FLOOR_ROUNDS)
+        status = -EBADMSG;
+    return status;
+}
+
 int floor_run(const struct bench_options *options)
 {
     struct floor *floor = calloc(1, sizeof(*floor));
     if (floor == NULL)
         return -ENOMEM;
-    for (unsigned i = 0; i < FLOOR_BATCH; i++)
-        floor->messages[i].msg_hdr =
-            (struct msghdr){.msg_iov = &floor->parts[i], .msg_iovlen = 1};
-    int status = floor_open(floor, &options->load);
-    for (unsigned i = 0; i < FLOOR_ROUNDS && status == 0; i++)
-        status = floor_round(floor, floor->us[i], options->load.size) ? 0 : -EIO;
-    if (status == 0 && floor->elements != 1 + 2 * FLOOR_BATCH * FLOOR_BATCHES * FLOOR_ROUNDS)
-        status = -EBADMSG;
+    int status = floor_rounds(floor, &options->load, false);
     if (status == 0)
         floor_report(floor, options->json);
     else
@@ -327,4 +353,35 @@ int floor_run(const struct bench_options *options)
     floor_close(floor);
     free(floor);
     return status;
+}
+
+void floor_measure(struct floor_figure *figure, const struct load_options *load, int core)
+{
+    cpu_set_t before, one;
+    double median[FLOOR_PARTS];
+    *figure = (struct floor_figure){.core = -1};
+    if (load->certificate == NULL || load->key == NULL || load->ca == NULL) {
+        figure->skipped = "it needs --certificate, --key and --ca";
+        return;
+    }
+    struct floor *floor = calloc(1, sizeof(*floor));
+    if (floor == NULL || sched_getaffinity(0, sizeof(before), &before) != 0) {
+        free(floor);
+        figure->skipped = "there is no memory for it";
+        return;
+    }
+    CPU_ZERO(&one);
+    if (core >= 0 && core < CPU_SETSIZE)
+        CPU_SET((size_t)core, &one);
+    if (CPU_COUNT(&one) == 1 && sched_setaffinity(0, sizeof(one), &one) == 0)
+        figure->core = core;
+    int status = floor_rounds(floor, load, true);
+    (void)sched_setaffinity(0, sizeof(before), &before);
+    figure->measured = status == 0;
+    if (figure->measured)
+        figure->us = floor_medians(floor, median);
+    else
+        figure->skipped = strerror(-status);
+    floor_close(floor);
+    free(floor);
 }

@@ -67,6 +67,7 @@ void ledger_arrived(struct ledger *ledger, uint32_t number, uint32_t mark, uint6
     entry->arrived = true;
     entry->mark = mark & LEDGER_MARK_MAX;
     entry->latency_ns = now_ns > entry->start_ns ? now_ns - entry->start_ns : 1;
+    histogram_add(&ledger->recent, entry->latency_ns / 1000);
     ledger->arrived++;
     ledger->end_ns = now_ns;
     if (entry->failed)

@@ -11,6 +11,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "bench/histogram.h"
+
 #define LEDGER_USER_MAX 16384
 #define LEDGER_MARK_MAX 0x1fffffffu
 
@@ -36,6 +38,7 @@ struct ledger {
     uint32_t contradicted; /* arrived, and its sender was told that it failed */
     uint32_t oldest;       /* all before it are answered */
     uint64_t first_ns, end_ns;
+    struct histogram recent;        /* latencies since whoever reads it cleared it */
     uint32_t last[LEDGER_USER_MAX]; /* highest number + 1 that arrived from each sender */
 };
 

@@ -13,9 +13,7 @@
 static void bench_tick(void *context, const struct load *load)
 {
     struct bench *bench = context;
-    uint64_t sample_ns = bench->usage.sample_ns;
-    usage_tick(&bench->usage, load->now_ns);
-    if (bench->options.progress && bench->usage.sample_ns != sample_ns)
+    if (usage_tick(&bench->usage, &bench->load) && bench->options.progress)
         report_progress(load, &bench->usage, false);
 }
 
@@ -44,6 +42,7 @@ static bool bench_phase(struct bench *bench, const struct load_phase *phase, con
     bench_watch(bench);
     int status = load_run(&bench->load, phase);
     usage_stop(&bench->usage);
+    usage_measure_floor(&bench->usage, &bench->options.load);
     if (bench->options.progress)
         report_progress(&bench->load, &bench->usage, true);
     bool clean = status == 0 && bench_is_clean(&bench->load.to_sip) &&

@@ -153,6 +153,26 @@ void process_reset_peak(const struct process_list *list)
     }
 }
 
+int process_busiest_core(const struct process_times *times)
+{
+    const struct process_thread *busiest = NULL;
+    char path[64], line[1024];
+    for (size_t i = 0; i < times->count; i++) {
+        if (busiest == NULL || times->threads[i].cpu_ns > busiest->cpu_ns)
+            busiest = &times->threads[i];
+    }
+    if (busiest == NULL)
+        return -1;
+    snprintf(path, sizeof(path), "/proc/%ld/stat", busiest->id);
+    if (!process_read_line(path, line, sizeof(line)))
+        return -1;
+    /* proc(5): "processor" is field 39; the name, field 2, ends at the last parenthesis. */
+    char *field = strrchr(line, ')');
+    for (unsigned i = 2; field != NULL && i < 39; i++)
+        field = strchr(field + 1, ' ');
+    return field != NULL ? (int)strtol(field, NULL, 10) : -1;
+}
+
 void process_own_times(uint64_t *cpu_ns, uint64_t *wait_ns)
 {
     *cpu_ns = *wait_ns = 0;

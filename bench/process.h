@@ -42,6 +42,8 @@ long process_resident_kib(const struct process_list *list, long *peak_kib);
 /* Anonymous resident KiB (RssAnon): what the processes allocated themselves. */
 long process_anonymous_kib(const struct process_list *list);
 void process_reset_peak(const struct process_list *list);
+/* The core on which the thread that used most ran last; -1 when there is none. */
+int process_busiest_core(const struct process_times *times);
 /* CPU time and time without a core of the calling thread. */
 void process_own_times(uint64_t *cpu_ns, uint64_t *wait_ns);
 

@@ -2,49 +2,20 @@
 #include "bench/report.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
-#define REPORT_BUSY 0.9 /* of a core: above that the generator is the limit */
+#include "bench/report_json.h"
 
-static const char *const report_drives[] = {"xmpp-sip", "sip-xmpp", "duplex"};
-static const char *const report_transports[] = {"udp", "tcp", "tls"};
-
-static void report_ledger(const char *name, struct ledger *ledger, bool json)
+static void report_flow_text(const struct report_flow *flow)
 {
-    static const double shares[] = {0.5, 0.9, 0.99, 0.999};
-    double us[4];
-    double rate = ledger_rate(ledger);
-    ledger_percentiles(ledger, shares, us, 4);
-    printf(json ? "\"%s\":{\"sent\":%u,\"arrived\":%u,\"failed\":%u,\"lost\":%u,"
-                  "\"duplicated\":%u,\"reordered\":%u,\"rate\":%.0f,\"p50_us\":%.0f,"
-                  "\"p90_us\":%.0f,\"p99_us\":%.0f,\"p999_us\":%.0f,"
-                : "%-9s %9u %9u %6u %5u %5u %5u %8.0f %8.0f %8.0f %8.0f %8.0f\n",
-           name, ledger->sent, ledger->arrived, ledger->failed, ledger_lost(ledger),
-           ledger->duplicated, ledger->reordered, rate, us[0], us[1], us[2], us[3]);
-    if (json)
-        printf("\"contradicted\":%u,\"repeated\":%u,\"resent\":%u},", ledger->contradicted,
-               ledger->repeated, ledger->resent);
-    else if (ledger->contradicted + ledger->repeated + ledger->resent > 0)
+    const struct ledger *ledger = flow->ledger;
+    printf("%-9s %9u %9u %6u %5u %5u %5u %8.0f %8.0f %8.0f %8.0f %8.0f\n", flow->name,
+           ledger->sent, ledger->arrived, ledger->failed, ledger_lost(ledger),
+           ledger->duplicated, ledger->reordered, flow->rate, flow->us[0], flow->us[2],
+           flow->us[4], flow->us[6]);
+    if (ledger->contradicted + ledger->repeated + ledger->resent > 0)
         printf("          %u contradicted, %u retransmitted by the relay, %u by us\n",
                ledger->contradicted, ledger->repeated, ledger->resent);
-}
-
-static void report_usage_json(const struct load *load, const struct usage *usage,
-                              double messages)
-{
-    printf("\"failure\":\"%s\",", load->failure);
-    printf("\"seconds\":%.3f,\"relay\":{\"cpu_us\":%.3f,\"threads\":{", usage->seconds,
-           (double)usage->relay.cpu_ns / 1000 / messages);
-    for (size_t i = 0; i < usage->relay.count; i++)
-        printf("%s\"%s/%ld\":%.3f", i > 0 ? "," : "", usage->relay.threads[i].name,
-               usage->relay.threads[i].id,
-               (double)usage->relay.threads[i].cpu_ns / 1000 / messages);
-    printf("},\"rss_kib\":{\"idle\":%ld,\"max\":%ld,\"after\":%ld}},", usage->idle_kib,
-           usage->max_kib, usage->after_kib);
-    printf("\"generator\":{\"cpu_us\":%.3f,\"core\":%.3f,\"wait\":%.3f,\"answers_lost\":%u,"
-           "\"limited\":%s}",
-           (double)usage->own_cpu_ns / 1000 / messages, usage_own_core(usage),
-           usage_own_wait(usage), load->answers_lost,
-           usage_own_core(usage) > REPORT_BUSY || load->answers_lost > 0 ? "true" : "false");
 }
 
 static void report_relay(const struct usage *usage, double messages)
@@ -62,6 +33,20 @@ static void report_relay(const struct usage *usage, double messages)
            (double)usage->after_kib / 1024);
 }
 
+static void report_floor(const struct usage *usage, double messages)
+{
+    const struct floor_figure *floor = &usage->floor;
+    if (!floor->measured) {
+        printf("floor     not measured: %s\n", floor->skipped);
+        return;
+    }
+    printf("floor     %.2f µs is the unavoidable work of a message (XMPP to SIP, UDP",
+           floor->us);
+    if (floor->core >= 0)
+        printf(", on core %d as the relay", floor->core);
+    printf("): %.2f × that\n", usage_floor_ratio(usage, messages));
+}
+
 static void report_usage_text(const struct load *load, const struct usage *usage,
                               double messages)
 {
@@ -70,6 +55,7 @@ static void report_usage_text(const struct load *load, const struct usage *usage
         printf("failed    first: %s\n", load->failure);
     if (usage->list->count > 0)
         report_relay(usage, messages);
+    report_floor(usage, messages);
     printf("generator %.2f µs of CPU a message, %.0f %% of a core\n",
            (double)usage->own_cpu_ns / 1000 / messages, core * 100);
     if (core > REPORT_BUSY)
@@ -90,7 +76,7 @@ static void report_title(const struct load *load)
 {
     const struct load_options *options = &load->options;
     printf("%s over %s: %u streams, %u XMPP and %u SIP domains, %u users, %u bytes, ",
-           report_drives[options->drive], report_transports[options->transport],
+           report_drive_name(options->drive), report_transport_name(options->transport),
            options->streams, options->xmpp_domains, options->sip_domains, options->users,
            options->size);
     if (load->phase.rate > 0)
@@ -101,28 +87,74 @@ static void report_title(const struct load *load)
          "p99 µs p99.9 µs");
 }
 
+/* The directions of a phase, as far as they are driven. Uses up the ledgers. */
+static size_t report_flows(struct load *load, struct report_flow *flows)
+{
+    struct ledger *const ledgers[] = {&load->to_sip, &load->to_xmpp};
+    static const enum load_drive drives[] = {LOAD_XMPP_TO_SIP, LOAD_SIP_TO_XMPP};
+    size_t count = 0;
+    for (size_t i = 0; i < 2; i++) {
+        if (ledgers[i]->count == 0)
+            continue;
+        struct report_flow *flow = &flows[count++];
+        flow->name = report_drive_name(drives[i]);
+        flow->ledger = ledgers[i];
+        flow->rate = ledger_rate(ledgers[i]);
+        ledger_percentiles(ledgers[i], report_shares, flow->us, REPORT_SHARES);
+    }
+    return count;
+}
+
+/* A phase inside the outermost object, or that object: it is left open, report_end closes it.
+ */
+static void report_dump(json_t *json, const char *key)
+{
+    size_t flags = JSON_COMPACT | JSON_REAL_PRECISION(8);
+    if (key == NULL)
+        putchar('{');
+    else
+        printf(",\"%s\":", key);
+    int status = json_dumpf(json, stdout, key == NULL ? flags | JSON_EMBED : flags);
+    json_decref(json);
+    if (status != 0 || fflush(stdout) != 0) {
+        fputs("passerelle-bench: the report cannot be written\n", stderr);
+        exit(EXIT_FAILURE);
+    }
+}
+
 void report_phase(struct load *load, const struct bench_options *options,
                   const struct usage *usage, const char *key)
 {
-    bool json = options->json;
+    struct report_flow flows[2];
+    size_t count = report_flows(load, flows);
     double messages = load->to_sip.arrived + load->to_xmpp.arrived;
     if (messages == 0)
         messages = 1;
-    if (json)
-        printf(key == NULL ? "{" : ",\"%s\":{", key);
-    else
+    if (!options->json) {
         report_title(load);
-    if (load->to_sip.count > 0)
-        report_ledger(report_drives[LOAD_XMPP_TO_SIP], &load->to_sip, json);
-    if (load->to_xmpp.count > 0)
-        report_ledger(report_drives[LOAD_SIP_TO_XMPP], &load->to_xmpp, json);
-    if (json)
-        report_usage_json(load, usage, messages);
-    else
+        for (size_t i = 0; i < count; i++)
+            report_flow_text(&flows[i]);
         report_usage_text(load, usage, messages);
-    if (json && key != NULL)
-        putchar('}');
-    fflush(stdout);
+        fflush(stdout);
+        return;
+    }
+    json_t *json = json_object();
+    if (key == NULL) {
+        json_object_set_new(json, "kind", json_string("load"));
+        json_object_set_new(json, "machine", report_json_machine());
+    }
+    json_object_set_new(json, "parameters", report_json_parameters(load, options));
+    for (size_t i = 0; i < count; i++)
+        json_object_set_new(json, flows[i].name, report_json_flow(&flows[i]));
+    json_t *failure = json_string(load->failure);
+    json_object_set_new(json, "failure",
+                        failure != NULL ? failure : json_string("(a text that is no UTF-8)"));
+    json_object_set_new(json, "seconds", json_real(usage->seconds));
+    json_object_set_new(json, "relay", report_json_usage(usage, messages));
+    json_object_set_new(json, "floor", report_json_floor(usage, messages));
+    json_object_set_new(json, "generator", report_json_generator(load, usage, messages));
+    json_object_set_new(json, "series", report_json_series(&usage->series, load));
+    report_dump(json, key);
 }
 
 void report_end(const struct bench_options *options)
@@ -133,16 +165,17 @@ void report_end(const struct bench_options *options)
 
 void report_progress(const struct load *load, const struct usage *usage, bool done)
 {
-    const struct ledger *sip = &load->to_sip, *xmpp = &load->to_xmpp;
-    double seconds = (double)(load->now_ns - usage->start_ns) / 1e9;
+    struct series_recent recent;
     if (done) {
         fputs("\r\033[K", stderr);
         return;
     }
-    fprintf(stderr, "\r%6.1f s", seconds);
-    if (sip->count > 0)
-        fprintf(stderr, "  xmpp-sip %u sent, %u arrived", sip->sent, sip->arrived);
-    if (xmpp->count > 0)
-        fprintf(stderr, "  sip-xmpp %u sent, %u arrived", xmpp->sent, xmpp->arrived);
-    fprintf(stderr, "  resident %ld MiB \033[K", usage->max_kib / 1024);
+    series_recent(&usage->series, &recent);
+    /* Less than 80 columns: a line that is broken cannot replace itself. */
+    fprintf(stderr, "\r%6.1f s %8.0f/s  p99 %8.2f ms %7u in flight",
+            (double)(load->now_ns - usage->start_ns) / 1e9, recent.rate, recent.p99_ms,
+            recent.in_flight);
+    if (usage->list->count > 0)
+        fprintf(stderr, " %6.2f µs/msg %5ld MiB", recent.cpu_us, recent.resident_kib / 1024);
+    fputs("\033[K", stderr);
 }

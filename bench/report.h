@@ -6,13 +6,15 @@
 #include "bench/options.h"
 #include "bench/usage.h"
 
+#define REPORT_BUSY 0.9 /* of a core: above that the generator is the limit */
+
 /* One phase. `key` is the name of the phase's JSON object, NULL for the outermost. Uses up the
    ledgers. */
 void report_phase(struct load *load, const struct bench_options *options,
                   const struct usage *usage, const char *key);
 /* Ends the outermost JSON object. */
 void report_end(const struct bench_options *options);
-/* A line on stderr that replaces itself; `done` ends it. */
+/* A line on stderr that replaces itself: the last second at a glance; `done` ends it. */
 void report_progress(const struct load *load, const struct usage *usage, bool done);
 
 #endif

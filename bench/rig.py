@@ -219,6 +219,23 @@ def thread_us(report, name):
                if thread.split("/")[0] == name)
 
 
+def floor_ratio(report):
+    """CPU a message as a multiple of the unavoidable work, both of one invocation; None when the
+    generator did not measure it."""
+    return report["floor"].get("ratio")
+
+
+def floor_median(reports):
+    """Of the rounds; None when one of them has none."""
+    ratios = [floor_ratio(report) for report in reports]
+    return None if None in ratios else median(ratios)
+
+
+def times(value):
+    """A multiple, for people."""
+    return "" if value is None else f"{value:.2f}" if value < 10 else f"{value:.1f}"
+
+
 def calmest(reports):
     """The report of the round whose open loop waited least for a core: the least disturbed one,
     whatever it measured."""
