@@ -134,7 +134,8 @@ def generate(words, patience_s=900):
 class Relay:
     """A relay with 1 worker and 1 egress thread, made for one kind of load."""
 
-    def __init__(self, folder, name, transport="udp", xmpp_domains=4, sip_domains=1):
+    def __init__(self, folder, name, transport="udp", xmpp_domains=4, sip_domains=1,
+                 direct_tls=False):
         self.folder = folder / name
         self.folder.mkdir()
         certificates(self.folder, "relay.bench,127.0.0.1", "partner.bench,*.bench,trunk.bench")
@@ -151,6 +152,10 @@ class Relay:
               "--relay-certificate", dev / "relay.bench.pem",
               "--relay-key", dev / "relay.bench.key"]],
             check=True, text=True, stdout=subprocess.PIPE).stdout
+        if direct_tls:
+            self.tls_port = free_port()
+            config = config.replace(
+                "xmpp:\n", f"xmpp:\n  listen_direct_tls: [\"{ADDRESS}:{self.tls_port}\"]\n", 1)
         (self.folder / "relay.yaml").write_text(config)
         begin = time.monotonic()
         self.process = start([BUILD / "passerelle", "-c", "relay.yaml"], self.folder, "relay")
@@ -168,6 +173,46 @@ class Relay:
         return generate([*self.words, "--pid", self.process.pid, "--drive", drive, *words])
 
 
+class Openssl:
+    """s_server as a yardstick: it asks for a client's certificate, as the relay does, and gives no
+    tickets."""
+
+    def __init__(self, folder):
+        self.folder = folder / "openssl"
+        self.folder.mkdir()
+        certificates(self.folder, "relay.bench")
+        self.tls_port = free_port()
+        self.process = start(["openssl", "s_server", "-accept", self.tls_port, "-quiet",
+                              "-cert", "dev/relay.bench.pem", "-key", "dev/relay.bench.key",
+                              "-CAfile", "dev/ca.pem", "-verify", 1, "-num_tickets", 0],
+                             self.folder, "openssl")
+        wait_for("openssl", lambda: accepts(self.tls_port), self.process,
+                 self.folder / "openssl.log")
+
+
+def accepts(port):
+    with socket.socket() as connection:
+        return connection.connect_ex((ADDRESS, port)) == 0
+
+
+def handshakes(server, seconds):
+    """Full TLS 1.3 handshakes for a second of the server's CPU, by openssl's s_time."""
+    ticks = os.sysconf("SC_CLK_TCK")
+
+    def cpu():
+        fields = open(f"/proc/{server.process.pid}/stat").read().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / ticks
+    before = cpu()
+    result = subprocess.run(["openssl", "s_time", "-connect", f"{ADDRESS}:{server.tls_port}",
+                             "-new", "-tls1_3", "-time", str(max(1, round(seconds)))],
+                            text=True, capture_output=True, stdin=subprocess.DEVNULL)
+    count = next((int(line.split()[0]) for line in result.stdout.splitlines()
+                  if " connections in " in line and " real seconds" not in line), 0)
+    if count == 0:
+        raise Failed(f"openssl s_time: {result.stdout[-500:]}{result.stderr[-500:]}")
+    return count / max(cpu() - before, 1 / ticks)
+
+
 class Rig:
     """A folder for everything and the servers in it; `with` ends them all."""
 
@@ -177,6 +222,10 @@ class Rig:
 
     def relay(self, name, **options):
         self.servers.append(Relay(self.folder, name, **options))
+        return self.servers[-1]
+
+    def openssl(self):
+        self.servers.append(Openssl(self.folder))
         return self.servers[-1]
 
     def __enter__(self):
