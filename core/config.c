@@ -146,7 +146,12 @@ static int load_run(struct config_load *load, const char *path)
     if (load->files == NULL)
         return -ENOMEM;
     load->file_count = 1;
-    int rc = config_index_open(load->config, &load->arena);
+    load->config->is_embedded = path == NULL;
+    int rc = config_index_open(load->config);
+    if (rc == 0) {
+        load->arena = config_index_arena(load->config);
+        rc = config_slot_open(load);
+    }
     if (rc == 0)
         rc = path != NULL ? file_open(load, &load->files[0], path)
                           : file_open_embedded(&load->files[0]);
@@ -160,11 +165,13 @@ static int load_run(struct config_load *load, const char *path)
     load->config->path = config_check_copy(load, load->files[0].path);
     if (load->config->path == NULL || !config_check_settings(load) || !config_tenant_all(load))
         return load->error[0] != '\0' ? -EINVAL : -ENOMEM;
-    return config_index_sources(load->config);
+    config_slot_close(load);
+    return config_index_finish(load->config);
 }
 
 static void load_fini(struct config_load *load)
 {
+    config_slot_close(load);
     for (size_t i = 0; i < load->file_count; i++) {
         config_schema_free(&load->files[i]);
         free(load->files[i].text);
@@ -174,11 +181,16 @@ static void load_fini(struct config_load *load)
     free(load->files);
 }
 
-int config_open(struct config **config, const char *path, char *error, size_t error_size)
+int config_read(struct config **config, const struct config_source *source, char *error,
+                size_t error_size)
 {
     assert(config != NULL);
     assert(error_size > 0);
-    struct config_load load = {.error = error, .error_size = error_size};
+    struct config_load load = {.previous = source->previous,
+                               .checks_certificates = source->checks_certificates,
+                               .error = error,
+                               .error_size = error_size};
+    const char *path = source->path;
     error[0] = '\0';
     *config = NULL;
     load.config = calloc(1, sizeof(*load.config));
@@ -193,6 +205,11 @@ int config_open(struct config **config, const char *path, char *error, size_t er
                        strerror(-rc));
     config_close(&load.config);
     return rc;
+}
+
+int config_open(struct config **config, const char *path, char *error, size_t error_size)
+{
+    return config_read(config, &(struct config_source){.path = path}, error, error_size);
 }
 
 void config_close(struct config **config)

@@ -3,6 +3,11 @@
  * The configuration: read from YAML by libcyaml, checked, then an immutable snapshot that every
  * thread reads without a lock. Strings are NUL-terminated and owned by the snapshot. Domains
  * are held twice: as prepared U-labels (XMPP's spelling) and as A-labels (DNS, TLS, SIP).
+ *
+ * A snapshot may take the place of another (core/reload.h). A tenant whose name was there
+ * before keeps its index, and so does a trunk of such a tenant with the same URI and identity,
+ * which keeps its serial, too. New ones get an index that nothing had in the snapshot before,
+ * so that what is still under way for who had it earlier never meets them.
  */
 #ifndef PASSERELLE_CORE_CONFIG_H
 #define PASSERELLE_CORE_CONFIG_H
@@ -22,8 +27,9 @@ struct config_network {
 };
 
 struct config_trunk {
-    uint32_t index; /* over all tenants */
-    uint32_t tenant;
+    uint32_t index;  /* over all tenants, below config.trunk_slots */
+    uint32_t serial; /* no other trunk ever has it in this process */
+    uint32_t tenant; /* its index */
     char *name;    /* the URI as written, for people */
     char *host;    /* literal or name */
     uint16_t port; /* 0: by RFC 3263 */
@@ -40,11 +46,12 @@ struct config_trunk {
 enum partner_policy { PARTNER_OPEN, PARTNER_LIST, PARTNER_CLOSED };
 
 struct config_tenant {
-    uint32_t index;
-    char *name;
+    uint32_t index; /* below config.tenant_slots */
+    char *name;     /* no other tenant has it */
     struct config_domain *domains;
     size_t domain_count;
     char *certificate, *key;     /* PEM files; NULL: xmpp.certificate */
+    uint64_t stamp;              /* of these files: another one after a renewal */
     struct config_trunk *trunks; /* sorted by priority */
     size_t trunk_count;
     enum partner_policy policy;
@@ -64,6 +71,8 @@ struct config_partner {
 
 struct config {
     char *path; /* where it was read; "(embedded)" for the defaults */
+    bool is_embedded;
+    uint32_t snapshot; /* 1, and one more for each that takes the place of another */
     unsigned worker_count, egress_count, parcel_count; /* per thread */
     char *stats_socket;
     int log_level, log_format; /* enum log_level, enum log_format */
@@ -71,7 +80,9 @@ struct config {
     union net_address *starttls_listen, *direct_listen;
     size_t starttls_listen_count, direct_listen_count;
     char *certificate, *key, *ca_file;
+    uint64_t stamp;        /* of these files, when they were read */
     char *dialback_secret; /* generated at start when not configured */
+    bool secret_is_generated;
     size_t stanza_size_max;
     unsigned connect_timeout_ms, negotiation_timeout_ms, idle_timeout_ms, deliver_timeout_ms;
     unsigned confirm_timeout_ms; /* how long a SIP answer waits for the XMPP server's word */
@@ -82,6 +93,7 @@ struct config {
     size_t udp_listen_count, tcp_listen_count, tls_listen_count;
     char *sip_host; /* sent-by name or address; NULL: the listener's address */
     char *sip_certificate, *sip_key, *sip_ca_file; /* NULL: the xmpp ones */
+    uint64_t sip_stamp;                            /* of the files that SIP uses */
     unsigned recipient_queue_max;                  /* messages waiting for one recipient */
     unsigned sip_t1_ms;
     /* Connections: TCP and TLS set-up together; a message that has begun; nothing at all. */
@@ -95,6 +107,8 @@ struct config {
 
     struct config_tenant *tenants;
     size_t tenant_count, trunk_count;
+    size_t tenant_slots, trunk_slots; /* above every index */
+    uint32_t trunk_serial;            /* the last one that was given */
     struct config_partner *partners;
     size_t partner_count;
     struct config_index *index; /* hash tables for the lookups below */
@@ -106,6 +120,21 @@ struct config {
 int config_open(struct config **config, const char *path, char *error,
                 size_t error_size) MUST_USE;
 void config_close(struct config **config);
+
+struct config_source {
+    const char *path;              /* NULL: the embedded defaults */
+    const struct config *previous; /* whose place it is to take; NULL: none */
+    /* Every certificate and key is opened; else those that `previous` had before they changed.
+     */
+    bool checks_certificates;
+};
+/* The same with more to say. */
+int config_read(struct config **config, const struct config_source *source, char *error,
+                size_t error_size) MUST_USE;
+/* What a running relay cannot change is set back to what `previous`, whose place it takes,
+   says; the keys that differed are listed, at most `max` of them. -ENOMEM, else how many. */
+int config_keep_fixed(struct config *config, const struct config *previous, const char **keys,
+                      int max) MUST_USE;
 /* The commented text of the embedded defaults (`passerelle --defaults`). */
 const char *config_defaults(void);
 
@@ -118,7 +147,9 @@ const struct config_partner *config_find_partner(const struct config *config,
 /* May this tenant talk with this remote domain (prepared)? */
 bool config_partner_allowed(const struct config *config, const struct config_tenant *tenant,
                             struct span domain);
-/* The trunk with this index over all tenants. */
+const struct config_tenant *config_find_named(const struct config *config, const char *name);
+/* By their index; NULL when there is none. */
+const struct config_tenant *config_tenant_at(const struct config *config, uint32_t index);
 const struct config_trunk *config_trunk_at(const struct config *config, uint32_t index);
 /* The tenants' trunks that allow requests from this address over UDP or TCP: calls back are
    avoided by iteration: *next starts at 0; NULL ends. */

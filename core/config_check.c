@@ -10,6 +10,7 @@
 
 #include "core/log.h"
 #include "net/digest.h"
+#include "net/tls.h"
 #include "proto/limits.h"
 
 void *config_check_alloc(struct config_load *load, size_t count, size_t size)
@@ -73,6 +74,26 @@ static char *check_join(struct config_load *load, const struct config_file *file
     return path;
 }
 
+/* FNV-1a over what changes when a file is written or another one takes its place. */
+static void check_stamp(struct config_load *load, const struct stat *status)
+{
+    const uint64_t parts[] = {
+        (uint64_t)status->st_dev,          (uint64_t)status->st_ino,
+        (uint64_t)status->st_size,         (uint64_t)status->st_mtim.tv_sec,
+        (uint64_t)status->st_mtim.tv_nsec, (uint64_t)status->st_ctim.tv_sec,
+        (uint64_t)status->st_ctim.tv_nsec};
+    for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)
+        load->stamp = (load->stamp ^ parts[i]) * 1099511628211u;
+}
+
+/* Where no authorities are named, those of the system count, and may be renewed as well. */
+static void check_stamp_system(struct config_load *load)
+{
+    struct stat status;
+    if (stat(tls_system_anchors(), &status) == 0)
+        check_stamp(load, &status);
+}
+
 bool config_check_path(struct config_load *load, const struct config_file *file,
                        const char *key, const char *text, bool is_private, char **out)
 {
@@ -95,8 +116,27 @@ bool config_check_path(struct config_load *load, const struct config_file *file,
         return config_mark_fail(
             load, file, key, "the private key '%s' is open to others (mode %o); chmod 640 it",
             path, (unsigned)status.st_mode & 0777u);
+    check_stamp(load, &status);
     *out = path;
     return true;
+}
+
+bool config_check_certificate(struct config_load *load, const struct config_file *file,
+                              const char *key, const char *const pair[2], bool changed)
+{
+    char problem[300];
+    if (pair[0] == NULL || !(changed || load->checks_certificates) ||
+        tls_certificate_check(pair[0], pair[1], problem, sizeof(problem)) == 0)
+        return true;
+    return config_mark_fail(load, file, key, "%s", problem);
+}
+
+/* The stamp of a section's certificate, key and authorities is complete: whether it changed. */
+static bool check_section_certificate(struct config_load *load, const char *key,
+                                      const char *const pair[2], uint64_t before)
+{
+    return config_check_certificate(load, &load->files[0], key, pair,
+                                    load->previous != NULL && before != load->stamp);
 }
 
 struct config_listen {
@@ -206,6 +246,11 @@ static bool check_secret(struct config_load *load, const char *secret)
     if (secret != NULL && strlen(secret) < 16)
         return config_mark_fail(load, &load->files[0], "xmpp.dialback_secret",
                                 "too short; give 16 characters or more, or leave the key out");
+    const struct config *before = load->previous;
+    load->config->secret_is_generated = secret == NULL;
+    /* One that was made up at the start stays: dialback may be under way. */
+    if (secret == NULL && before != NULL && before->secret_is_generated)
+        secret = before->dialback_secret;
     if (secret != NULL) {
         load->config->dialback_secret = config_check_copy(load, secret);
         return load->config->dialback_secret != NULL;
@@ -218,6 +263,17 @@ static bool check_secret(struct config_load *load, const char *secret)
     writer_put_hex(&writer, random, sizeof(random));
     load->config->dialback_secret = config_check_copy(load, text);
     return load->config->dialback_secret != NULL;
+}
+
+static bool check_xmpp_certificate(struct config_load *load)
+{
+    struct config *config = load->config;
+    if (config->ca_file == NULL)
+        check_stamp_system(load);
+    config->stamp = load->stamp;
+    return check_section_certificate(load, "xmpp.certificate",
+                                     (const char *const[]){config->certificate, config->key},
+                                     load->previous != NULL ? load->previous->stamp : 0);
 }
 
 static bool check_xmpp(struct config_load *load, const struct raw_xmpp *raw)
@@ -245,6 +301,7 @@ static bool check_xmpp(struct config_load *load, const struct raw_xmpp *raw)
     if (!CHECK_ROWS(load, rows))
         return false;
     config->stanza_size_max = stanza_size;
+    load->stamp = 0;
     if (raw->certificate == NULL || raw->key == NULL)
         return config_mark_fail(load, file, raw->key == NULL ? "xmpp.key" : "xmpp.certificate",
                                 "is missing; name the PEM files of the relay");
@@ -259,7 +316,20 @@ static bool check_xmpp(struct config_load *load, const struct raw_xmpp *raw)
            config_check_path(load, file, "xmpp.key", raw->key, true, &config->key) &&
            config_check_path(load, file, "xmpp.ca_file", raw->ca_file, false,
                              &config->ca_file) &&
-           check_secret(load, raw->dialback_secret) && check_identity(load, raw->identity);
+           check_xmpp_certificate(load) && check_secret(load, raw->dialback_secret) &&
+           check_identity(load, raw->identity);
+}
+
+/* What SIP does not name is XMPP's, and its stamp follows that, too. */
+static bool check_sip_certificate(struct config_load *load)
+{
+    struct config *config = load->config;
+    config->sip_stamp = load->stamp ^ config->stamp;
+    load->stamp = config->sip_stamp;
+    return check_section_certificate(
+        load, "sip.certificate",
+        (const char *const[]){config->sip_certificate, config->sip_key},
+        load->previous != NULL ? load->previous->sip_stamp : 0);
 }
 
 static bool check_sip(struct config_load *load, const struct raw_sip *raw)
@@ -287,6 +357,7 @@ static bool check_sip(struct config_load *load, const struct raw_sip *raw)
         return config_mark_fail(load, file, raw->key == NULL ? "sip.key" : "sip.certificate",
                                 "is missing; certificate and key belong together");
     config->sip_host = config_check_copy(load, raw->host);
+    load->stamp = 0;
     return check_listen(
                load, "sip.listen_udp", &raw->listen_udp, 5060,
                (struct config_listen){&config->udp_listen, &config->udp_listen_count}) &&
@@ -300,7 +371,8 @@ static bool check_sip(struct config_load *load, const struct raw_sip *raw)
                              &config->sip_certificate) &&
            config_check_path(load, file, "sip.key", raw->key, true, &config->sip_key) &&
            config_check_path(load, file, "sip.ca_file", raw->ca_file, false,
-                             &config->sip_ca_file);
+                             &config->sip_ca_file) &&
+           check_sip_certificate(load);
 }
 
 static bool check_dns(struct config_load *load, const struct raw_dns *raw)

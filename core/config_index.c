@@ -33,23 +33,28 @@ struct config_index {
     struct index_slot *slots;
     size_t slot_count; /* power of two */
     size_t used;
-    const struct config_trunk **trunks; /* by their index over all tenants */
+    const struct config_tenant **tenants; /* by index; NULL: nobody has it */
+    const struct config_trunk **trunks;   /* the same */
     struct index_source *sources;
     size_t source_count;
     uint32_t prefix_sizes[INDEX_PREFIX_SIZES]; /* those in use */
     size_t prefix_size_count;
 };
 
-int config_index_open(struct config *config, struct arena **arena)
+int config_index_open(struct config *config)
 {
     assert(config->index == NULL);
     struct config_index *index = calloc(1, sizeof(*index));
     if (index == NULL)
         return -ENOMEM;
     arena_init(&index->arena, &heap_memory, (size_t)1 << 32);
-    *arena = &index->arena;
     config->index = index;
     return 0;
+}
+
+struct arena *config_index_arena(struct config *config)
+{
+    return &config->index->arena;
 }
 
 void config_index_close(struct config_index **index)
@@ -59,6 +64,7 @@ void config_index_close(struct config_index **index)
     free((*index)->slots);
     free((*index)->sources);
     free((void *)(*index)->trunks);
+    free((void *)(*index)->tenants);
     arena_fini(&(*index)->arena);
     free(*index);
     *index = NULL;
@@ -147,6 +153,13 @@ const struct config_tenant *config_find_tenant_ascii(const struct config *config
     return found ? &config->tenants[value] : NULL;
 }
 
+const struct config_tenant *config_find_named(const struct config *config, const char *name)
+{
+    uint32_t value;
+    bool found = index_find(config, CONFIG_SCOPE_NAME, span_of(name), &value);
+    return found ? &config->tenants[value] : NULL;
+}
+
 const struct config_partner *config_find_partner(const struct config *config,
                                                  struct span domain)
 {
@@ -211,20 +224,24 @@ static size_t index_take_sources(struct config_index *index, const struct config
     return used;
 }
 
-int config_index_sources(struct config *config)
+int config_index_finish(struct config *config)
 {
     struct config_index *index = config->index;
     size_t count = 0;
     for (size_t i = 0; i < config->tenant_count; i++)
         for (size_t j = 0; j < config->tenants[i].trunk_count; j++)
             count += config->tenants[i].trunks[j].source_count;
-    index->trunks = calloc(config->trunk_count + 1, sizeof(*index->trunks));
+    index->tenants = calloc(config->tenant_slots + 1, sizeof(*index->tenants));
+    index->trunks = calloc(config->trunk_slots + 1, sizeof(*index->trunks));
     index->sources = calloc(count + 1, sizeof(*index->sources));
-    if (index->trunks == NULL || index->sources == NULL)
+    if (index->tenants == NULL || index->trunks == NULL || index->sources == NULL)
         return -ENOMEM;
-    for (size_t i = 0; i < config->tenant_count; i++)
-        index->source_count =
-            index_take_sources(index, &config->tenants[i], index->source_count);
+    for (size_t i = 0; i < config->tenant_count; i++) {
+        const struct config_tenant *tenant = &config->tenants[i];
+        assert(tenant->index < config->tenant_slots);
+        index->tenants[tenant->index] = tenant;
+        index->source_count = index_take_sources(index, tenant, index->source_count);
+    }
     assert(index->source_count == count);
     qsort(index->sources, count, sizeof(*index->sources), source_compare);
     for (size_t i = 0; i < count; i++)
@@ -236,8 +253,12 @@ int config_index_sources(struct config *config)
 
 const struct config_trunk *config_trunk_at(const struct config *config, uint32_t index)
 {
-    assert(index < config->trunk_count);
-    return config->index->trunks[index];
+    return index < config->trunk_slots ? config->index->trunks[index] : NULL;
+}
+
+const struct config_tenant *config_tenant_at(const struct config *config, uint32_t index)
+{
+    return index < config->tenant_slots ? config->index->tenants[index] : NULL;
 }
 
 /* The first source that is not before `wanted`. */

@@ -92,6 +92,10 @@ struct config_file {
 /* One config_open in progress. files[0] is the main file, the others are included. */
 struct config_load {
     struct config *config;
+    const struct config *previous; /* NULL: none */
+    bool checks_certificates;
+    struct config_slots *slots;
+    uint64_t stamp; /* config_check_path mixes in what it sees */
     struct arena *arena;
     struct config_file *files;
     size_t file_count;
@@ -113,6 +117,10 @@ bool config_mark_fail(struct config_load *load, const struct config_file *file, 
 
 /* config_check.c: everything above the tenants. */
 bool config_check_settings(struct config_load *load) MUST_USE;
+/* Opens a certificate and its key; `changed`: not what the snapshot before had. */
+bool config_check_certificate(struct config_load *load, const struct config_file *file,
+                              const char *key, const char *const pair[2],
+                              bool changed) MUST_USE;
 /* Copies a file name, made relative to the file's folder, and checks that it can be read; a
    private key must be closed to group and others. `text` NULL gives NULL. */
 bool config_check_path(struct config_load *load, const struct config_file *file,
@@ -133,22 +141,33 @@ bool config_tenant_all(struct config_load *load) MUST_USE;
 bool config_trunk_all(struct config_load *load, const struct config_file *file, const char *key,
                       const struct raw_tenant *raw, struct config_tenant *tenant) MUST_USE;
 
+/* config_slot.c: which places tenants and trunks have in what the threads keep. */
+int config_slot_open(struct config_load *load) MUST_USE;
+void config_slot_close(struct config_load *load);
+/* Gives the tenant its index. Returns what it was before; NULL when it is new. */
+const struct config_tenant *config_slot_tenant(struct config_load *load,
+                                               struct config_tenant *tenant);
+/* Gives its trunks, which are in their order, their indexes and serials. */
+void config_slot_trunks(struct config_load *load, struct config_tenant *tenant);
+
 /* config_index.c */
 enum config_scope {
     CONFIG_SCOPE_UNICODE, /* value: tenant */
     CONFIG_SCOPE_ASCII,   /* value: tenant */
     CONFIG_SCOPE_PARTNER, /* value: partner */
-    CONFIG_SCOPE_ALLOWED  /* + tenant: its list */
+    CONFIG_SCOPE_NAME,    /* value: tenant */
+    CONFIG_SCOPE_ALLOWED  /* + index of the tenant: its list */
 };
-/* Makes the index with room for `count` entries; owns the arena of the whole snapshot. */
-int config_index_open(struct config *config, struct arena **arena) MUST_USE;
+/* Makes the index; it owns the arena of the whole snapshot. */
+int config_index_open(struct config *config) MUST_USE;
+struct arena *config_index_arena(struct config *config);
 int config_index_reserve(struct config *config, size_t count) MUST_USE;
 /* Adds, or gives the value that is already there in *present and returns false. The text must
    live as long as the snapshot. */
 bool config_index_add(struct config *config, unsigned scope, const char *text, unsigned value,
                       unsigned *present);
-/* After all tenants: the table of trunk sources. */
-int config_index_sources(struct config *config) MUST_USE;
+/* After all tenants: the tables by index and that of trunk sources. */
+int config_index_finish(struct config *config) MUST_USE;
 void config_index_close(struct config_index **index);
 
 #endif

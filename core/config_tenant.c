@@ -41,17 +41,18 @@ static bool tenant_domains(struct config_load *load, const struct config_file *f
     if (tenant->domains == NULL)
         return config_mark_fail(load, file, key, "out of memory");
     tenant->domain_count = raw->domains.count;
+    unsigned place = (unsigned)(tenant - load->config->tenants);
     for (unsigned i = 0; i < raw->domains.count; i++) {
         struct config_domain *domain = &tenant->domains[i];
         unsigned owner = 0;
         (void)snprintf(key, sizeof(key), "%s.domains[%u]", parent, i);
         if (!tenant_domain(load, file, key, raw->domains.item[i], domain))
             return false;
-        bool is_new = config_index_add(load->config, CONFIG_SCOPE_UNICODE, domain->unicode,
-                                       tenant->index, &owner) &&
-                      config_index_add(load->config, CONFIG_SCOPE_ASCII, domain->ascii,
-                                       tenant->index, &owner);
-        if (!is_new && owner == tenant->index)
+        bool is_new =
+            config_index_add(load->config, CONFIG_SCOPE_UNICODE, domain->unicode, place,
+                             &owner) &&
+            config_index_add(load->config, CONFIG_SCOPE_ASCII, domain->ascii, place, &owner);
+        if (!is_new && owner == place)
             return config_mark_fail(load, file, key, "'%s' stands twice in this tenant",
                                     domain->unicode);
         if (!is_new)
@@ -91,27 +92,58 @@ static bool tenant_policy(struct config_load *load, const struct config_file *fi
     return true;
 }
 
-static bool tenant_read(struct config_load *load, const struct config_file *file,
-                        unsigned number, struct config_tenant *tenant)
+/* The name is needed first: a later duplicate is told by it, and by it a tenant is known again.
+ */
+static bool tenant_name(struct config_load *load, const struct config_file *file,
+                        const char *key, const struct raw_tenant *raw,
+                        struct config_tenant *tenant)
 {
-    const struct raw_tenant *raw = &file->raw->tenants[number];
-    char key[32], part[CONFIG_KEY_SIZE];
-    (void)snprintf(key, sizeof(key), "tenants[%u]", number);
-    /* The name is needed first: a later duplicate is told by it. */
+    char part[CONFIG_KEY_SIZE];
+    unsigned present = 0;
     const char *name = raw->name;
     if (name == NULL && raw->domains.count > 0)
         name = raw->domains.item[0];
     tenant->name = config_check_copy(load, name != NULL ? name : "");
     if (tenant->name == NULL)
         return config_mark_fail(load, file, key, "out of memory");
+    (void)snprintf(part, sizeof(part), "%s.name", key);
+    if (name != NULL && !config_index_add(load->config, CONFIG_SCOPE_NAME, tenant->name,
+                                          (unsigned)(tenant - load->config->tenants), &present))
+        return config_mark_fail(load, file, part, "another tenant has the name '%s', too",
+                                tenant->name);
+    return true;
+}
+
+/* Certificate and key, and whether they are other ones than before. */
+static bool tenant_certificate(struct config_load *load, const struct config_file *file,
+                               const char *parent, const struct raw_tenant *raw,
+                               struct config_tenant *tenant)
+{
+    const struct config_tenant *before = config_slot_tenant(load, tenant);
+    char key[CONFIG_KEY_SIZE], part[CONFIG_KEY_SIZE];
     if ((raw->certificate == NULL) != (raw->key == NULL))
-        return config_mark_fail(load, file, key, "certificate and key belong together");
-    (void)snprintf(part, sizeof(part), "tenants[%u].certificate", number);
-    if (!tenant_domains(load, file, key, raw, tenant) ||
-        !config_check_path(load, file, part, raw->certificate, false, &tenant->certificate))
+        return config_mark_fail(load, file, parent, "certificate and key belong together");
+    (void)snprintf(part, sizeof(part), "%s.certificate", parent);
+    (void)snprintf(key, sizeof(key), "%s.key", parent);
+    load->stamp = 0;
+    if (!config_check_path(load, file, part, raw->certificate, false, &tenant->certificate) ||
+        !config_check_path(load, file, key, raw->key, true, &tenant->key))
         return false;
-    (void)snprintf(part, sizeof(part), "tenants[%u].key", number);
-    return config_check_path(load, file, part, raw->key, true, &tenant->key) &&
+    tenant->stamp = load->stamp;
+    bool changed = before != NULL && before->stamp != tenant->stamp;
+    return config_check_certificate(
+        load, file, part, (const char *const[]){tenant->certificate, tenant->key}, changed);
+}
+
+static bool tenant_read(struct config_load *load, const struct config_file *file,
+                        unsigned number, struct config_tenant *tenant)
+{
+    const struct raw_tenant *raw = &file->raw->tenants[number];
+    char key[32];
+    (void)snprintf(key, sizeof(key), "tenants[%u]", number);
+    return tenant_name(load, file, key, raw, tenant) &&
+           tenant_domains(load, file, key, raw, tenant) &&
+           tenant_certificate(load, file, key, raw, tenant) &&
            config_trunk_all(load, file, key, raw, tenant) &&
            tenant_policy(load, file, key, raw, tenant);
 }
@@ -163,7 +195,7 @@ static bool tenant_reserve(struct config_load *load)
         config->tenant_count += raw->tenant_count;
         config->partner_count += raw->partner_count;
         for (unsigned j = 0; j < raw->tenant_count; j++)
-            names += 2 * raw->tenants[j].domains.count + raw->tenants[j].partners.count;
+            names += 1 + 2 * raw->tenants[j].domains.count + raw->tenants[j].partners.count;
     }
     names += config->partner_count;
     config->tenants = config_check_alloc(load, config->tenant_count, sizeof(*config->tenants));
@@ -184,11 +216,9 @@ bool config_tenant_all(struct config_load *load)
         return false;
     size_t next = 0;
     for (size_t i = 0; i < load->file_count; i++) {
-        for (unsigned j = 0; j < load->files[i].raw->tenant_count; j++, next++) {
-            config->tenants[next].index = (uint32_t)next;
+        for (unsigned j = 0; j < load->files[i].raw->tenant_count; j++, next++)
             if (!tenant_read(load, &load->files[i], j, &config->tenants[next]))
                 return false;
-        }
     }
     assert(next == config->tenant_count);
     /* The partners after all tenants: a domain cannot be both. */

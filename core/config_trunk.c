@@ -208,17 +208,15 @@ bool config_trunk_all(struct config_load *load, const struct config_file *file, 
     if (tenant->trunks == NULL)
         return config_mark_fail(load, file, context.key, "out of memory");
     tenant->trunk_count = raw->trunk_count;
-    unsigned first = (unsigned)load->config->trunk_count;
     for (unsigned i = 0; i < raw->trunk_count; i++) {
         (void)snprintf(context.key, sizeof(context.key), "%s.trunks[%u]", key, i);
-        tenant->trunks[i].index = first + i;
+        tenant->trunks[i].index = i; /* for their order only */
         tenant->trunks[i].tenant = tenant->index;
         if (!trunk_read(&context, &raw->trunks[i], &tenant->trunks[i]))
             return false;
     }
     qsort(tenant->trunks, tenant->trunk_count, sizeof(*tenant->trunks), trunk_compare);
-    for (unsigned i = 0; i < raw->trunk_count; i++)
-        tenant->trunks[i].index = first + i;
+    config_slot_trunks(load, tenant);
     load->config->trunk_count += raw->trunk_count;
     return true;
 }

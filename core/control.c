@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-#include "core/control.h"
+#include "core/control_priv.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -9,43 +9,12 @@
 #include <unistd.h>
 
 #include "core/control_socket.h"
-#include "core/inquiry.h"
 #include "core/log.h"
-#include "core/report.h"
+#include "core/reload.h"
 #include "net/clock.h"
 
 #define ACCEPT_PAUSE_MS 100 /* without a descriptor the listener would be ready all the time */
 #define INQUIRY_POLL_MS 5 /* how often control looks for a parcel while one is out */
-
-enum client_state { CLIENT_READING, CLIENT_ASKED, CLIENT_WAITING, CLIENT_WRITING };
-
-struct client {
-    int fd; /* -1: free */
-    enum client_state state;
-    enum report_kind kind; /* ASKED, WAITING */
-    bool as_json;
-    bool is_ended; /* closed its direction */
-    char line[CONTROL_LINE_MAX];
-    size_t used;
-    char *answer;
-    size_t answer_size, answer_sent;
-    uint64_t deadline_ns; /* unless READING */
-};
-
-struct control {
-    struct control_options options;
-    struct report_source source;
-    int fd;
-    uint64_t accept_after_ns;
-    struct client clients[CONTROL_CLIENT_MAX];
-    /* The one round of questions to the other threads, asked one after the other. */
-    bool is_asking, is_out;
-    enum report_kind asked_kind;
-    unsigned asked_thread;
-    struct inquiry inquiry;
-    char *rows;
-    size_t rows_size;
-};
 
 static const char control_help[] =
     "show info|stat|sess|tenants|trunks|errors [json]\n"
@@ -58,10 +27,11 @@ static const char control_help[] =
     "metrics      everything that can be counted, as Prometheus text\n"
     "set log-level error|warn|info|debug\n"
     "             from now on, until the relay ends\n"
+    "reload       reads the configuration again; when it is bad the old one stays\n"
     "help         this text\n"
     "quit         close the connection\n";
 
-static void client_drop(struct client *client)
+void control_client_drop(struct client *client)
 {
     assert(client->fd >= 0);
     (void)close(client->fd);
@@ -69,7 +39,7 @@ static void client_drop(struct client *client)
     *client = (struct client){.fd = -1};
 }
 
-static void client_wait(struct client *client, enum client_state state)
+void control_client_wait(struct client *client, enum client_state state)
 {
     client->state = state;
     client->deadline_ns = clock_now_ns() + (uint64_t)CONTROL_DEADLINE_MS * 1000000u;
@@ -87,17 +57,17 @@ static void client_finish(struct client *client, FILE *out)
 {
     fputc('\n', out);
     if (fclose(out) != 0) {
-        client_drop(client);
+        control_client_drop(client);
         return;
     }
-    client_wait(client, CLIENT_WRITING);
+    control_client_wait(client, CLIENT_WRITING);
 }
 
-static void client_show(struct control *control, struct client *client, struct span rows)
+void control_client_show(struct control *control, struct client *client, struct span rows)
 {
     FILE *out = client_begin(client);
     if (out == NULL) {
-        client_drop(client);
+        control_client_drop(client);
         return;
     }
     if (client->kind == REPORT_METRICS)
@@ -116,7 +86,7 @@ static void client_show_local(struct control *control, struct client *client)
         report_rows(&control->source, client->kind, out);
         (void)fclose(out);
     }
-    client_show(control, client, span_make(rows, rows != NULL ? rows_size : 0));
+    control_client_show(control, client, span_make(rows, rows != NULL ? rows_size : 0));
     free(rows);
 }
 
@@ -147,11 +117,11 @@ static bool command_kind(struct span word, enum report_kind *kind)
 }
 
 /* Answers with a text that is there. */
-static void client_say(struct client *client, const char *text)
+void control_client_say(struct client *client, const char *text)
 {
     FILE *out = client_begin(client);
     if (out == NULL) {
-        client_drop(client);
+        control_client_drop(client);
         return;
     }
     fputs(text, out);
@@ -163,11 +133,12 @@ static void command_show(struct control *control, struct client *client, struct 
 {
     client->as_json = form.size > 0;
     if (!command_kind(what, &client->kind))
-        client_say(client, "error: show what? info, stat, sess, tenants, trunks or errors\n");
+        control_client_say(client,
+                           "error: show what? info, stat, sess, tenants, trunks or errors\n");
     else if (form.size > 0 && !span_equal(form, SPAN("json")))
-        client_say(client, "error: behind the name only json may stand\n");
+        control_client_say(client, "error: behind the name only json may stand\n");
     else if (client->kind == REPORT_SESSIONS || client->kind == REPORT_TRUNKS)
-        client_wait(client, CLIENT_ASKED);
+        control_client_wait(client, CLIENT_ASKED);
     else
         client_show_local(control, client);
 }
@@ -179,10 +150,10 @@ static void command_log_level(struct client *client, struct span name)
             continue;
         log_set_level((enum log_level)i);
         log_event(LOG_LEVEL_INFO, "log.level", 0, log_text("to", name));
-        client_say(client, "done\n");
+        control_client_say(client, "done\n");
         return;
     }
-    client_say(client, "error: a log level is error, warn, info or debug\n");
+    control_client_say(client, "error: a log level is error, warn, info or debug\n");
 }
 
 static void command_run(struct control *control, struct client *client, struct span command)
@@ -194,20 +165,22 @@ static void command_run(struct control *control, struct client *client, struct s
     if (words[0].size == 0)
         return;
     if (span_trim(command).size > 0) {
-        client_say(client, "error: too many words; try help\n");
+        control_client_say(client, "error: too many words; try help\n");
     } else if (span_equal(words[0], SPAN("show"))) {
         command_show(control, client, words[1], words[2]);
     } else if (span_equal(words[0], SPAN("set")) && span_equal(words[1], SPAN("log-level"))) {
         command_log_level(client, words[2]);
     } else if (span_equal(words[0], SPAN("metrics")) && is_alone) {
         client->kind = REPORT_METRICS;
-        client_wait(client, CLIENT_ASKED);
+        control_client_wait(client, CLIENT_ASKED);
+    } else if (span_equal(words[0], SPAN("reload")) && is_alone) {
+        control_client_wait(client, CLIENT_RELOAD);
     } else if (span_equal(words[0], SPAN("help")) && is_alone) {
-        client_say(client, control_help);
+        control_client_say(client, control_help);
     } else if (span_equal(words[0], SPAN("quit")) && is_alone) {
-        client_drop(client);
+        control_client_drop(client);
     } else {
-        client_say(client, "error: unknown command; try help\n");
+        control_client_say(client, "error: unknown command; try help\n");
     }
 }
 
@@ -229,7 +202,7 @@ static void client_run(struct control *control, struct client *client)
     }
     if (client->fd >= 0 && client->state == CLIENT_READING &&
         (client->is_ended || client->used == sizeof(client->line)))
-        client_drop(client);
+        control_client_drop(client);
 }
 
 static void client_read(struct control *control, struct client *client)
@@ -239,7 +212,7 @@ static void client_read(struct control *control, struct client *client)
     if (got < 0 && (errno == EAGAIN || errno == EINTR))
         return;
     if (got < 0) {
-        client_drop(client);
+        control_client_drop(client);
         return;
     }
     client->is_ended = got == 0;
@@ -254,7 +227,7 @@ static void client_write(struct control *control, struct client *client)
     if (sent < 0 && (errno == EAGAIN || errno == EINTR))
         return;
     if (sent < 0) {
-        client_drop(client);
+        control_client_drop(client);
         return;
     }
     client->answer_sent += (size_t)sent;
@@ -281,81 +254,6 @@ static void control_accept(struct control *control)
         control->accept_after_ns = clock_now_ns() + ACCEPT_PAUSE_MS * 1000000ull;
 }
 
-/* Ends the round: everybody who waited for it gets the rows. */
-static void asking_finish(struct control *control)
-{
-    (void)fclose(control->inquiry.out);
-    control->is_asking = false;
-    for (size_t i = 0; i < CONTROL_CLIENT_MAX; i++) {
-        struct client *client = &control->clients[i];
-        if (client->fd >= 0 && client->state == CLIENT_WAITING)
-            client_show(control, client, span_make(control->rows, control->rows_size));
-    }
-    free(control->rows);
-    control->rows = NULL;
-}
-
-/* Starts a round for the first client that wants one; others with the same wish join. */
-static void asking_start(struct control *control)
-{
-    for (size_t i = 0; i < CONTROL_CLIENT_MAX; i++) {
-        struct client *client = &control->clients[i];
-        if (client->fd < 0 || client->state != CLIENT_ASKED)
-            continue;
-        if (control->is_asking && client->kind != control->asked_kind)
-            continue;
-        control->is_asking = true;
-        control->asked_kind = client->kind;
-        client->state = CLIENT_WAITING;
-    }
-    if (!control->is_asking)
-        return;
-    control->asked_thread = 0;
-    control->inquiry.kind =
-        control->asked_kind == REPORT_SESSIONS ? INQUIRY_SESSIONS : INQUIRY_TRUNKS;
-    control->inquiry.out = open_memstream(&control->rows, &control->rows_size);
-    control->is_asking = control->inquiry.out != NULL;
-}
-
-/* Asks the next thread whose kind has such rows; false when all have been asked. */
-static bool asking_post(struct control *control)
-{
-    struct mesh *mesh = control->options.mesh;
-    const struct config *config = control->options.config;
-    unsigned count = mesh != NULL ? mesh_thread_count(mesh) : 0;
-    for (unsigned i = control->asked_thread + 1; i < count; i++) {
-        bool is_worker = i <= config->worker_count;
-        if (is_worker != (control->asked_kind == REPORT_SESSIONS))
-            continue;
-        struct parcel *parcel = mesh_take(mesh, control->options.self, MESH_CONTROL);
-        if (parcel == NULL)
-            return true; /* tried again at the next turn */
-        parcel->kind = PARCEL_INQUIRY;
-        parcel->inquiry = &control->inquiry;
-        control->asked_thread = i;
-        control->is_out = true;
-        mesh_post(mesh, control->options.self, i, &parcel);
-        mesh_flush(mesh, control->options.self);
-        return true;
-    }
-    return false;
-}
-
-static void control_ask(struct control *control)
-{
-    struct mesh *mesh = control->options.mesh;
-    struct parcel *parcel;
-    while (mesh != NULL && (parcel = mesh_next(mesh, control->options.self)) != NULL) {
-        assert(parcel->is_return);
-        mesh_give(mesh, control->options.self, &parcel);
-        control->is_out = false;
-    }
-    if (!control->is_asking)
-        asking_start(control);
-    if (control->is_asking && !control->is_out && !asking_post(control))
-        asking_finish(control);
-}
-
 static void client_turn(struct control *control, struct client *client, short events)
 {
     bool is_reading = client->state == CLIENT_READING;
@@ -364,9 +262,9 @@ static void client_turn(struct control *control, struct client *client, short ev
     else if ((events & POLLOUT) != 0 && client->state == CLIENT_WRITING)
         client_write(control, client);
     else if ((events & (POLLHUP | POLLERR)) != 0)
-        client_drop(client);
+        control_client_drop(client);
     else if (!is_reading && clock_now_ns() > client->deadline_ns)
-        client_drop(client);
+        control_client_drop(client);
 }
 
 void control_turn(struct control *control, unsigned wait_ms)
@@ -383,8 +281,8 @@ void control_turn(struct control *control, unsigned wait_ms)
         else if (client->fd >= 0 && client->state == CLIENT_WRITING)
             fds[i + 1].events = POLLOUT;
     }
-    bool is_busy = control->is_asking && wait_ms > INQUIRY_POLL_MS;
-    unsigned limit_ms = is_busy ? INQUIRY_POLL_MS : wait_ms;
+    unsigned limit_ms =
+        control_wait_is_busy(control) && wait_ms > INQUIRY_POLL_MS ? INQUIRY_POLL_MS : wait_ms;
     if (!is_open && limit_ms > ACCEPT_PAUSE_MS)
         limit_ms = ACCEPT_PAUSE_MS;
     (void)poll(fds, CONTROL_CLIENT_MAX + 1, (int)limit_ms);
@@ -393,7 +291,7 @@ void control_turn(struct control *control, unsigned wait_ms)
             client_turn(control, &control->clients[i], fds[i + 1].revents);
     if ((fds[0].revents & POLLIN) != 0)
         control_accept(control);
-    control_ask(control);
+    control_wait_turn(control);
 }
 
 int control_open(struct control **control, const struct control_options *options, char *error,
@@ -427,10 +325,11 @@ void control_close(struct control **control)
         return;
     for (size_t i = 0; i < CONTROL_CLIENT_MAX; i++)
         if (closed->clients[i].fd >= 0)
-            client_drop(&closed->clients[i]);
+            control_client_drop(&closed->clients[i]);
     if (closed->is_asking)
         (void)fclose(closed->inquiry.out);
     free(closed->rows);
+    free(closed->reload_answer);
     (void)close(closed->fd);
     (void)unlink(closed->options.config->stats_socket);
     free(closed);

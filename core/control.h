@@ -17,12 +17,15 @@
 #define CONTROL_LINE_MAX    1024
 #define CONTROL_DEADLINE_MS 5000
 
+struct reload;
+
 struct control_options {
     const struct config *config; /* stats_socket is the path */
     struct stats *const *stats;  /* by mesh index; entries may be NULL */
     size_t stats_count;
     struct mesh *mesh; /* NULL: no thread to ask (tests) */
     unsigned self;     /* mesh index of the calling thread */
+    struct reload *reload; /* NULL: the configuration cannot be read again (tests) */
 };
 
 struct control;
@@ -33,6 +36,8 @@ int control_open(struct control **control, const struct control_options *options
                  size_t error_size) MUST_USE;
 /* One turn: waits at most `wait_ms` for something to do. */
 void control_turn(struct control *control, unsigned wait_ms);
+/* Has the configuration read again, as the command does; what comes of it is logged. */
+void control_reload(struct control *control);
 /* After the other threads have ended, as they may hold an inquiry. Removes the socket file. */
 void control_close(struct control **control);
 

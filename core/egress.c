@@ -8,6 +8,7 @@
 
 #include "core/inquiry.h"
 #include "core/log.h"
+#include "core/reload.h"
 #include "core/sip_uac.h"
 #include "core/sip_uas.h"
 #include "net/clock.h"
@@ -100,7 +101,7 @@ static void take_bytes(struct egress *egress, struct parcel *parcel)
                                        .peer = parcel->peer,
                                        .holder = parcel->home,
                                        .connection = parcel->connection,
-                                       .trunk = parcel->trunk},
+                                       .trunk = thread_get_trunk(egress->thread, parcel)},
                               .bytes = parcel->bytes,
                               .is_request = !span_starts(parcel->bytes, SPAN("SIP/"))};
     sip_transport_carry(egress->wire, parcel);
@@ -114,8 +115,25 @@ static void respond(struct egress *egress, const struct parcel *parcel)
                             .peer = parcel->peer,
                             .holder = egress->thread->self,
                             .connection = parcel->connection,
-                            .trunk = parcel->trunk};
+                            .trunk = thread_get_trunk(egress->thread, parcel)};
     sip_transport_respond(egress->wire, &flow, parcel->bytes);
+}
+
+/* Takes the configuration that is offered, unless it has it. Between two parcels only. */
+static void take_offer(struct egress *egress)
+{
+    struct thread *thread = egress->thread;
+    struct reload_offer *offer = thread->offer;
+    const struct config *former = thread->config;
+    if (offer == NULL || offer->config == NULL || offer->config == former)
+        return;
+    thread->config = offer->config;
+    sip_transport_reload(egress->wire, former, &offer->context);
+    trunk_reload(egress->trunks);
+    sip_uac_reload(egress->uac);
+    sip_uas_reload(egress->uas, former);
+    log_event(LOG_LEVEL_DEBUG, "reload.taken", 0,
+              log_number("snapshot", thread->config->snapshot));
 }
 
 static void take_parcel(struct egress *egress, struct parcel *parcel)
@@ -130,7 +148,10 @@ static void take_parcel(struct egress *egress, struct parcel *parcel)
             mesh_give(thread->mesh, thread->self, &parcel);
         return;
     }
+    if (thread_is_behind(thread, parcel))
+        take_offer(egress);
     switch (parcel->kind) {
+    case PARCEL_RELOAD: take_offer(egress); break;
     case PARCEL_MESSAGE_TO_SIP: sip_uac_message(egress->uac, &parcel); return;
     case PARCEL_SIP_BYTES: take_bytes(egress, parcel); break;
     case PARCEL_SIP_REPLY: respond(egress, parcel); break;

@@ -17,6 +17,9 @@
 /* A stream that ended sooner is no reason to open the next at once. */
 #define STREAM_LIFE_MIN_MS 1000
 
+static const struct span barred_text =
+    SPAN("This pair of domains is not served: the tenant is gone or its policy forbids it");
+
 static uint64_t pair_hash(struct span local, struct span remote)
 {
     return thread_hash(thread_hash(0, local), remote);
@@ -51,12 +54,18 @@ static struct link *make(struct worker *worker, struct span local, struct span r
     memcpy(link->remote_ascii, ascii.data, ascii.size);
     link->magic = LINK_MAGIC;
     link->worker = worker;
-    link->partner = config_find_partner(worker->thread->config, remote);
     link->timer.kind = WORKER_TIMER_LINK;
     link->timer.owner = link;
     table_add(&worker->links, &link->node, pair_hash(local, remote), link);
     stats_count(worker->thread->stats, STAT_LINKS_OPENED);
     return link;
+}
+
+/* A tenant that is gone, or whose policy forbids this partner now. */
+static bool is_barred(const struct link *link)
+{
+    return worker_pair_policy(link->worker, s2s_domain_span(&link->local),
+                              s2s_domain_span(&link->remote)) == S2S_AUTH_REFUSED;
 }
 
 static void tell_failed(const struct link *link)
@@ -91,7 +100,7 @@ static void give_up(struct link *link, enum stanza_error error)
     link->backoff_until_ms = link->worker->thread->now_ms + wait;
     /* As long again, so that a failure right after the next try counts as one more. */
     link->forget_ms = link->backoff_until_ms + wait;
-    if (!link->worker->draining)
+    if (!link->worker->draining && !is_barred(link))
         tell_failed(link);
     link_fail_list(link, &link->queue, error);
     /* XEP-0220 §2.5: the originating server is told that its authority cannot be asked. */
@@ -105,8 +114,8 @@ static void give_up(struct link *link, enum stanza_error error)
 
 static bool is_direct(const struct link *link, const struct resolver_target *target)
 {
-    if (link->partner != NULL && link->partner->host != NULL && !link->elsewhere)
-        return link->partner->direct_tls;
+    if (link->has_host && !link->elsewhere)
+        return link->has_direct;
     return target->service == 0 && !link->elsewhere;
 }
 
@@ -154,10 +163,13 @@ static void locate(struct link *link, struct resolver_question *question)
 static void start(struct link *link)
 {
     struct resolver_question question = {.fallback_port = PORT_DEFAULT};
-    const struct config_partner *partner = link->partner;
+    const struct config_partner *partner =
+        config_find_partner(link->worker->thread->config, s2s_domain_span(&link->remote));
     const char *name = link->remote_ascii;
     link->elsewhere = false;
-    if (partner != NULL && partner->host != NULL) {
+    link->has_host = partner != NULL && partner->host != NULL;
+    link->has_direct = link->has_host && partner->direct_tls;
+    if (link->has_host) {
         name = partner->host;
         if (partner->port != 0)
             question.fallback_port = partner->port;
@@ -229,6 +241,28 @@ void link_resolved(struct link *link, struct resolver_answer *answer)
                                                      : STANZA_ERROR_REMOTE_SERVER_NOT_FOUND);
 }
 
+/* Everybody who waits is told that the pair is not served. */
+static void bar(struct link *link)
+{
+    snprintf(link->reason, sizeof(link->reason), "%s", barred_text.data);
+    give_up(link, STANZA_ERROR_FORBIDDEN);
+}
+
+void link_again(struct link *link)
+{
+    if (link->target_next > 0)
+        link->target_next--;
+}
+
+/* A stream that stands is its session's business. */
+void link_reload(struct link *link)
+{
+    if (link->state != LINK_RESOLVING || !is_barred(link))
+        return;
+    resolver_forget(link->worker->resolver, link);
+    bar(link);
+}
+
 static void refuse_parcel(struct worker *worker, struct parcel *parcel, enum stanza_error error,
                           struct span text)
 {
@@ -245,6 +279,15 @@ void link_take(struct worker *worker, struct parcel **taken)
     *taken = NULL;
     struct span local = parcel->from.domain, remote = parcel->to.domain;
     struct link *link = link_find(worker, local, remote);
+    /* Over a stream that stands errors for what was under way still go. */
+    if ((link == NULL || link->session == NULL) &&
+        worker_pair_policy(worker, local, remote) == S2S_AUTH_REFUSED) {
+        refuse_parcel(worker, parcel,
+                      parcel->kind == PARCEL_VERIFY ? STANZA_ERROR_REMOTE_CONNECTION_FAILED
+                                                    : STANZA_ERROR_FORBIDDEN,
+                      barred_text);
+        return;
+    }
     if (link == NULL)
         link = make(worker, local, remote);
     if (link == NULL) {
@@ -305,6 +348,8 @@ void link_lost(struct link *link, struct session *session)
     link_fail_list(link, &link->asked, STANZA_ERROR_REMOTE_SERVER_TIMEOUT);
     if (link->worker->draining) {
         give_up(link, STANZA_ERROR_REMOTE_SERVER_TIMEOUT);
+    } else if (is_barred(link)) {
+        bar(link);
     } else if (link->other_host[0] != '\0' && link->queue.count + link->verify.count > 0) {
         go_away(link);
     } else if (was_ready) {

@@ -23,7 +23,7 @@ struct link {
     struct table_node node; /* by its pair, in worker->links */
     struct s2s_domain local, remote;
     char remote_ascii[RESOLVER_NAME_SIZE];
-    const struct config_partner *partner;
+    bool has_host, has_direct; /* of the partner's configuration, when the try began */
     struct session *session;
     struct resolver_answer *answer;
     unsigned target_next;
@@ -64,6 +64,10 @@ bool link_is_unused(const struct link *link);
 /* Sees to it that the timer comes no later than the earliest deadline of what waits, or when an
    unused link is to be forgotten. */
 void link_arm(struct link *link);
+/* The target that is being tried is to be tried once more. */
+void link_again(struct link *link);
+/* After another configuration was taken. */
+void link_reload(struct link *link);
 /* What was written and has no outcome ends with the stream, or waits again in the queue. */
 void link_unconfirmed_lost(struct link *link, const struct session *session);
 

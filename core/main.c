@@ -17,6 +17,7 @@
 #include "core/control.h"
 #include "core/egress.h"
 #include "core/log.h"
+#include "core/reload.h"
 #include "core/worker.h"
 #include "net/clock.h"
 #include "net/port.h"
@@ -36,7 +37,8 @@
 extern const char *const malloc_conf;
 const char *const malloc_conf = "background_thread:true,dirty_decay_ms:3000,muzzy_decay_ms:0";
 
-static volatile sig_atomic_t main_signal; /* the one mutable global: the signal flag */
+/* The mutable globals: the signal flags. One says stop, the other read the configuration. */
+static volatile sig_atomic_t main_signal, main_hangup;
 
 enum main_role { MAIN_WORKER, MAIN_EGRESS };
 
@@ -50,7 +52,8 @@ struct main_thread {
 };
 
 struct main_process {
-    struct config *config;
+    const struct config *config; /* of the start */
+    struct reload *reload;
     struct mesh *mesh;
     struct resolver *resolver;
     struct census *census;
@@ -70,13 +73,17 @@ struct main_process {
 
 static void main_on_signal(int number)
 {
-    main_signal = number;
+    if (number == SIGHUP)
+        main_hangup = 1;
+    else
+        main_signal = number;
 }
 
 static const char main_usage[] =
     "usage: passerelle [options]\n"
     "\n"
-    "An XMPP-SIP federation relay. Without --config it starts with embedded defaults for trying\n"
+    "An XMPP-SIP federation relay. Without --config it starts with embedded defaults for "
+    "trying\n"
     "it out on loopback (passerelle --defaults prints them).\n"
     "\n"
     "  -c, --config FILE  read the configuration from FILE\n"
@@ -85,6 +92,7 @@ static const char main_usage[] =
     "  -v, --version      print the version and end\n"
     "  -h, --help         print this text and end\n"
     "\n"
+    "SIGHUP has it read its configuration again, as passerellectl reload does.\n"
     "SIGTERM and SIGINT end it after at most 5 seconds of saying good-bye. Status: 0 after a\n"
     "stop, 1 when it cannot start, 2 for wrong options or a wrong configuration.\n";
 
@@ -205,6 +213,7 @@ static int main_start_threads(struct main_process *process)
         one->role = i < process->config->worker_count ? MAIN_WORKER : MAIN_EGRESS;
         one->thread = (struct thread){.self = i + 1,
                                       .config = process->config,
+                                      .offer = reload_offer(process->reload, i + 1),
                                       .mesh = process->mesh,
                                       .resolver = process->resolver,
                                       .census = process->census,
@@ -312,22 +321,32 @@ static void main_close(struct main_process *process)
     free(process->threads);
     census_close(&process->census);
     mesh_close(&process->mesh);
+    reload_close(&process->reload);
 }
 
-static int main_open(struct main_process *process)
+/* The configuration becomes the process's as soon as there is who keeps it. */
+static int main_open(struct main_process *process, struct config **owned)
 {
-    const struct config *config = process->config;
+    struct config *config = *owned;
     process->thread_count = config->worker_count + config->egress_count;
     process->threads = calloc(process->thread_count, sizeof(*process->threads));
     process->stats = calloc(process->thread_count + 1, sizeof(*process->stats));
     if (process->threads == NULL || process->stats == NULL)
         return -ENOMEM;
     for (unsigned i = 0; i <= process->thread_count; i++) {
-        process->stats[i] = stats_open(config->tenant_count);
+        process->stats[i] = stats_open(config->tenant_slots);
         if (process->stats[i] == NULL)
             return -ENOMEM;
     }
     int status = mesh_open(&process->mesh, process->thread_count + 1, config->parcel_count);
+    if (status != 0)
+        return status;
+    struct reload_options reload = {.config = config,
+                                    .mesh = process->mesh,
+                                    .stats = process->stats,
+                                    .stats_count = process->thread_count + 1};
+    status = reload_open(&process->reload, &reload);
+    *owned = NULL;
     if (status != 0)
         return status;
     status = census_open(&process->census, config->sessions_max,
@@ -345,6 +364,7 @@ static int main_open(struct main_process *process)
         return status;
     }
     struct control_options control = {.config = config,
+                                      .reload = process->reload,
                                       .stats = process->stats,
                                       .stats_count = process->thread_count + 1,
                                       .mesh = process->mesh,
@@ -396,19 +416,19 @@ static void main_catch_signals(void)
 /* Until a signal says stop. */
 static void main_wait(struct main_process *process)
 {
-    while (main_signal == 0 || main_signal == SIGHUP) {
-        if (main_signal == SIGHUP) {
-            main_signal = 0;
-            log_event(LOG_LEVEL_WARN, "reload.unsupported", 0,
-                      log_text("remedy", SPAN("restart the relay to read its configuration")));
+    while (main_signal == 0) {
+        if (main_hangup != 0) {
+            main_hangup = 0;
+            control_reload(process->control);
         }
         control_turn(process->control, 200);
     }
     log_event(LOG_LEVEL_INFO, "stop.signal", 0, log_number("signal", main_signal));
 }
 
-static int main_serve(struct config *config)
+static int main_serve(struct config **owned)
 {
+    const struct config *config = *owned;
     struct main_process process = {.config = config,
                                    .lock = PTHREAD_MUTEX_INITIALIZER,
                                    .changed = PTHREAD_COND_INITIALIZER};
@@ -417,7 +437,7 @@ static int main_serve(struct config *config)
     main_raise_limits(config);
     int status = main_claim_all(&process);
     if (status == 0)
-        status = main_open(&process);
+        status = main_open(&process, owned);
     if (status == 0)
         status = main_start_threads(&process);
     if (status == 0) {
@@ -459,21 +479,22 @@ int main(int argc, char **argv)
     }
     char error[MAIN_ERROR] = "";
     struct config *config = NULL;
-    if (config_open(&config, path, error, sizeof(error)) != 0) {
-        fprintf(stderr, "passerelle: %s\n", error);
-        return MAIN_MISUSE;
+    if (tls_start() != 0) {
+        fputs("passerelle: wolfSSL does not start\n", stderr);
+        return EXIT_FAILURE;
     }
+    struct config_source source = {.path = path, .checks_certificates = check};
     int status = EXIT_SUCCESS;
-    if (check) {
+    if (config_read(&config, &source, error, sizeof(error)) != 0) {
+        fprintf(stderr, "passerelle: %s\n", error);
+        status = MAIN_MISUSE;
+    } else if (check) {
         printf("%s: correct: %zu tenants, %zu trunks, %zu partners\n", config->path,
                config->tenant_count, config->trunk_count, config->partner_count);
-    } else if (tls_start() != 0) {
-        fputs("passerelle: wolfSSL does not start\n", stderr);
-        status = EXIT_FAILURE;
     } else {
-        status = main_serve(config);
-        tls_stop();
+        status = main_serve(&config);
     }
     config_close(&config);
+    tls_stop();
     return status;
 }

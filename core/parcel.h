@@ -18,15 +18,16 @@
 
 enum parcel_kind {
     PARCEL_FREE,
-    PARCEL_MESSAGE_TO_SIP,  /* worker → egress */
-    PARCEL_STANZA_TO_XMPP,  /* any → worker that owns the link of the pair */
-    PARCEL_CONFIRM,         /* worker → worker that owns the link of (from, to): a ping answer
-                               (DELIVERED) or an error stanza (FAILED) with stanza_id came in */
-    PARCEL_VERIFY,          /* worker → worker: send db:verify to the authoritative server */
-    PARCEL_SIP_BYTES,       /* egress → egress: a request or response that landed elsewhere */
-    PARCEL_SIP_REPLY,       /* egress → egress: response bytes for a connection held there */
-    PARCEL_SIP_ANSWERED,    /* what SIP_BYTES becomes when it takes the answer home with it */
-    PARCEL_INQUIRY          /* control → any: fill a report (core/inquiry.h) */
+    PARCEL_MESSAGE_TO_SIP, /* worker → egress */
+    PARCEL_STANZA_TO_XMPP, /* any → worker that owns the link of the pair */
+    PARCEL_CONFIRM,        /* worker → worker that owns the link of (from, to): a ping answer
+                              (DELIVERED) or an error stanza (FAILED) with stanza_id came in */
+    PARCEL_VERIFY,         /* worker → worker: send db:verify to the authoritative server */
+    PARCEL_SIP_BYTES,      /* egress → egress: a request or response that landed elsewhere */
+    PARCEL_SIP_REPLY,      /* egress → egress: response bytes for a connection held there */
+    PARCEL_SIP_ANSWERED,   /* what SIP_BYTES becomes when it takes the answer home with it */
+    PARCEL_INQUIRY,        /* control → any: fill a report (core/inquiry.h) */
+    PARCEL_RELOAD          /* control → any: take the configuration offered (core/reload.h) */
 };
 
 enum outcome_kind {
@@ -52,7 +53,8 @@ struct parcel {
     uint64_t trace;     /* trace id of the stanza or request */
     uint64_t ticket;    /* of the birth thread, opaque to others (a transaction, a session) */
     uint64_t born_ms;
-    uint32_t tenant;    /* index into config->tenants */
+    uint32_t snapshot;   /* of the configuration its maker had; 0: it matters to nobody */
+    uint32_t tenant;     /* its index in that configuration; see thread_tenant */
     struct parcel *next; /* for the one queue it may be in */
 
     struct jid from, to;     /* prepared; in text */
@@ -65,7 +67,8 @@ struct parcel {
     uint64_t connection;     /* SIP_*: connection ticket at the thread that holds it;
                                 STANZA_TO_XMPP: how far the stream was when it was written */
     uint8_t transport;       /* SIP_*: enum sip_transport */
-    uint32_t trunk;          /* SIP_*: authenticated trunk index + 1, 0 for none */
+    uint32_t trunk;          /* SIP_*: authenticated trunk index + 1, 0 for none … */
+    uint32_t trunk_serial;   /* … and its serial */
     void *inquiry;           /* INQUIRY: struct inquiry */
     struct outcome outcome;
 

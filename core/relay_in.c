@@ -31,6 +31,7 @@ static void post_stanza(struct worker *worker, struct parcel *parcel, struct spa
     parcel->text_used = 0;
     parcel->kind = PARCEL_STANZA_TO_XMPP;
     parcel->is_return = false;
+    parcel->snapshot = thread->config->snapshot;
     parcel->wants_outcome = false;
     parcel->trace = trace;
     parcel->born_ms = thread->now_ms;
@@ -72,17 +73,19 @@ static void tell_failed(struct worker *worker, const struct parcel *parcel)
 {
     struct stats *stats = worker->thread->stats;
     const struct stanza_fault *fault = &parcel->outcome.fault;
-    const struct config_tenant *tenant = &worker->thread->config->tenants[parcel->tenant];
+    const struct config_tenant *tenant =
+        thread_tenant(worker->thread, parcel, parcel->to.domain);
     trouble_tell(worker->thread, LOG_LEVEL_INFO,
-                 &(struct stats_trouble){
-                     .event = "xmpp.message_failed",
-                     .trace = parcel->trace,
-                     .tenant = span_of(tenant->name),
-                     .partner = parcel->from.domain,
-                     .status = parcel->outcome.sip_status,
-                     .reason = fault->text.size > 0 ? fault->text
-                                                    : stanza_error_name(fault->error)});
-    stats_count_one(&stats->tenants[parcel->tenant].to_sip_failed);
+                 &(struct stats_trouble){.event = "xmpp.message_failed",
+                                         .trace = parcel->trace,
+                                         .tenant = span_of(tenant != NULL ? tenant->name : ""),
+                                         .partner = parcel->from.domain,
+                                         .status = parcel->outcome.sip_status,
+                                         .reason = fault->text.size > 0
+                                                       ? fault->text
+                                                       : stanza_error_name(fault->error)});
+    if (tenant != NULL)
+        stats_count_one(&stats_tenant(stats, tenant->index)->to_sip_failed);
 }
 
 /* The end of a message that was accepted and not delivered. */
@@ -122,8 +125,8 @@ void relay_in_outcome(struct worker *worker, struct parcel **come)
 }
 
 /* Tells the owner of the link that the far side had something to say about what it sent. False
-   without a parcel: it must be said later and in its place, for an error that is lost before the
-   answer to a ping makes that answer a lie. */
+   without a parcel: it must be said later and in its place, for an error that is lost before
+   the answer to a ping makes that answer a lie. */
 static bool confirm(struct session *session, const struct xml_node *stanza,
                     const struct jid *from, const struct jid *to, bool failed)
 {
@@ -164,11 +167,46 @@ static void own(struct parcel *parcel, struct span *text)
 static void own_draft(struct parcel *parcel)
 {
     struct sip_draft *draft = &parcel->draft;
-    struct span *const all[] = {&draft->request_uri, &draft->from_uri, &draft->call_id,
-                                &draft->thread,      &draft->subject,  &draft->language,
-                                &draft->content_type, &draft->body,    &draft->date};
+    struct span *const all[] = {&draft->request_uri,  &draft->from_uri, &draft->call_id,
+                                &draft->thread,       &draft->subject,  &draft->language,
+                                &draft->content_type, &draft->body,     &draft->date};
     for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
         own(parcel, all[i]);
+}
+
+/* What a message gets that was on its way when its pair of domains ceased to be served. */
+static struct stanza_fault barred_fault(const struct config_tenant *tenant)
+{
+    if (tenant == NULL)
+        return (struct stanza_fault){.error = STANZA_ERROR_GONE,
+                                     .text = SPAN("This domain is no longer served here")};
+    return (struct stanza_fault){
+        .error = STANZA_ERROR_NOT_ALLOWED,
+        .text = SPAN("The policy of this domain does not allow the sender's domain any more")};
+}
+
+/* Enters the ledger. */
+static void count_accepted(struct stats *stats, const struct config_tenant *tenant)
+{
+    stats_count(stats, STAT_XMPP_MESSAGES_ACCEPTED);
+    if (tenant != NULL)
+        stats_count_one(&stats_tenant(stats, tenant->index)->to_sip);
+}
+
+static void begin_message(struct session *session, const struct xml_node *stanza,
+                          struct parcel *parcel)
+{
+    struct thread *thread = session->worker->thread;
+    parcel->kind = PARCEL_MESSAGE_TO_SIP;
+    parcel->snapshot = thread->config->snapshot;
+    parcel->trace = thread_trace(thread);
+    parcel->ticket = session->ticket;
+    parcel->born_ms = thread->now_ms;
+    parcel->wants_outcome = true;
+    parcel->stanza_id =
+        parcel_copy(parcel, span_to(xml_node_attribute(stanza, SPAN("id")), 1000));
+    parcel->stanza_type =
+        parcel_copy(parcel, span_to(xml_node_attribute(stanza, SPAN("type")), 16));
 }
 
 static bool on_message(struct session *session, const struct xml_node *stanza,
@@ -187,17 +225,10 @@ static bool on_message(struct session *session, const struct xml_node *stanza,
     struct parcel *parcel = mesh_take(thread->mesh, thread->self, MESH_TRAFFIC);
     if (parcel == NULL)
         return false;
-    parcel->kind = PARCEL_MESSAGE_TO_SIP;
-    parcel->trace = thread_trace(thread);
-    parcel->ticket = session->ticket;
-    parcel->born_ms = thread->now_ms;
-    parcel->wants_outcome = true;
-    parcel->tenant = tenant->index;
+    parcel->tenant = tenant != NULL ? tenant->index : UINT32_MAX;
     parcel->from = copy_jid(parcel, from);
     parcel->to = copy_jid(parcel, to);
-    parcel->stanza_id =
-        parcel_copy(parcel, span_to(xml_node_attribute(stanza, SPAN("id")), 1000));
-    parcel->stanza_type = parcel_copy(parcel, span_to(type, 16));
+    begin_message(session, stanza, parcel);
     struct writer writer = parcel_writer(parcel);
     struct stanza_fault fault = {.error = STANZA_ERROR_NONE};
     enum map_result result =
@@ -213,8 +244,12 @@ static bool on_message(struct session *session, const struct xml_node *stanza,
         fault = (struct stanza_fault){.error = STANZA_ERROR_POLICY_VIOLATION,
                                       .text = SPAN("The message is too long")};
     }
-    stats_count(thread->stats, STAT_XMPP_MESSAGES_ACCEPTED);
-    stats_count_one(&thread->stats->tenants[tenant->index].to_sip);
+    if (result == MAP_OK && session->state == SESSION_CLOSING &&
+        worker_pair_tenant(worker, to->domain, from->domain) == NULL) {
+        result = MAP_FAULT;
+        fault = barred_fault(tenant);
+    }
+    count_accepted(thread->stats, tenant);
     parcel_keep(parcel, &writer);
     if (result == MAP_FAULT) {
         parcel->outcome.fault = fault;
@@ -296,10 +331,13 @@ bool relay_in_stanza(struct session *session, const struct xml_node *stanza)
     if (!check_pair(session, &from, &to))
         return true;
     const struct config_tenant *tenant = worker_pair_tenant(worker, to.domain, from.domain);
-    if (tenant == NULL) {
+    if (tenant == NULL && session->state != SESSION_CLOSING) {
         session_close(session, STREAM_ERROR_POLICY_VIOLATION, SPAN("this pair is not allowed"));
         return true;
     }
+    /* On a stream that we have closed for that very reason each message is still answered. */
+    if (tenant == NULL)
+        tenant = config_find_tenant(worker->thread->config, to.domain);
     bool handled = true;
     if (span_equal(stanza->name, SPAN("message")))
         handled = on_message(session, stanza, tenant, &from, &to);

@@ -37,7 +37,7 @@ struct report_tenant report_tenant(const struct report_source *source, uint32_t 
     for (size_t i = 0; i < options->stats_count; i++) {
         if (options->stats[i] == NULL)
             continue;
-        struct tenant_stats *stats = &options->stats[i]->tenants[tenant];
+        struct tenant_stats *stats = stats_tenant(options->stats[i], tenant);
         sum.to_sip += report_load(&stats->to_sip);
         sum.to_sip_failed += report_load(&stats->to_sip_failed);
         sum.to_xmpp += report_load(&stats->to_xmpp);
@@ -82,7 +82,7 @@ static void rows_tenants(const struct report_source *source, FILE *out)
     const struct config *config = source->options->config;
     for (uint32_t i = 0; i < config->tenant_count; i++) {
         const struct config_tenant *tenant = &config->tenants[i];
-        struct report_tenant sum = report_tenant(source, i);
+        struct report_tenant sum = report_tenant(source, tenant->index);
         fprintf(out, "%s\t", tenant->name);
         for (size_t j = 0; j < tenant->domain_count; j++)
             fprintf(out, "%s%s", j > 0 ? "," : "", tenant->domains[j].unicode);

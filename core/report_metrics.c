@@ -89,7 +89,7 @@ static void put_tenants(const struct report_source *source, FILE *out)
     for (unsigned i = 0; i < sizeof(families) / sizeof(families[0]); i++) {
         put_head(out, families[i].name, "counter", families[i].sentence);
         for (uint32_t j = 0; j < config->tenant_count; j++) {
-            struct report_tenant sum = report_tenant(source, j);
+            struct report_tenant sum = report_tenant(source, config->tenants[j].index);
             fprintf(out, "passerelle_%s{", families[i].name);
             put_label(out, "tenant", span_of(config->tenants[j].name));
             fprintf(out, "} %" PRIu64 "\n", tenant_value(&sum, i));

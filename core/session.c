@@ -68,7 +68,7 @@ static struct session *make(struct worker *worker, bool outbound, bool direct)
     session->direct = direct;
     session->ticket = ++worker->ticket_next;
     session->opened_ms = session->active_ms = worker->thread->now_ms;
-    session->expires_ms = UINT64_MAX;
+    session->expires_ms = session->retires_ms = UINT64_MAX;
     session->policy = (struct s2s_policy){session, policy_hosts, policy_pair, certified};
     session->timer.kind = WORKER_TIMER_SESSION;
     session->timer.owner = session;

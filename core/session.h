@@ -43,6 +43,7 @@ struct session {
     /* Bytes of the stream, in clear: queued, being sent, and taken by the kernel. */
     uint64_t written_total, sending_total, sent_total;
     uint64_t expires_ms; /* when the peer's certificate ends; UINT64_MAX: none to look at */
+    uint64_t retires_ms; /* when it closes as its pair is not served any more; UINT64_MAX */
     struct timer timer;
     struct tls_session *tls;
     struct xml_stream *xml;

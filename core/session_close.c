@@ -38,8 +38,9 @@ void session_watch(struct session *session)
     uint64_t idle_ms = session->active_ms + thread->config->idle_timeout_ms;
     if (session->expires_ms == UINT64_MAX)
         session->expires_ms = expiry_ms(session);
-    timer_arm(&thread->timers, &session->timer,
-              idle_ms < session->expires_ms ? idle_ms : session->expires_ms);
+    uint64_t end_ms =
+        session->retires_ms < session->expires_ms ? session->retires_ms : session->expires_ms;
+    timer_arm(&thread->timers, &session->timer, idle_ms < end_ms ? idle_ms : end_ms);
 }
 
 void session_end(struct session *session)
@@ -150,6 +151,8 @@ void session_timer(struct session *session)
     } else if (thread->now_ms >= session->expires_ms) {
         /* RFC 6120 §4.9.3.16: what authenticated the stream is no longer valid. */
         session_close(session, STREAM_ERROR_RESET, SPAN("the certificate has expired"));
+    } else if (thread->now_ms >= session->retires_ms) {
+        session_close(session, STREAM_ERROR_NONE, SPAN("this pair is no longer served"));
     } else if (thread->now_ms >= idle_ms) {
         session_close(session, STREAM_ERROR_NONE, SPAN("idle"));
     } else {

@@ -20,11 +20,11 @@ void session_begin_tls(struct session *session)
     int result;
     if (!session->outbound) {
         result =
-            tls_accept(&session->tls, worker->context, worker_choose_context, worker, alpn);
+            tls_accept(&session->tls, worker->tls.common, tls_store_choose, &worker->tls, alpn);
     } else {
         const struct config_tenant *tenant =
             config_find_tenant(worker->thread->config, s2s_domain_span(&session->out.local));
-        result = tls_connect(&session->tls, worker_tls_context(worker, tenant),
+        result = tls_connect(&session->tls, tls_store_of(&worker->tls, tenant),
                              link_remote_ascii(session->link), alpn);
     }
     if (result != 0) {
@@ -177,6 +177,7 @@ static void ask_verify(struct session *session, const struct s2s_action *action)
         return;
     }
     parcel->kind = PARCEL_VERIFY;
+    parcel->snapshot = thread->config->snapshot;
     parcel->ticket = session->ticket;
     parcel->born_ms = thread->now_ms;
     parcel->wants_outcome = true;

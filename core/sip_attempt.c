@@ -78,6 +78,7 @@ static bool wait_a_little(struct sip_uac *uac, struct request *request)
 static bool is_resolving(struct sip_uac *uac, const struct request *request)
 {
     bool resolving = false;
+    assert(request->tenant != NULL);
     for (size_t i = 0; i < request->tenant->trunk_count; i++)
         resolving |= trunk_find(uac->trunks, request->tenant->trunks[i].index)->resolving;
     return resolving;

@@ -52,6 +52,13 @@ uint32_t sip_check_source(struct sip_uas *uas, const struct sip_flow *flow,
     return source;
 }
 
+bool sip_check_trunk(const struct sip_uas *uas, uint32_t trunk,
+                     const struct config_tenant *tenant)
+{
+    return trunk != 0 && tenant != NULL &&
+           config_trunk_at(uas->thread->config, trunk - 1)->tenant == tenant->index;
+}
+
 void sip_check_parties_of(struct sip_uas *uas, const struct sip_message *request,
                           struct parties *parties)
 {

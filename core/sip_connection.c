@@ -16,11 +16,11 @@ int sip_connection_open(struct sip_streams **streams, struct thread *thread, cha
         return -ENOMEM;
     int result = -ENOMEM;
     made->thread = thread;
-    made->by_trunk = calloc(config->trunk_count + 1, sizeof(struct connection *));
+    made->by_trunk = calloc(config->trunk_slots + 1, sizeof(struct connection *));
     table_init(&made->connections);
     TAILQ_INIT(&made->all);
     if (made->by_trunk != NULL)
-        result = sip_tls_open(&made->tls, config, error, error_size);
+        result = tls_store_open(&made->tls, thread, TLS_STORE_SIP, error, error_size);
     if (result < 0)
         goto fail;
     *streams = made;
@@ -70,7 +70,7 @@ void sip_connection_close(struct sip_streams **streams)
                 connection_free(closed, event.owner);
         }
     }
-    sip_tls_close(&closed->tls);
+    tls_store_close(&closed->tls);
     table_fini(&closed->connections);
     free(closed->by_trunk);
     free(closed);
@@ -261,8 +261,9 @@ void sip_connection_tick(struct sip_streams *streams, struct timer *timer)
     struct connection *connection = timer->owner;
     assert(connection->magic == CONNECTION_MAGIC);
     sip_connection_fail(streams, connection,
-                        connection->state == CONNECTION_READY ? "a message did not end in time"
-                                                              : "no connection in time");
+                        connection->state != CONNECTION_READY ? "no connection in time"
+                        : connection->ends_ms != 0            ? "its trunk is no more"
+                                                   : "a message did not end in time");
 }
 
 /* ---- requests and responses ---- */

@@ -34,6 +34,9 @@ void sip_connection_respond(struct sip_streams *streams, const struct sip_flow *
                             struct span bytes);
 /* True when no connection still has bytes on their way to the kernel. */
 bool sip_connection_sent(const struct sip_streams *streams);
+/* See sip_transport_reload. */
+void sip_connection_reload(struct sip_streams *streams, const struct config *former,
+                           struct tls_context **context);
 bool sip_connection_proved(struct sip_streams *streams, uint64_t ticket, const char *identity);
 void sip_connection_alias(struct sip_streams *streams, uint64_t ticket,
                           const struct config_trunk *trunk, uint16_t port);

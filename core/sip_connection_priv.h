@@ -9,8 +9,7 @@
 #include <sys/queue.h>
 
 #include "core/sip_connection.h"
-#include "core/sip_tls.h"
-#include "core/table.h"
+#include "core/tls_store.h"
 
 #define CONNECTION_MAGIC  0x53434f4eu
 #define CONNECTION_MAX    4096u
@@ -52,6 +51,7 @@ struct connection {
     struct net_buffer output, sending; /* for the wire; `sending` belongs to the kernel */
     bool in_flight;                    /* a send */
     bool has_deadline;
+    uint64_t ends_ms; /* it led to a trunk that is no more: until then; 0: it is not so */
     bool ends; /* closes once the answer to what could not be framed is out */
     size_t scanned;
     struct timer timer;
@@ -61,10 +61,10 @@ struct connection {
 
 struct sip_streams {
     struct thread *thread;
-    struct sip_tls tls;
+    struct tls_store tls;
     struct table connections;     /* by ticket */
     TAILQ_HEAD(, connection) all; /* with those that are lost and not gone */
-    struct connection **by_trunk; /* the current outbound connection of each trunk */
+    struct connection **by_trunk; /* by index: the current outbound connection of each trunk */
     struct connection *lost, *reading;
     size_t consume; /* of reading->input, once the caller is done with it */
     size_t open_count;

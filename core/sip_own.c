@@ -32,26 +32,43 @@ struct own_choice {
 };
 
 struct sip_own {
-    const char *host;
+    char *host;
     struct own_listener listeners[OWN_LISTENER_MAX];
     unsigned listener_count, name_count;
     struct own_name names[OWN_NAME_MAX];
-    struct own_choice choices[]; /* by trunk */
+    struct own_choice *choices; /* by trunk */
 };
 
 int sip_own_open(struct sip_own **own, const struct config *config)
 {
-    struct sip_own *made =
-        calloc(1, sizeof(*made) + config->trunk_count * sizeof(struct own_choice));
+    struct sip_own *made = calloc(1, sizeof(*made));
     if (made == NULL)
         return -ENOMEM;
-    made->host = config->sip_host;
+    made->choices = calloc(config->trunk_slots + 1, sizeof(*made->choices));
+    if (config->sip_host != NULL)
+        made->host = strdup(config->sip_host);
+    if (made->choices == NULL || (config->sip_host != NULL && made->host == NULL)) {
+        sip_own_close(&made);
+        return -ENOMEM;
+    }
     *own = made;
     return 0;
 }
 
+void sip_own_reload(struct sip_own *own, const struct config *config)
+{
+    free(own->choices);
+    own->choices = calloc(config->trunk_slots + 1, sizeof(*own->choices));
+    if (own->choices == NULL)
+        abort(); /* half a configuration is none */
+}
+
 void sip_own_close(struct sip_own **own)
 {
+    if (*own != NULL) {
+        free((*own)->choices);
+        free((*own)->host);
+    }
     free(*own);
     *own = NULL;
 }

@@ -12,6 +12,8 @@
 struct sip_own;
 
 int sip_own_open(struct sip_own **own, const struct config *config) MUST_USE;
+/* Other trunks: what was chosen for the old ones is chosen again. */
+void sip_own_reload(struct sip_own *own, const struct config *config);
 void sip_own_close(struct sip_own **own);
 /* A listener; the first of its transport and address family counts. */
 void sip_own_add(struct sip_own *own, enum sip_transport transport,

@@ -266,3 +266,19 @@ void sip_reply_answer(struct sip_uas *uas, struct transaction *transaction,
     else
         sip_reply_arm(uas, transaction);
 }
+
+/* An answer may need a new connection to the trunk that the request came by. */
+void sip_reply_reload(struct sip_uas *uas, const struct config *former)
+{
+    const struct config *config = uas->thread->config;
+    struct transaction *transaction;
+    LIST_FOREACH(transaction, &uas->all, link)
+    {
+        uint32_t trunk = transaction->flow.trunk;
+        if (trunk == 0)
+            continue;
+        const struct config_trunk *known = config_trunk_at(config, trunk - 1);
+        if (known == NULL || known->serial != config_trunk_at(former, trunk - 1)->serial)
+            transaction->flow.trunk = 0;
+    }
+}

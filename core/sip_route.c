@@ -22,7 +22,7 @@ bool sip_route_post(struct sip_uas *uas, const struct sip_flow *flow, struct spa
     parcel->peer = flow->peer;
     parcel->connection = flow->connection;
     parcel->transport = (uint8_t)flow->transport;
-    parcel->trunk = flow->trunk;
+    thread_put_trunk(thread, parcel, flow->trunk);
     parcel->bytes = parcel_copy(parcel, bytes);
     assert(parcel->bytes.data != NULL); /* SIP_HANDOVER_SIZE_MAX */
     mesh_post(thread->mesh, thread->self, owner, &parcel);

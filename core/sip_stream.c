@@ -80,7 +80,8 @@ static void watch(struct sip_streams *streams, struct connection *connection)
         net_buffer_trim(&connection->input, 0);
         if (connection->trunk == NULL)
             timer_arm(&thread->timers, &connection->timer,
-                      thread->now_ms + config->sip_idle_timeout_ms);
+                      connection->ends_ms != 0 ? connection->ends_ms
+                                               : thread->now_ms + config->sip_idle_timeout_ms);
         else
             timer_disarm(&thread->timers, &connection->timer);
     } else if (!connection->has_deadline) {
@@ -188,10 +189,10 @@ void sip_stream_start(struct sip_streams *streams, struct connection *connection
     sip_connection_set_state(connection, CONNECTION_HANDSHAKE);
     int error =
         trunk == NULL
-            ? tls_accept(&connection->tls, streams->tls.context, sip_tls_choose, &streams->tls,
+            ? tls_accept(&connection->tls, streams->tls.common, tls_store_choose, &streams->tls,
                          TLS_ALPN_NONE)
             : tls_connect(&connection->tls,
-                          sip_tls_context(&streams->tls, &config->tenants[trunk->tenant]),
+                          tls_store_of(&streams->tls, config_tenant_at(config, trunk->tenant)),
                           sip_connection_identity(trunk), TLS_ALPN_NONE);
     if (error < 0)
         sip_connection_fail(streams, connection, "no memory for TLS");

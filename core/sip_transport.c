@@ -98,6 +98,13 @@ fail:
     return result;
 }
 
+void sip_transport_reload(struct sip_wire *wire, const struct config *former,
+                          struct tls_context **context)
+{
+    sip_own_reload(wire->own, wire->thread->config);
+    sip_connection_reload(wire->streams, former, context);
+}
+
 bool sip_transport_sent(const struct sip_wire *wire)
 {
     return sip_connection_sent(wire->streams);
@@ -202,8 +209,9 @@ int sip_transport_request(struct sip_wire *wire, const struct config_trunk *trun
                           const struct sip_target *target, struct span bytes,
                           uint64_t *connection)
 {
-    assert(trunk != NULL);
     *connection = 0;
+    if (target->transport != SIP_TRANSPORT_UDP && trunk == NULL)
+        return -ENOTCONN;
     if (target->transport != SIP_TRANSPORT_UDP)
         return sip_connection_request(wire->streams, trunk, target, bytes, connection);
     const struct listener *listener = find_listener(wire, SIP_TRANSPORT_UDP, &target->address);
@@ -249,7 +257,7 @@ static void respond_elsewhere(struct sip_wire *wire, const struct sip_flow *flow
     parcel->connection = flow->connection;
     parcel->transport = (uint8_t)flow->transport;
     parcel->peer = flow->peer;
-    parcel->trunk = flow->trunk;
+    thread_put_trunk(thread, parcel, flow->trunk);
     parcel->bytes = parcel_copy(parcel, bytes);
     if (parcel->bytes.data != NULL) {
         mesh_post(thread->mesh, thread->self, flow->holder, &parcel);

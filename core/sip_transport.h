@@ -57,10 +57,15 @@ struct sip_input {
 };
 
 struct sip_wire;
+struct tls_context;
 
 /* Opens listeners and TLS contexts. `error` names the cause. */
 int sip_transport_open(struct sip_wire **wire, struct thread *thread, char *error,
                        size_t error_size) MUST_USE;
+/* thread->config has taken the place of `former`; *context, when not NULL, that of the common
+   TLS context. A connection to a trunk that is no more is used for what is under way only. */
+void sip_transport_reload(struct sip_wire *wire, const struct config *former,
+                          struct tls_context **context);
 /* True when what was written to connections has gone. */
 bool sip_transport_sent(const struct sip_wire *wire);
 void sip_transport_close(struct sip_wire **wire);

@@ -46,6 +46,8 @@ void sip_uac_count_queued(const struct sip_uac *uac)
             struct trunk *trunk = request->trunk;
             if (request->recipient == NULL)
                 continue;
+            if (trunk == NULL && request->tenant == NULL)
+                continue;
             if (trunk == NULL) /* waits for its address */
                 trunk = trunk_find(uac->trunks, request->tenant->trunks[0].index);
             trunk->queued += request->recipient->waiting + (request->waits ? 1u : 0u);
@@ -108,35 +110,45 @@ static void request_free(struct sip_uac *uac, struct request *request)
     free(request);
 }
 
-static void too_long(struct sip_uac *uac, struct request *request)
+/* Ends a request for which nothing was tried. */
+static void give_up(struct sip_uac *uac, struct request *request, struct stanza_fault fault)
 {
     struct parcel *parcel = request->parcel;
     struct recipient *recipient = request->recipient;
     request->parcel = NULL;
     request_free(uac, request);
-    fail_with(uac, &parcel,
-              (struct stanza_fault){
-                  .error = STANZA_ERROR_POLICY_VIOLATION,
-                  .type = SPAN("modify"),
-                  .text = SPAN("The message is too long for UDP, the only way to there")});
+    fail_with(uac, &parcel, fault);
     next_for(uac, recipient);
 }
+
+static const struct stanza_fault too_long = {
+    .error = STANZA_ERROR_POLICY_VIOLATION,
+    .type = SPAN("modify"),
+    .text = SPAN("The message is too long for UDP, the only way to there")};
+
+static const struct stanza_fault no_tenant = {
+    .error = STANZA_ERROR_GONE, .text = SPAN("This domain is no longer served here")};
 
 /* Goes on with what is left to try; `status` and `reason` are the answer when that is nothing.
  */
 static void try_next(struct sip_uac *uac, struct request *request, int status,
                      struct span reason)
 {
+    if (request->tenant == NULL) {
+        give_up(uac, request, no_tenant);
+        return;
+    }
     switch (sip_attempt_next(uac, request, &status, &reason)) {
     case SIP_ATTEMPT_RUNS: return;
-    case SIP_ATTEMPT_TOO_LONG: too_long(uac, request); return;
+    case SIP_ATTEMPT_TOO_LONG: give_up(uac, request, too_long); return;
     case SIP_ATTEMPT_NONE_LEFT: break;
     }
     finish(uac, request, status, reason, SPAN_NONE);
     request_free(uac, request);
 }
 
-static struct request *request_make(struct sip_uac *uac, struct parcel *parcel, uint32_t tenant)
+static struct request *request_make(struct sip_uac *uac, struct parcel *parcel,
+                                    const struct config_tenant *tenant)
 {
     struct request *request = malloc(sizeof(*request));
     if (request == NULL)
@@ -145,7 +157,7 @@ static struct request *request_make(struct sip_uac *uac, struct parcel *parcel, 
     memset(request, 0, offsetof(struct request, bytes));
     request->magic = REQUEST_MAGIC;
     request->parcel = parcel;
-    request->tenant = &uac->thread->config->tenants[tenant];
+    request->tenant = tenant;
     request->timer.kind = EGRESS_TIMER_CLIENT;
     request->timer.owner = request;
     request->wait_until_ms = uac->thread->now_ms + 10000;
@@ -197,7 +209,8 @@ static void next_for(struct sip_uac *uac, struct recipient *recipient)
     parcel->next = NULL;
     recipient->waiting--;
     recipient->busy = true;
-    struct request *request = request_make(uac, parcel, parcel->tenant);
+    struct request *request =
+        request_make(uac, parcel, thread_tenant(uac->thread, parcel, parcel->to.domain));
     if (request == NULL)
         abort(); /* jemalloc refuses a kilobyte: nothing sensible is left to do */
     request->recipient = recipient;
@@ -230,7 +243,6 @@ void sip_uac_message(struct sip_uac *uac, struct parcel **parcel)
     struct parcel *taken = *parcel;
     *parcel = NULL;
     assert(taken->kind == PARCEL_MESSAGE_TO_SIP);
-    assert(taken->tenant < uac->thread->config->tenant_count);
     uac->pending++;
     struct recipient *recipient = recipient_find(uac, taken->draft.request_uri);
     if (recipient == NULL ||
@@ -245,7 +257,8 @@ void sip_uac_message(struct sip_uac *uac, struct parcel **parcel)
         recipient->waiting++;
         return;
     }
-    struct request *request = request_make(uac, taken, taken->tenant);
+    struct request *request =
+        request_make(uac, taken, thread_tenant(uac->thread, taken, taken->to.domain));
     if (request == NULL) {
         fail_with(uac, &taken, busy_fault);
         next_for(uac, recipient);
@@ -258,11 +271,44 @@ void sip_uac_message(struct sip_uac *uac, struct parcel **parcel)
 
 void sip_uac_options(struct sip_uac *uac, struct trunk *trunk)
 {
-    struct request *request = request_make(uac, NULL, trunk->config->tenant);
+    struct request *request =
+        request_make(uac, NULL, config_tenant_at(uac->thread->config, trunk->config->tenant));
     if (request == NULL)
         return;
     if (!sip_attempt_once(uac, request, trunk))
         request_free(uac, request);
+}
+
+/* What the tenant may still try: the trunks behind the one in hand, or all of them. */
+static void reload_request(struct sip_uac *uac, struct request *request)
+{
+    const struct config_tenant *tenant = NULL;
+    struct trunk *trunk = request->trunk;
+    bool is_retired = trunk != NULL && trunk->config == NULL;
+    if (request->parcel != NULL)
+        tenant = thread_tenant(uac->thread, request->parcel, request->parcel->to.domain);
+    else if (trunk != NULL && !is_retired)
+        tenant = config_tenant_at(uac->thread->config, trunk->config->tenant);
+    request->tenant = tenant;
+    if (request->parcel == NULL)
+        return;
+    request->trunk_next = 0;
+    for (size_t i = 0; tenant != NULL && trunk != NULL && i < tenant->trunk_count; i++)
+        if (&tenant->trunks[i] == trunk->config)
+            request->trunk_next = i + 1;
+    if (is_retired)
+        request->targets_left = 0;
+    if (is_retired && !request->in_flight)
+        request->trunk = NULL;
+}
+
+void sip_uac_reload(struct sip_uac *uac)
+{
+    for (size_t i = 0; i < uac->requests.size; i++) {
+        const struct table_node *node = uac->requests.chains[i];
+        for (; node != NULL; node = node->next)
+            reload_request(uac, node->owner);
+    }
 }
 
 /* ---- events ---- */
@@ -274,7 +320,8 @@ static void conclude(struct sip_uac *uac, struct request *request,
     int status = response->status;
     sip_attempt_end(request);
     bool retry =
-        request->parcel != NULL && (status == 503 || status == 408) &&
+        request->parcel != NULL && request->tenant != NULL &&
+        (status == 503 || status == 408) &&
         (request->targets_left > 0 || request->trunk_next < request->tenant->trunk_count);
     if (retry) {
         try_next(uac, request, status, response->reason);

@@ -16,6 +16,8 @@ int sip_uac_open(struct sip_uac **uac, struct thread *thread, struct sip_wire *w
                  struct trunk_table *trunks) MUST_USE;
 /* Parcels still held go home FAILED. */
 void sip_uac_close(struct sip_uac **uac);
+/* thread->config has taken the place of another, and the trunks know it. */
+void sip_uac_reload(struct sip_uac *uac);
 /* Takes over a MESSAGE_TO_SIP parcel; *parcel becomes NULL. */
 void sip_uac_message(struct sip_uac *uac, struct parcel **parcel);
 void sip_uac_options(struct sip_uac *uac, struct trunk *trunk);

@@ -36,7 +36,7 @@ struct request {
     struct table_node node; /* by the random part of the branch */
     struct recipient *recipient;
     struct parcel *parcel; /* NULL for OPTIONS, and once the outcome is known */
-    const struct config_tenant *tenant;
+    const struct config_tenant *tenant; /* NULL: it is gone */
     struct trunk *trunk;
     unsigned targets_left; /* of this trunk, not tried yet */
     size_t trunk_next; /* index into tenant->trunks of the next to try */

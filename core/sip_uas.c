@@ -49,6 +49,12 @@ size_t sip_uas_pending(const struct sip_uas *uas)
     return uas->pending;
 }
 
+void sip_uas_reload(struct sip_uas *uas, const struct config *former)
+{
+    uas->settles_ms = uas->thread->now_ms + sip_server_memory_ms(&uas->timers);
+    sip_reply_reload(uas, former);
+}
+
 /* ---- MESSAGE ---- */
 
 static struct parcel *fill_parcel(struct sip_uas *uas, const struct sip_message *request,
@@ -86,6 +92,7 @@ static struct parcel *fill_parcel(struct sip_uas *uas, const struct sip_message 
     parcel->kind = PARCEL_STANZA_TO_XMPP;
     parcel->wants_outcome = true;
     parcel->born_ms = thread->now_ms;
+    parcel->snapshot = thread->config->snapshot;
     parcel->tenant = parties->tenant->index;
     return parcel;
 }
@@ -119,7 +126,7 @@ static void answer_message(struct sip_uas *uas, const struct sip_call *call,
         return;
     }
     stats_count(thread->stats, STAT_SIP_MESSAGES_ACCEPTED);
-    stats_count_one(&thread->stats->tenants[parcel->tenant].to_xmpp);
+    stats_count_one(&stats_tenant(thread->stats, parcel->tenant)->to_xmpp);
     parcel->trace = transaction->trace;
     log_event(LOG_LEVEL_DEBUG, "sip.message", parcel->trace,
               log_text("from", call->request->from.text),
@@ -174,21 +181,22 @@ static struct sip_response_parts outcome_parts(struct sip_uas *uas, const struct
 static void tell_outcome(struct sip_uas *uas, const struct parcel *parcel, int status)
 {
     const struct stanza_fault *fault = &parcel->outcome.fault;
-    const struct config_tenant *tenant = &uas->thread->config->tenants[parcel->tenant];
+    const struct config_tenant *tenant =
+        thread_tenant(uas->thread, parcel, parcel->from.domain);
     if (parcel->outcome.kind != OUTCOME_FAILED) {
         log_event(LOG_LEVEL_DEBUG, "sip.message_answered", parcel->trace,
                   log_number("status", status));
         return;
     }
     trouble_tell(uas->thread, LOG_LEVEL_INFO,
-                 &(struct stats_trouble){
-                     .event = "sip.message_failed",
-                     .trace = parcel->trace,
-                     .tenant = span_of(tenant->name),
-                     .partner = parcel->to.domain,
-                     .status = status,
-                     .reason = fault->text.size > 0 ? fault->text
-                                                    : stanza_error_name(fault->error)});
+                 &(struct stats_trouble){.event = "sip.message_failed",
+                                         .trace = parcel->trace,
+                                         .tenant = span_of(tenant != NULL ? tenant->name : ""),
+                                         .partner = parcel->to.domain,
+                                         .status = status,
+                                         .reason = fault->text.size > 0
+                                                       ? fault->text
+                                                       : stanza_error_name(fault->error)});
 }
 
 void sip_uas_outcome(struct sip_uas *uas, struct parcel **parcel)
@@ -202,8 +210,9 @@ void sip_uas_outcome(struct sip_uas *uas, struct parcel **parcel)
     assert(uas->pending > 0);
     uas->pending--;
     transaction->has_parcel = false;
-    if (home->outcome.kind == OUTCOME_FAILED)
-        stats_count_one(&thread->stats->tenants[home->tenant].to_xmpp_failed);
+    const struct config_tenant *tenant = thread_tenant(thread, home, home->from.domain);
+    if (home->outcome.kind == OUTCOME_FAILED && tenant != NULL)
+        stats_count_one(&stats_tenant(thread->stats, tenant->index)->to_xmpp_failed);
     if (transaction->is_over) {
         /* RFC 4320 §4.2: the client has given up; a late answer only does harm. */
         stats_count(thread->stats, STAT_SIP_MESSAGES_DROPPED);
@@ -353,6 +362,23 @@ static void serve(struct sip_uas *uas, const struct sip_call *call,
         serve_message(uas, call, parties);
 }
 
+/* A tenant or trunk that is gone since a moment: the request may be one more copy of what was
+   taken when it was there. The thread that owns the conversation knows. */
+static bool is_repeated(struct sip_uas *uas, const struct sip_call *call,
+                        const struct parties *parties, bool handed_over)
+{
+    struct thread *thread = uas->thread;
+    if (thread->now_ms >= uas->settles_ms || call->request->method != SIP_METHOD_MESSAGE ||
+        call->request->raw.size > SIP_HANDOVER_SIZE_MAX || parties->from_result != ADDRESS_OK ||
+        parties->to_result != ADDRESS_OK)
+        return false;
+    unsigned owner = route_egress(thread->config, &parties->from, &parties->to);
+    if (owner == thread->self || handed_over)
+        return sip_reply_again(uas, call);
+    hand_over(uas, call, owner);
+    return true;
+}
+
 void sip_uas_request(struct sip_uas *uas, const struct sip_input *input, bool handed_over)
 {
     struct thread *thread = uas->thread;
@@ -379,15 +405,19 @@ void sip_uas_request(struct sip_uas *uas, const struct sip_input *input, bool ha
     bool needs_tenant = is_message && parties.from_result == ADDRESS_OK;
     if (!handed_over && !(needs_tenant && parties.tenant == NULL))
         call.flow.trunk = sip_check_source(uas, &call.flow, parties.tenant);
+    else if (handed_over && !sip_check_trunk(uas, call.flow.trunk, parties.tenant))
+        call.flow.trunk = 0; /* who gave it to us had another configuration */
     sip_route_alias(uas, &call.flow, &request.via);
-    if (call.flow.trunk == 0)
+    if (call.flow.trunk == 0 && is_message && is_repeated(uas, &call, &parties, handed_over))
+        return;
+    if (call.flow.trunk == 0) {
         tell_stranger(uas, &call.flow, parties.tenant);
-    if (call.flow.trunk == 0)
         sip_reply_reject(uas, &call, (struct sip_response_parts){.status = 403});
-    else if (result == SIP_PARSE_REJECT)
+    } else if (result == SIP_PARSE_REJECT) {
         sip_reply_reject(uas, &call, bad);
-    else
+    } else {
         serve(uas, &call, &parties, handed_over);
+    }
 }
 
 void sip_uas_reject(struct sip_uas *uas, const struct sip_input *input)

@@ -15,6 +15,8 @@ struct sip_uas;
 
 int sip_uas_open(struct sip_uas **uas, struct thread *thread, struct sip_wire *wire) MUST_USE;
 void sip_uas_close(struct sip_uas **uas);
+/* thread->config has taken the place of `former`. */
+void sip_uas_reload(struct sip_uas *uas, const struct config *former);
 /* A guarded request. `handed_over`: another thread checked its source and gave it to us. */
 void sip_uas_request(struct sip_uas *uas, const struct sip_input *input, bool handed_over);
 /* A request that sip_guard refused; answered when its source is a trunk. */

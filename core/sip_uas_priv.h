@@ -54,6 +54,8 @@ struct sip_uas {
     struct timer answered_timer;
     size_t pending;
     bool draining;
+    uint64_t
+        settles_ms; /* until then requests taken under a former configuration may be repeated */
     char address_memory[ADDRESS_MEMORY];
     char scratch[RESPONSE_SIZE_MAX];
 };
@@ -92,6 +94,8 @@ void sip_reply_answer(struct sip_uas *uas, struct transaction *transaction,
                       struct sip_response_parts parts);
 /* Arms the timer for what the state machine waits for. */
 void sip_reply_arm(struct sip_uas *uas, struct transaction *transaction);
+/* thread->config has taken the place of `former`. */
+void sip_reply_reload(struct sip_uas *uas, const struct config *former);
 /* Forgets what is due, and arms the timer for what is left. */
 void sip_reply_expire(struct sip_uas *uas);
 
@@ -113,6 +117,9 @@ void sip_route_alias(struct sip_uas *uas, const struct sip_flow *flow,
    Index + 1; 0 for a stranger. */
 uint32_t sip_check_source(struct sip_uas *uas, const struct sip_flow *flow,
                           const struct config_tenant *tenant);
+/* Is the trunk (index + 1) one of the tenant's? */
+bool sip_check_trunk(const struct sip_uas *uas, uint32_t trunk,
+                     const struct config_tenant *tenant);
 /* Maps both addresses and finds the tenant. */
 void sip_check_parties_of(struct sip_uas *uas, const struct sip_message *request,
                           struct parties *parties);

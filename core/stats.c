@@ -2,6 +2,7 @@
 #include "core/stats.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <stdlib.h>
 
 #include "net/clock.h"
@@ -23,19 +24,40 @@ struct stats *stats_open(size_t tenant_count)
     struct stats *stats = calloc(1, sizeof(*stats));
     if (stats == NULL)
         return NULL;
-    stats->tenants = calloc(tenant_count > 0 ? tenant_count : 1, sizeof(*stats->tenants));
-    if (stats->tenants == NULL) {
-        free(stats);
-        return NULL;
-    }
+    if (stats_reserve(stats, tenant_count) != 0)
+        stats_close(&stats);
     return stats;
+}
+
+int stats_reserve(struct stats *stats, size_t tenant_slots)
+{
+    size_t count = (tenant_slots + STATS_CHUNK_SIZE - 1) / STATS_CHUNK_SIZE;
+    if (count > STATS_CHUNK_MAX)
+        return -E2BIG;
+    for (size_t i = 0; i < count; i++) {
+        if (stats->chunks[i] == NULL)
+            stats->chunks[i] = calloc(STATS_CHUNK_SIZE, sizeof(**stats->chunks));
+        if (stats->chunks[i] == NULL)
+            return -ENOMEM;
+    }
+    return 0;
+}
+
+void stats_clear(struct stats *stats, uint32_t tenant)
+{
+    struct tenant_stats *one = stats_tenant(stats, tenant);
+    atomic_store_explicit(&one->to_sip, 0, memory_order_relaxed);
+    atomic_store_explicit(&one->to_sip_failed, 0, memory_order_relaxed);
+    atomic_store_explicit(&one->to_xmpp, 0, memory_order_relaxed);
+    atomic_store_explicit(&one->to_xmpp_failed, 0, memory_order_relaxed);
 }
 
 void stats_close(struct stats **stats)
 {
     if (*stats == NULL)
         return;
-    free((*stats)->tenants);
+    for (size_t i = 0; i < STATS_CHUNK_MAX; i++)
+        free((*stats)->chunks[i]);
     free(*stats);
     *stats = NULL;
 }

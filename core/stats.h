@@ -39,9 +39,14 @@ struct stats_error {
     char reason[STATS_ERROR_TEXT_SIZE];
 };
 
+/* Counters of tenants stand in chunks that never move, so that there may come to be more of
+   them while they are counted. */
+#define STATS_CHUNK_SIZE 1024u
+#define STATS_CHUNK_MAX  1024u
+
 struct stats {
     _Atomic uint64_t value[STAT_COUNT];
-    struct tenant_stats *tenants; /* one per configured tenant */
+    struct tenant_stats *chunks[STATS_CHUNK_MAX]; /* by index of the tenant; see stats_tenant */
     _Atomic unsigned error_lock;  /* spin; cold path only */
     struct stats_error errors[STATS_ERROR_COUNT];
 };
@@ -62,7 +67,16 @@ static inline void stats_count(struct stats *stats, enum stats_counter stat)
 {
     stats_add(stats, stat, 1);
 }
+static inline struct tenant_stats *stats_tenant(const struct stats *stats, uint32_t tenant)
+{
+    return &stats->chunks[tenant / STATS_CHUNK_SIZE][tenant % STATS_CHUNK_SIZE];
+}
 struct stats *stats_open(size_t tenant_count) MUST_USE;
+/* Has room for indexes below `tenant_slots`. Control, before any thread knows such an index.
+   -ENOMEM, -E2BIG. */
+int stats_reserve(struct stats *stats, size_t tenant_slots) MUST_USE;
+/* A tenant begins at 0 whose index was another's earlier; nobody counts for it yet. */
+void stats_clear(struct stats *stats, uint32_t tenant);
 void stats_close(struct stats **stats);
 /* Something that went wrong, for `show errors`. Empty texts: not concerned or not known. */
 struct stats_trouble {

@@ -16,9 +16,12 @@
 
 #define THREAD_CONTROL 0u
 
+struct reload_offer;
+
 struct thread {
     unsigned self; /* mesh index */
     const struct config *config;
+    struct reload_offer *offer; /* another configuration to take; NULL: there is no control */
     struct mesh *mesh;
     struct ring *ring;
     struct resolver *resolver;
@@ -37,6 +40,40 @@ static inline unsigned thread_worker(const struct config *config, unsigned n)
 static inline unsigned thread_egress(const struct config *config, unsigned n)
 {
     return 1 + config->worker_count + n % config->egress_count;
+}
+/* The parcel's maker has taken over a configuration that this thread is only offered: it takes
+   it before it looks at the parcel. */
+static inline bool thread_is_behind(const struct thread *thread, const struct parcel *parcel)
+{
+    return !parcel->is_return && parcel->snapshot > thread->config->snapshot;
+}
+/* The tenant of a parcel, to whom `domain`, one of its ends, belongs. What was put into it
+   under another configuration is found again by that domain. NULL: it belongs to nobody any
+   more. */
+static inline const struct config_tenant *
+thread_tenant(const struct thread *thread, const struct parcel *parcel, struct span domain)
+{
+    return parcel->snapshot == thread->config->snapshot
+               ? config_tenant_at(thread->config, parcel->tenant)
+               : config_find_tenant(thread->config, domain);
+}
+/* A trunk (index + 1, 0: none) on its way to another thread, and there: 0 when it is no more.
+ */
+static inline void thread_put_trunk(const struct thread *thread, struct parcel *parcel,
+                                    uint32_t trunk)
+{
+    const struct config_trunk *known =
+        trunk != 0 ? config_trunk_at(thread->config, trunk - 1) : NULL;
+    parcel->snapshot = thread->config->snapshot;
+    parcel->trunk = known != NULL ? trunk : 0;
+    parcel->trunk_serial = known != NULL ? known->serial : 0;
+}
+static inline uint32_t thread_get_trunk(const struct thread *thread,
+                                        const struct parcel *parcel)
+{
+    const struct config_trunk *known =
+        parcel->trunk != 0 ? config_trunk_at(thread->config, parcel->trunk - 1) : NULL;
+    return known != NULL && known->serial == parcel->trunk_serial ? parcel->trunk : 0;
 }
 static inline uint64_t thread_trace(struct thread *thread)
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-#include "core/trunk.h"
+#include "core/trunk_priv.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -12,16 +12,9 @@
 #define TRUNK_BREAK_MS     30000u /* how long a broken circuit stays open */
 #define TRUNK_DNS_RETRY_MS 30000u
 
-struct trunk_table {
-    struct thread *thread;
-    struct resolver_port *port; /* NULL when the thread has no resolver */
-    size_t count;
-    struct trunk trunks[];
-};
-
 static struct span tenant_of(const struct trunk *trunk)
 {
-    return span_of(trunk->table->thread->config->tenants[trunk->config->tenant].name);
+    return span_of(config_tenant_at(trunk->table->thread->config, trunk->config->tenant)->name);
 }
 
 static void tell(struct trunk *trunk, const char *event, struct span reason)
@@ -136,7 +129,7 @@ static bool is_named(const struct trunk *trunk)
 }
 
 /* For the next keep-alive or the next question to DNS, whichever comes first. */
-static void arm_next(struct trunk *trunk)
+void trunk_arm_next(struct trunk *trunk)
 {
     struct thread *thread = trunk->table->thread;
     uint64_t next_ms = trunk->resolve_at_ms != 0 ? trunk->resolve_at_ms : UINT64_MAX;
@@ -148,12 +141,12 @@ static void arm_next(struct trunk *trunk)
         timer_arm(&thread->timers, &trunk->timer, next_ms);
 }
 
-static void start(struct trunk *trunk)
+void trunk_start(struct trunk *trunk)
 {
     struct thread *thread = trunk->table->thread;
     if (is_named(trunk)) {
         ask(trunk);
-        arm_next(trunk);
+        trunk_arm_next(trunk);
         return;
     }
     uint16_t port =
@@ -170,13 +163,10 @@ static void start(struct trunk *trunk)
 
 int trunk_open(struct trunk_table **table, struct thread *thread)
 {
-    const struct config *config = thread->config;
-    size_t size = sizeof(**table) + config->trunk_count * sizeof(struct trunk);
-    struct trunk_table *made = calloc(1, size);
+    struct trunk_table *made = calloc(1, sizeof(*made));
     if (made == NULL)
         return -ENOMEM;
     made->thread = thread;
-    made->count = config->trunk_count;
     int error = thread->resolver == NULL
                     ? 0
                     : resolver_port_open(&made->port, thread->resolver, thread->ring);
@@ -184,22 +174,14 @@ int trunk_open(struct trunk_table **table, struct thread *thread)
         free(made);
         return error;
     }
-    for (size_t i = 0; i < config->tenant_count; i++) {
-        for (size_t j = 0; j < config->tenants[i].trunk_count; j++) {
-            const struct config_trunk *trunk = &config->tenants[i].trunks[j];
-            assert(trunk->index < made->count);
-            made->trunks[trunk->index] = (struct trunk){
-                .config = trunk, .table = made, .changed_ms = thread->now_ms};
-            made->trunks[trunk->index].timer.kind = EGRESS_TIMER_TRUNK;
-            made->trunks[trunk->index].timer.owner = &made->trunks[trunk->index];
-            start(&made->trunks[trunk->index]);
-        }
-    }
+    error = trunk_take_config(made);
+    if (error < 0)
+        trunk_close(&made);
     *table = made;
-    return 0;
+    return error;
 }
 
-static void targets_free(struct trunk *trunk)
+void trunk_targets_free(struct trunk *trunk)
 {
     if (trunk->targets != &trunk->literal)
         free(trunk->targets);
@@ -212,12 +194,13 @@ void trunk_close(struct trunk_table **table)
     struct trunk_table *closed = *table;
     if (closed == NULL)
         return;
-    for (size_t i = 0; i < closed->count; i++) {
-        timer_disarm(&closed->thread->timers, &closed->trunks[i].timer);
-        targets_free(&closed->trunks[i]);
-    }
+    for (size_t i = 0; i < closed->count; i++)
+        if (closed->trunks[i] != NULL)
+            trunk_retire(closed->trunks[i]);
+    trunk_free_retired(closed, true);
     if (closed->port != NULL)
         resolver_port_close(&closed->port);
+    free(closed->trunks);
     free(closed);
     *table = NULL;
 }
@@ -225,7 +208,8 @@ void trunk_close(struct trunk_table **table)
 struct trunk *trunk_find(struct trunk_table *table, uint32_t index)
 {
     assert(index < table->count);
-    return &table->trunks[index];
+    assert(table->trunks[index] != NULL);
+    return table->trunks[index];
 }
 
 /* The first target that is not blocked, from target_next on; target_count when all are. */
@@ -265,6 +249,8 @@ static bool is_broken(const struct trunk *trunk)
 void trunk_note(struct trunk *trunk, const struct sip_target *target, int status,
                 long retry_after_s)
 {
+    if (trunk->config == NULL)
+        return;
     uint64_t now_ms = trunk->table->thread->now_ms;
     bool failed = status == 0 || status == 408;
     unsigned index = 0;
@@ -334,11 +320,11 @@ static void take_answer(struct trunk *trunk, const struct resolver_answer *answe
         tell(trunk, "trunk.dns",
              found ? SPAN("out of memory") : span_of(resolver_status_text(answer->status)));
         trunk->resolve_at_ms = thread->now_ms + TRUNK_DNS_RETRY_MS;
-        arm_next(trunk);
+        trunk_arm_next(trunk);
         return;
     }
     fill_targets(trunk, answer, targets);
-    targets_free(trunk);
+    trunk_targets_free(trunk);
     trunk->targets = targets;
     trunk->target_count = answer->target_count;
     trunk->target_next = 0;
@@ -346,12 +332,13 @@ static void take_answer(struct trunk *trunk, const struct resolver_answer *answe
     if (first && trunk->config->options_interval_s != 0)
         timer_arm(&thread->timers, &trunk->timer, thread->now_ms);
     else
-        arm_next(trunk);
+        trunk_arm_next(trunk);
 }
 
 void trunk_pump(struct trunk_table *table)
 {
     struct resolver_answer *answer = NULL;
+    trunk_free_retired(table, false);
     while (table->port != NULL && resolver_next(table->port, &answer)) {
         take_answer(answer->owner, answer);
         free(answer);
@@ -366,7 +353,7 @@ bool trunk_tick(struct trunk_table *table, struct timer *timer, struct trunk **t
                          free_target(due, table->thread->now_ms) < due->target_count;
     if (due->resolve_at_ms != 0 && table->thread->now_ms >= due->resolve_at_ms)
         ask(due);
-    arm_next(due);
+    trunk_arm_next(due);
     *trunk = due;
     return wants_options;
 }
@@ -374,7 +361,8 @@ bool trunk_tick(struct trunk_table *table, struct timer *timer, struct trunk **t
 void trunk_reset_queued(struct trunk_table *table)
 {
     for (size_t i = 0; i < table->count; i++)
-        table->trunks[i].queued = 0;
+        if (table->trunks[i] != NULL)
+            table->trunks[i]->queued = 0;
 }
 
 void trunk_report(const struct trunk_table *table, FILE *out)
@@ -384,7 +372,9 @@ void trunk_report(const struct trunk_table *table, FILE *out)
     const struct config *config = table->thread->config;
     uint64_t now_ms = table->thread->now_ms;
     for (size_t i = 0; i < table->count; i++) {
-        const struct trunk *trunk = &table->trunks[i];
+        const struct trunk *trunk = table->trunks[i];
+        if (trunk == NULL)
+            continue;
         char target[NET_ADDRESS_TEXT_SIZE] = "-", answered[24] = "-";
         enum sip_transport transport = trunk->config->transport;
         if (trunk->target_count > 0) {
@@ -399,9 +389,8 @@ void trunk_report(const struct trunk_table *table, FILE *out)
                 "%u\t%s\t%s\t%s\t%s\t%s\t%" PRIu64 "\t%d\t%s\t%" PRIu64 "\t%" PRIu64
                 "\t%" PRIu64 "\t%" PRIu64 "\n",
                 table->thread->self - 1 - config->worker_count, /* as the thread is named */
-                config->tenants[trunk->config->tenant].name, trunk->config->name,
-                transports[transport], target, names[trunk->status],
-                (now_ms - trunk->changed_ms) / 1000, trunk->last_status, answered,
-                trunk->in_flight, trunk->queued, trunk->sent, trunk->failed);
+                tenant_of(trunk).data, trunk->config->name, transports[transport], target,
+                names[trunk->status], (now_ms - trunk->changed_ms) / 1000, trunk->last_status,
+                answered, trunk->in_flight, trunk->queued, trunk->sent, trunk->failed);
     }
 }

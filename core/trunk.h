@@ -22,7 +22,9 @@ struct trunk_target {
 };
 
 struct trunk {
-    const struct config_trunk *config;
+    const struct config_trunk *config; /* NULL: it is no more, but for what is in flight */
+    struct trunk *next;                /* then */
+    uint32_t serial;
     enum trunk_status status;
     bool resolving;
     uint64_t resolve_at_ms; /* when to ask DNS again; for named trunks */
@@ -42,6 +44,10 @@ struct trunk_table;
 int trunk_open(struct trunk_table **table, struct thread *thread) MUST_USE;
 void trunk_close(struct trunk_table **table);
 struct trunk *trunk_find(struct trunk_table *table, uint32_t index);
+/* thread->config has taken the place of another. Who stays keeps his state; one that is no more
+   lives on without a configuration while a request to it is in flight, and until the next
+   trunk_pump: the caller sees to it that no other request names it then. */
+void trunk_reload(struct trunk_table *table);
 /* May a request go there now? Has a target that is not blocked. */
 bool trunk_usable(const struct trunk *trunk, uint64_t now_ms);
 /* The target for the next request, from the one on that worked last. */

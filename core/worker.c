@@ -21,37 +21,6 @@ bool worker_has_certificate(const struct worker *worker, const struct config_ten
            worker->thread->config->certificate != NULL;
 }
 
-struct tls_context *worker_tls_context(struct worker *worker, const struct config_tenant *tenant)
-{
-    char error[256];
-    if (tenant == NULL || tenant->certificate == NULL)
-        return worker->context;
-    struct tls_context **context = &worker->tenant_contexts[tenant->index];
-    if (*context != NULL)
-        return *context;
-    struct tls_context_options options = {.certificate_file = tenant->certificate,
-                                          .key_file = tenant->key,
-                                          .base = worker->context};
-    if (tls_context_open(context, &options, error, sizeof(error)) == 0)
-        return *context;
-    trouble_tell(worker->thread, LOG_LEVEL_ERROR,
-                 &(struct stats_trouble){.event = "tls.certificate",
-                                         .tenant = span_of(tenant->name),
-                                         .reason = span_of(error)});
-    *context = NULL;
-    return worker->context;
-}
-
-struct tls_context *worker_choose_context(void *choose_context, const char *server_name)
-{
-    struct worker *worker = choose_context;
-    const struct config_tenant *tenant =
-        config_find_tenant_ascii(worker->thread->config, span_of(server_name));
-    if (tenant == NULL && worker->thread->config->certificate == NULL)
-        return NULL;
-    return worker_tls_context(worker, tenant);
-}
-
 uint16_t *worker_verifying(struct worker *worker, const union net_address *site)
 {
     return &worker->verifying[net_address_hash(site) % WORKER_SITE_COUNT];
@@ -122,7 +91,6 @@ static int listen_all(struct worker *worker, char *error, size_t error_size)
 
 int worker_open(struct worker **opened, struct thread *thread, char *error, size_t error_size)
 {
-    const struct config *config = thread->config;
     struct worker *worker = calloc(1, sizeof(*worker));
     int result = -ENOMEM;
     snprintf(error, error_size, "no memory for a worker");
@@ -135,14 +103,9 @@ int worker_open(struct worker **opened, struct thread *thread, char *error, size
     TAILQ_INIT(&worker->unsent);
     table_init(&worker->sessions_by_ticket);
     table_init(&worker->links);
-    worker->tenant_contexts = calloc(config->tenant_count + 1, sizeof(struct tls_context *));
     worker->xml_pool = xml_pool_open(&heap_memory);
-    if (worker->tenant_contexts == NULL || worker->xml_pool == NULL)
-        goto fail;
-    struct tls_context_options options = {.certificate_file = config->certificate,
-                                          .key_file = config->key,
-                                          .ca_file = config->ca_file};
-    result = tls_context_open(&worker->context, &options, error, error_size);
+    if (worker->xml_pool != NULL)
+        result = tls_store_open(&worker->tls, thread, TLS_STORE_XMPP, error, error_size);
     if (result != 0)
         goto fail;
     if (thread->resolver != NULL) {
@@ -208,6 +171,8 @@ static void parcel_arrived(struct worker *worker, struct parcel *parcel)
         parcel_home(worker, parcel);
         return;
     }
+    if (thread_is_behind(thread, parcel))
+        worker_reload(worker);
     switch (parcel->kind) {
     case PARCEL_STANZA_TO_XMPP:
     case PARCEL_VERIFY: link_take(worker, &parcel); return;
@@ -217,6 +182,7 @@ static void parcel_arrived(struct worker *worker, struct parcel *parcel)
             TAILQ_FOREACH(session, &worker->sessions, all)
                 session_report(session, inquiry->out);
         break;
+    case PARCEL_RELOAD: worker_reload(worker); break;
     case PARCEL_FREE:
     case PARCEL_MESSAGE_TO_SIP:
     case PARCEL_SIP_BYTES:
@@ -328,7 +294,6 @@ void worker_close(struct worker **closed)
     *closed = NULL;
     if (worker == NULL)
         return;
-    const struct config *config = worker->thread->config;
     struct session *session;
     while ((session = TAILQ_FIRST(&worker->sessions)) != NULL) {
         ring_drop(worker->thread->ring, session->handle);
@@ -339,13 +304,7 @@ void worker_close(struct worker **closed)
     drop_waiting(worker);
     if (worker->resolver != NULL)
         resolver_port_close(&worker->resolver);
-    for (size_t i = 0; worker->tenant_contexts != NULL && i < config->tenant_count; i++) {
-        if (worker->tenant_contexts[i] != NULL)
-            tls_context_close(&worker->tenant_contexts[i]);
-    }
-    free(worker->tenant_contexts);
-    if (worker->context != NULL)
-        tls_context_close(&worker->context);
+    tls_store_close(&worker->tls);
     xml_pool_close(&worker->xml_pool);
     free(worker->listeners);
     free(worker);

@@ -5,9 +5,8 @@
 
 #include <sys/queue.h>
 
-#include "core/table.h"
+#include "core/tls_store.h"
 #include "core/worker.h"
-#include "net/tls.h"
 #include "proto/s2s.h"
 
 #define WORKER_LISTENER_MAGIC 0x4c495354u
@@ -28,8 +27,7 @@ struct worker {
     struct thread *thread;
     struct resolver_port *resolver;
     struct xml_pool *xml_pool;            /* of the sessions' streams */
-    struct tls_context *context;          /* xmpp.certificate */
-    struct tls_context **tenant_contexts; /* opened when first needed; NULL: not yet */
+    struct tls_store tls;
     struct worker_listener *listeners;
     size_t listener_count;
     struct session_list sessions;
@@ -51,12 +49,10 @@ struct worker {
 
 /* The count of claims under verification for this site. */
 uint16_t *worker_verifying(struct worker *worker, const union net_address *site);
-/* The context that shows the certificate for a domain of this tenant (NULL: the common one). */
-struct tls_context *worker_tls_context(struct worker *worker, const struct config_tenant *tenant);
-/* As above by server name (A-label); NULL when nothing is served under it. */
-struct tls_context *worker_choose_context(void *worker, const char *server_name);
 /* True when our side of this tenant has a certificate to show. */
 bool worker_has_certificate(const struct worker *worker, const struct config_tenant *tenant);
+/* Takes the configuration that is offered, unless it has it. Between two parcels only. */
+void worker_reload(struct worker *worker);
 /* The tenant of `local` when it may talk with `remote`; else NULL. */
 const struct config_tenant *worker_pair_tenant(const struct worker *worker, struct span local,
                                                struct span remote);

@@ -36,6 +36,11 @@ struct tls_context_options {
    does not fit, not PEM …); `error` gets a sentence naming the file. */
 int tls_context_open(struct tls_context **context, const struct tls_context_options *options,
                      char *error, size_t error_size) NET_MUST_USE;
+/* Whether they can be read and belong together; errors as above. */
+int tls_certificate_check(const char *certificate_file, const char *key_file, char *error,
+                          size_t error_size) NET_MUST_USE;
+/* The file of trust anchors that is read when no others are named. */
+const char *tls_system_anchors(void);
 /* Sessions keep their context alive; this drops the caller's hold. */
 void tls_context_close(struct tls_context **context);
 

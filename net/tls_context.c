@@ -281,6 +281,28 @@ int tls_context_open(struct tls_context **out, const struct tls_context_options 
     return rc;
 }
 
+const char *tls_system_anchors(void)
+{
+    return system_ca_file;
+}
+
+int tls_certificate_check(const char *certificate_file, const char *key_file, char *error,
+                          size_t error_size)
+{
+    const struct tls_context_options options = {.certificate_file = certificate_file,
+                                                .key_file = key_file};
+    struct tls_context *trial = calloc(1, sizeof(*trial));
+    const char *file = certificate_file;
+    if (trial == NULL)
+        return -ENOMEM;
+    trial->references = 1;
+    int rc = load_certificate(trial, &options, &file);
+    if (rc != 0)
+        (void)snprintf(error, error_size, "%s: %s", file, open_error_text(rc, &options, file));
+    tls_context_close(&trial);
+    return rc;
+}
+
 void tls_context_hold(struct tls_context *context)
 {
     assert(context->references > 0);

@@ -24,6 +24,7 @@ static const char usage[] =
     "  show info|stat|sess|tenants|trunks|errors\n"
     "  metrics                                 everything as Prometheus text\n"
     "  set log-level error|warn|info|debug\n"
+    "  reload                                  has the relay read its configuration again\n"
     "  help                                    what the relay says to each of them\n"
     "\n"
     "Status: 0 answered, 1 not reachable or refused, 2 wrong options.\n";

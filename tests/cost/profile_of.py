@@ -20,7 +20,7 @@ STAGES = (
     ("mapping", ("proto/map_*", "proto/message_body*", "proto/cpim*", "proto/mime*",
                  "proto/error_map*", "proto/stanza_error*")),
     ("link", ("core/link*",)),
-    ("mesh, loops", ("core/mesh*", "core/parcel*", "core/worker*", "core/egress*", "core/thread*",
+    ("mesh, loops", ("core/mesh*", "core/parcel*", "core/worker*", "core/egress*", "core/thread*", "core/reload*",
                      "core/route*")),
     ("SIP: guard, parse", ("proto/sip_guard*", "proto/sip_line*", "proto/sip_message*",
                            "proto/sip_response*", "proto/sip_method*", "libsofia*")),

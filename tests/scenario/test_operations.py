@@ -254,7 +254,7 @@ def test_metrics_are_prometheus_text(relay):
 
 def test_help_names_every_command_and_mistakes_are_told(relay):
     text = control(relay, "help")
-    for word in ("info", "stat", "sess", "tenants", "trunks", "errors", "metrics", "log-level"):
+    for word in ("info", "stat", "sess", "tenants", "trunks", "errors", "metrics", "log-level", "reload"):
         assert word in text
     assert "unknown command; try help" in control(relay, "reboot", status=1)
     assert "show what?" in control(relay, "show", "everything", status=1)
@@ -348,11 +348,11 @@ def test_a_second_relay_on_the_same_ports_is_refused(lone):
 
 
 def test_signals(lone):
-    """SIGTERM ends it within the drain time, status 0, and removes the socket; SIGHUP does not
-    end it."""
+    """SIGTERM ends it within the drain time, status 0, and removes the socket; SIGHUP has it read
+    its configuration."""
     relay = lone()
     relay.process.send_signal(signal.SIGHUP)
-    wait_for_event(relay, "reload.unsupported")
+    wait_for_event(relay, "reload.done")
     assert rows(relay, "info")["process"] == relay.process.pid
     assert relay.stop() == 0
     assert not (relay.folder / "stats.sock").exists()

@@ -9,6 +9,7 @@
 #define NOTICE_NS    (2 * SIM_S)
 #define AVOIDANCE_NS (60 * SIM_S) /* the longest back-off of a link; a trunk's is shorter */
 #define TIMER_J_NS   (32 * SIM_S)
+#define UNDER_WAY_NS (45 * SIM_S) /* the longest delivery */
 
 struct ledger ledger;
 
@@ -61,6 +62,24 @@ void ledger_sent(struct ledger_message *message)
               message->is_forged ? ", forged" : "");
 }
 
+void ledger_tenant(unsigned tenant, bool is_removed)
+{
+    assert(tenant < ledger.plan->tenant_count);
+    sim_trace("ledger: tenant %u is %s", tenant, is_removed ? "removed" : "back");
+    if (ledger.away[tenant].since_ns == 0)
+        ledger.away[tenant].since_ns = sim.now_ns;
+    ledger.away[tenant].until_ns = is_removed ? UINT64_MAX : sim.now_ns;
+}
+
+/* Was the tenant not served while the message was under way, or avoided since? */
+static bool was_away(const struct ledger_message *message)
+{
+    uint64_t since_ns = ledger.away[message->tenant].since_ns;
+    uint64_t until_ns = ledger.away[message->tenant].until_ns;
+    return since_ns > 0 && message->sent_ns + UNDER_WAY_NS >= since_ns &&
+           (until_ns == UINT64_MAX || message->sent_ns <= until_ns + AVOIDANCE_NS);
+}
+
 /* ---- arrivals ---- */
 
 /* Both ends learn of a broken connection a little after it broke. */
@@ -77,7 +96,7 @@ static void check_order(const struct ledger_message *message)
     const union net_address *host = &ledger.plan->partners[message->partner].address;
     /* What hangs in a broken stream may be overtaken on a new one, and what a SIP peer gave up
        may still come. */
-    bool is_excused = message->gave_up || had_trouble(host, message);
+    bool is_excused = message->gave_up || had_trouble(host, message) || was_away(message);
     if (message->number < previous->number && !is_excused)
         sim_fail("#%u arrived after #%u of the same sender", message->number, previous->number);
     if (message->number + 1 > *last)
@@ -189,7 +208,9 @@ void ledger_heard_status(struct ledger_message *message, int status)
 {
     sim_trace("ledger: #%u: its sender hears %d", message->number, status);
     if (message->status != 0) {
-        if (message->status != status && message->sent_ns > ledger.restarted_ns)
+        /* A copy that was under way when its tenant left or came back is judged anew. */
+        bool is_excused = was_away(message) && (status == 403 || message->status == 403);
+        if (message->status != status && message->sent_ns > ledger.restarted_ns && !is_excused)
             sim_fail("#%u: %d after %d", message->number, status, message->status);
         return;
     }
@@ -241,11 +262,11 @@ static void check_to_sip(const struct ledger_message *message)
     if (message->is_forged || ledger.is_stopping)
         return;
     bool may_be_silent = message->type == LEDGER_HEADLINE || dns_may_fail() ||
-                         had_trouble_before(&partner->address, message);
+                         was_away(message) || had_trouble_before(&partner->address, message);
     if (!message->was_accepted && !has_error && !may_be_silent)
         sim_fail("#%u: neither delivered nor answered", message->number);
     bool has_reason = message->was_refused || message->is_long || message->was_full ||
-                      trunks_had_trouble(message, true) ||
+                      was_away(message) || trunks_had_trouble(message, true) ||
                       ledger.trunk_failed[message->tenant] || dns_may_fail();
     if (has_error && !has_reason)
         sim_fail("#%u: an error without a reason", message->number);
@@ -266,7 +287,8 @@ static void check_to_xmpp(const struct ledger_message *message)
     const struct plan_tenant *tenant = &ledger.plan->tenants[message->tenant];
     bool partner_trouble = had_trouble(&partner->address, message);
     bool trunk_trouble = had_trouble(&tenant->trunks[message->trunk].address, message);
-    bool slow = partner->answer_ns >= SIM_S || partner->mute > 0 || is_slow(ledger.plan);
+    bool slow = partner->answer_ns >= SIM_S || partner->mute > 0 || is_slow(ledger.plan) ||
+                was_away(message);
     if (message->is_forged || ledger.is_stopping)
         return;
     /* The relay may try for longer than a SIP client waits (RFC 4320 §4.2). */
@@ -284,7 +306,7 @@ static void check_to_xmpp(const struct ledger_message *message)
         sim_fail("#%u: 202 for what never arrived", message->number);
     bool was_full = message->status == 503 && ledger.plan->is_flood;
     bool has_reason = message->was_refused || was_in_trouble || dns_may_fail() || was_full ||
-                      partner->is_impostor;
+                      partner->is_impostor || was_away(message);
     if (message->status >= 300 && !has_reason)
         sim_fail("#%u: %d without a reason", message->number, message->status);
     if (message->status >= 300 && message->arrivals > 0 && !message->was_refused &&
@@ -296,7 +318,7 @@ static void check_question(const struct ledger_message *message)
 {
     const union net_address *host = &ledger.plan->partners[message->partner].address;
     if (message->arrivals == 0 && !ledger.is_stopping && !dns_may_fail() &&
-        !had_trouble_before(host, message))
+        !was_away(message) && !had_trouble_before(host, message))
         sim_fail("#%u: a question without an answer", message->number);
 }
 

@@ -43,6 +43,9 @@ struct ledger {
     bool trunk_failed[PLAN_TENANT_MAX]; /* a trunk once gave a reason to avoid it */
     bool is_stopping;                   /* the relay was told to end */
     uint64_t restarted_ns;              /* 0: never */
+    struct {
+        uint64_t since_ns, until_ns; /* 0: it was always there; UINT64_MAX: it still is not */
+    } away[PLAN_TENANT_MAX]; /* not in the configuration of the relay, once or more often */
 };
 
 extern struct ledger ledger;
@@ -68,6 +71,8 @@ void ledger_judged_sip(struct ledger_message *message, int status);
 void ledger_heard_answer(struct ledger_message *message);
 void ledger_heard_error(struct ledger_message *message, struct span condition);
 void ledger_heard_status(struct ledger_message *message, int status);
+/* The relay is told that it serves the tenant no more, or again. */
+void ledger_tenant(unsigned tenant, bool is_removed);
 /* When all has settled. */
 void ledger_check(void);
 

@@ -175,4 +175,7 @@ void plan_draw(struct plan *plan)
     else if (sim_chance(120))
         plan->restarts_ns = 1 + sim_below(plan->send_ns);
     plan->is_killed = sim_chance(500);
+    if (sim_chance(400))
+        plan->reloads = (unsigned)sim_between(1, 20);
+    plan->removes = plan->reloads > 0 && sim_chance(300);
 }

@@ -67,6 +67,9 @@ struct plan {
     unsigned long_text;       /* messages too long for UDP, per mille */
     uint64_t restarts_ns;     /* after the start the relay is stopped and started again */
     bool is_killed;           /* … without a warning */
+    unsigned
+        reloads;  /* turns of control after which it reads another configuration, per mille */
+    bool removes; /* … in which a tenant may be missing for a while */
     uint64_t stops_ns;        /* after the start the relay is stopped in mid-traffic; 0: not */
 };
 

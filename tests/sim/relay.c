@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "tests/sim/ledger.h"
 
 /* Longer than anything else in a run: a thread that nobody wakes shows as a stall. */
 #define TURN_MS       3600000u
@@ -50,9 +49,36 @@ static void write_tenant(FILE *file, const struct plan_tenant *tenant, unsigned 
     }
 }
 
-static void write_config(const struct plan *plan, const char *path)
+/* Tenants that nobody talks with, others in each edition. */
+static void write_passing(FILE *file, unsigned edition)
 {
-    FILE *file = fopen(path, "w");
+    unsigned count = edition == 0 ? 0 : 1 + edition % 3;
+    for (unsigned i = edition; i < edition + count; i++)
+        fprintf(file,
+                "  - name: p%u\n    domains: [p%u.example]\n    trunks:\n"
+                "      - uri: sip:10.9.0.1;transport=%s\n        options_interval: 0\n",
+                i, i, transports[i % 3]);
+}
+
+static void write_tenants(const struct relay *relay, FILE *file)
+{
+    const struct plan *plan = relay->plan;
+    unsigned edition = relay->edition;
+    if (edition % 2 == 0)
+        write_passing(file, edition);
+    for (unsigned i = 0; i < plan->tenant_count; i++) {
+        unsigned at = edition % 3 == 0 ? plan->tenant_count - 1 - i : i;
+        if (!relay->is_missing[at])
+            write_tenant(file, &plan->tenants[at], at);
+    }
+    if (edition % 2 == 1)
+        write_passing(file, edition);
+}
+
+static void write_config(const struct relay *relay)
+{
+    const struct plan *plan = relay->plan;
+    FILE *file = fopen(relay->path, "w");
     if (file == NULL)
         abort();
     fprintf(file,
@@ -71,8 +97,7 @@ static void write_config(const struct plan *plan, const char *path)
             "dns:\n  allow_special: true\n  timeout_ms: 5000\ntenants:\n",
             plan->workers, plan->egress, plan->parcels, plan->confirm_timeout_ms,
             plan->deliver_timeout_ms, plan->recipient_queue_max);
-    for (unsigned i = 0; i < plan->tenant_count; i++)
-        write_tenant(file, &plan->tenants[i], i);
+    write_tenants(relay, file);
     fputs("partners:\n", file);
     for (unsigned i = 0; i < plan->partner_count; i++)
         write_partner(file, &plan->partners[i]);
@@ -96,6 +121,7 @@ static void open_thread(struct relay *relay, unsigned i)
     struct ring_options options = {.socket_max = relay->config->sessions_max + 64};
     *thread = (struct thread){.self = i + 1,
                               .config = relay->config,
+                              .offer = reload_offer(relay->reload, i + 1),
                               .mesh = relay->mesh,
                               .resolver = relay->resolver,
                               .stats = relay->stats[i + 1],
@@ -112,34 +138,46 @@ static void open_thread(struct relay *relay, unsigned i)
         die("cannot open a thread", error);
 }
 
-void relay_open_file(struct relay *relay, const char *path)
+static void open_all(struct relay *relay)
 {
     char error[512] = "";
-    memset(relay, 0, sizeof(*relay));
-    if (config_open(&relay->config, path, error, sizeof(error)) != 0)
+    if (config_open(&relay->config, relay->path, error, sizeof(error)) != 0)
         die("the configuration is refused", error);
     relay->thread_count = relay->config->worker_count + relay->config->egress_count;
     assert(relay->thread_count < RELAY_THREAD_MAX);
     for (unsigned i = 0; i <= relay->thread_count; i++) {
-        relay->stats[i] = stats_open(relay->config->tenant_count);
+        relay->stats[i] = stats_open(relay->config->tenant_slots);
         assert(relay->stats[i] != NULL);
     }
     struct resolver_options resolver = {.timeout_ms = relay->config->dns_timeout_ms};
     int rc = mesh_open(&relay->mesh, relay->thread_count + 1, relay->config->parcel_count);
     if (rc == 0)
         rc = resolver_open(&relay->resolver, &resolver);
+    struct reload_options reload = {.config = relay->config,
+                                    .mesh = relay->mesh,
+                                    .stats = relay->stats,
+                                    .stats_count = relay->thread_count + 1};
+    if (rc == 0)
+        rc = reload_open(&relay->reload, &reload);
     assert(rc == 0);
     for (unsigned i = 0; i < relay->thread_count; i++)
         open_thread(relay, i);
 }
 
+void relay_open_file(struct relay *relay, const char *path)
+{
+    memset(relay, 0, sizeof(*relay));
+    (void)snprintf(relay->path, sizeof(relay->path), "%s", path);
+    open_all(relay);
+}
+
 void relay_open(struct relay *relay, const struct plan *plan, const char *folder)
 {
-    char path[256];
-    (void)snprintf(path, sizeof(path), "%s/relay.yaml", folder);
-    write_config(plan, path);
-    relay_open_file(relay, path);
-    (void)unlink(path);
+    memset(relay, 0, sizeof(*relay));
+    relay->plan = plan;
+    (void)snprintf(relay->path, sizeof(relay->path), "%s/relay.yaml", folder);
+    write_config(relay);
+    open_all(relay);
 }
 
 bool relay_is_ready(const struct relay *relay, unsigned i)
@@ -190,15 +228,84 @@ static void take_answers(struct relay *relay)
 {
     struct parcel *parcel;
     while ((parcel = mesh_next(relay->mesh, THREAD_CONTROL)) != NULL) {
-        assert(parcel->is_return && parcel->kind == PARCEL_INQUIRY);
+        assert(parcel->is_return);
+        if (parcel->kind == PARCEL_RELOAD) {
+            reload_taken(relay->reload, &parcel);
+            continue;
+        }
+        assert(parcel->kind == PARCEL_INQUIRY);
         inquiry_end(parcel->inquiry);
         mesh_give(relay->mesh, THREAD_CONTROL, &parcel);
     }
 }
 
+/* A good edition, or one with a mistake, which must change nothing. */
+static void read_again(struct relay *relay, bool is_good)
+{
+    char *answer = NULL;
+    size_t size = 0;
+    FILE *out = open_memstream(&answer, &size);
+    if (out == NULL)
+        abort();
+    relay->edition++;
+    write_config(relay);
+    if (!is_good) {
+        FILE *file = fopen(relay->path, "a");
+        if (file == NULL ||
+            fputs("  - domain: s0.example\n  - domain: s0.example\n", file) < 0 ||
+            fclose(file) != 0)
+            abort();
+    }
+    bool taken = reload_start(relay->reload, out);
+    (void)fclose(out);
+    sim_trace("reload %u: %.5s", relay->edition, answer);
+    if (taken != is_good)
+        sim_fail("reload %u: %s", relay->edition, answer);
+    free(answer);
+}
+
+/* Removes a tenant or brings it back. */
+static void change_tenants(struct relay *relay)
+{
+    unsigned i = (unsigned)sim_below(relay->plan->tenant_count);
+    relay->is_missing[i] = !relay->is_missing[i];
+    relay->tenant_told(i, relay->is_missing[i]);
+}
+
+static void reload_sometimes(struct relay *relay)
+{
+    if (relay->is_restored || reload_is_running(relay->reload) ||
+        !sim_chance(relay->plan->reloads))
+        return;
+    bool is_good = !sim_chance(200);
+    if (is_good && relay->plan->removes && sim_chance(300))
+        change_tenants(relay);
+    read_again(relay, is_good);
+}
+
+bool relay_restore(struct relay *relay)
+{
+    bool is_whole = true;
+    relay->is_restored = true;
+    take_answers(relay);
+    for (unsigned i = 0; i < relay->plan->tenant_count; i++) {
+        if (!relay->is_missing[i])
+            continue;
+        if (reload_is_running(relay->reload))
+            return false;
+        is_whole = relay->is_missing[i] = false;
+        relay->tenant_told(i, false);
+    }
+    if (!is_whole)
+        read_again(relay, true);
+    return !reload_is_running(relay->reload);
+}
+
 void relay_control(struct relay *relay)
 {
     take_answers(relay);
+    if (!relay->stopping && relay->plan->reloads > 0)
+        reload_sometimes(relay);
     if (relay->stopping || !sim_chance(INQUIRY_SHARE))
         return;
     struct inquiry *inquiry = &relay->inquiries[sim_below(RELAY_INQUIRY_MAX)];
@@ -288,5 +395,7 @@ void relay_close(struct relay *relay)
     for (unsigned i = 0; i <= relay->thread_count; i++)
         stats_close(&relay->stats[i]);
     mesh_close(&relay->mesh);
-    config_close(&relay->config);
+    reload_close(&relay->reload);
+    if (relay->plan != NULL)
+        (void)unlink(relay->path);
 }

@@ -2,13 +2,14 @@
 /*
  * The relay under test: the real core, opened as core/main.c does it, its threads stepped one
  * turn at a time instead of running. Its control thread asks now and then what `show sess` and
- * `show trunks` ask.
+ * `show trunks` ask, and reads its configuration again, which changed meanwhile.
  */
 #ifndef PASSERELLE_TESTS_SIM_RELAY_H
 #define PASSERELLE_TESTS_SIM_RELAY_H
 
 #include "core/egress.h"
 #include "core/inquiry.h"
+#include "core/reload.h"
 #include "core/worker.h"
 #include "tests/sim/plan.h"
 
@@ -22,7 +23,14 @@ struct relay_thread {
 };
 
 struct relay {
-    struct config *config;
+    const struct plan *plan;
+    struct config *config; /* of the start; then the reload's */
+    struct reload *reload;
+    char path[256];                   /* of the configuration */
+    unsigned edition;                 /* of it */
+    bool is_missing[PLAN_TENANT_MAX]; /* in this edition */
+    bool is_restored;                 /* no other edition comes */
+    void (*tenant_told)(unsigned tenant, bool is_missing); /* the ledger's */
     struct mesh *mesh;
     struct resolver *resolver;
     struct stats *stats[RELAY_THREAD_MAX]; /* by mesh index */
@@ -42,6 +50,8 @@ uint64_t relay_wakes_ns(const struct relay *relay, unsigned i);
 void relay_turn(struct relay *relay, unsigned i);
 /* Control's turn: takes answers, sometimes asks a thread. */
 void relay_control(struct relay *relay);
+/* From now on every tenant is there; true when that is so on all threads. */
+bool relay_restore(struct relay *relay);
 /* Are all parcels at home? */
 bool relay_is_settled(const struct relay *relay);
 /* Begins the end that a signal begins; true when every thread has drained. */

@@ -121,7 +121,11 @@ static void restart(struct run *run, const char *folder)
     relay_close(&run->relay);
     memset(run->paused_until_ns, 0, sizeof(run->paused_until_ns));
     relay_open(&run->relay, &run->plan, folder);
+    run->relay.tenant_told = ledger_tenant;
     note_trouble(&run->plan);
+    for (unsigned i = 0; i < run->plan.tenant_count; i++)
+        if (ledger.away[i].since_ns > 0)
+            ledger_tenant(i, false); /* the configuration of the start has all */
     ledger.restarted_ns = sim.now_ns;
 }
 
@@ -132,6 +136,7 @@ static void open_all(struct run *run, const char *folder)
     dns_open(run->plan.dns_fail, run->plan.network.latency_max_ns);
     ledger_open(&run->plan);
     relay_open(&run->relay, &run->plan, folder);
+    run->relay.tenant_told = ledger_tenant;
     world_open(&run->world, &run->plan, folder);
 }
 
@@ -146,6 +151,8 @@ static void play(struct run *run, const char *folder)
             restart(run, folder);
         }
         run_until(run, run->start_ns + plan->send_ns);
+        while (!relay_restore(&run->relay) && sim.fault[0] == '\0')
+            run_until(run, sim.now_ns + SIM_MS);
         for (unsigned i = 0; i < SETTLE_MAX && (i == 0 || !is_settled(run)); i++)
             run_until(run, sim.now_ns + SETTLE_NS);
         if (sim.fault[0] == '\0' && !is_settled(run))

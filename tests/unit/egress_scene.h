@@ -261,6 +261,7 @@ static inline void post(const char *user, struct span body)
     assert_non_null(parcel);
     (void)snprintf(uri, sizeof(uri), "sip:%s@sip.example", user);
     parcel->kind = PARCEL_MESSAGE_TO_SIP;
+    parcel->snapshot = scene.config->snapshot;
     parcel->wants_outcome = true;
     parcel->draft.request_uri = parcel_copy(parcel, span_of(uri));
     parcel->draft.from_uri = parcel_copy(parcel, SPAN("sip:juliet@xmpp.example;gr=balcony"));

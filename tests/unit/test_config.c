@@ -171,6 +171,9 @@ static const struct refusal refusals[] = {
     {XMPP TENANT "global:\n  log_level: loud\n", "8: global.log_level", "unknown value 'loud'"},
     {XMPP TENANT "global:\n  workers: many\n", "8: global.workers", "not a whole number"},
     {XMPP TENANT "global:\n  wrokers: 2\n", "8: global.wrokers", "unknown key"},
+    {XMPP "tenants:\n  - {name: a, domains: [a.example], trunks: [{uri: 'sip:h'}]}\n"
+          "  - {name: a, domains: [b.example], trunks: [{uri: 'sip:h'}]}\n",
+     "6: tenants[1].name", "another tenant has the name 'a'"},
     {XMPP TENANT "    trunk: 2\n", "7: tenants[0].trunk", "unknown key"},
     {XMPP TENANT "partners:\n  - domain: x.example\n    auth: psk\n", "9: partners[0].auth",
      "one of any, external, dialback"},
@@ -292,6 +295,145 @@ static void test_sources(void **state)
     config_close(&config);
 }
 
+/* ---- one configuration in the place of another ---- */
+
+static struct config *read_again(const struct config *previous)
+{
+    struct config *config = NULL;
+    char error[600] = "";
+    const struct config_source source = {.path = previous->path, .previous = previous};
+    int rc = config_read(&config, &source, error, sizeof(error));
+    if (rc != 0)
+        fail_msg("refused: %s", error);
+    return config;
+}
+
+#define NAMED(name, trunk)                                                                     \
+    "- name: " name "\n  domains: [" name ".example]\n  trunks: [{uri: '" trunk "'}]\n"
+
+static uint32_t index_of(const struct config *config, const char *name)
+{
+    const struct config_tenant *tenant = config_find_named(config, name);
+    assert_non_null(tenant);
+    assert_ptr_equal(config_tenant_at(config, tenant->index), tenant);
+    return tenant->index;
+}
+
+/* The trunk that is first to be tried. */
+static const struct config_trunk *trunk_of(const struct config *config, const char *name)
+{
+    const struct config_trunk *trunk = &config_find_named(config, name)->trunks[0];
+    assert_ptr_equal(config_trunk_at(config, trunk->index), trunk);
+    return trunk;
+}
+
+static void test_who_stays_keeps_his_place(void **state)
+{
+    (void)state;
+    write_file("main.yaml",
+               XMPP "tenants:\n" NAMED("a", "sip:10.0.0.1") NAMED("b", "sip:10.0.0.2")
+                   NAMED("c", "sip:10.0.0.3"),
+               0644);
+    struct config *first = opened("main.yaml");
+    assert_int_equal(first->snapshot, 1);
+    write_file("main.yaml",
+               XMPP "tenants:\n" NAMED("new", "sip:10.0.0.2") NAMED("c", "sip:10.0.0.9")
+                   NAMED("a", "sip:10.0.0.1"),
+               0644);
+    struct config *second = read_again(first);
+    assert_int_equal(second->snapshot, 2);
+    assert_int_equal(index_of(second, "a"), index_of(first, "a"));
+    assert_int_equal(index_of(second, "c"), index_of(first, "c"));
+    assert_int_equal(trunk_of(second, "a")->index, trunk_of(first, "a")->index);
+    assert_int_equal(trunk_of(second, "a")->serial, trunk_of(first, "a")->serial);
+    /* Another URI is another trunk; nobody gets what anybody had before. */
+    assert_true(trunk_of(second, "c")->serial > first->trunk_serial);
+    assert_null(config_trunk_at(first, trunk_of(second, "c")->index));
+    assert_null(config_tenant_at(first, index_of(second, "new")));
+    assert_null(config_tenant_at(second, index_of(first, "b")));
+    /* What was given up is given again a reload later. */
+    write_file("main.yaml",
+               XMPP "tenants:\n" NAMED("d", "sip:10.0.0.4") NAMED("a", "sip:10.0.0.1"), 0644);
+    struct config *third = read_again(second);
+    assert_int_equal(index_of(third, "d"), index_of(first, "b"));
+    assert_int_equal(third->tenant_slots, second->tenant_slots);
+    assert_int_equal(index_of(third, "a"), index_of(first, "a"));
+    config_close(&first);
+    config_close(&second);
+    config_close(&third);
+}
+
+static void test_trunks_are_known_by_uri_and_identity(void **state)
+{
+    (void)state;
+    const char *form = XMPP "tenants:\n- name: a\n  domains: [a.example]\n  trunks:\n"
+                            "  - {uri: 'sip:10.0.0.1', priority: %s}\n"
+                            "  - {uri: 'sip:10.0.0.1', priority: 2, options_interval: %s}\n"
+                            "  - {uri: 'sips:gw.example', priority: 9, identity: %s}\n";
+    char text[2000];
+    (void)snprintf(text, sizeof(text), form, "1", "30", "one.example");
+    write_file("main.yaml", text, 0644);
+    struct config *first = opened("main.yaml");
+    (void)snprintf(text, sizeof(text), form, "5", "0", "two.example");
+    write_file("main.yaml", text, 0644);
+    struct config *second = read_again(first);
+    const struct config_trunk *before = first->tenants[0].trunks;
+    const struct config_trunk *after = second->tenants[0].trunks;
+    /* The two of one URI stay two, whatever else of them changes. */
+    assert_int_equal(after[0].serial, before[0].serial);
+    assert_int_equal(after[1].serial, before[1].serial);
+    assert_int_equal(after[0].options_interval_s, 0);
+    assert_int_not_equal(after[2].serial, before[2].serial);
+    assert_int_not_equal(after[2].index, before[2].index);
+    config_close(&first);
+    config_close(&second);
+}
+
+static void test_what_needs_a_restart(void **state)
+{
+    (void)state;
+    const char *keys[32];
+    write_file("main.yaml", "global: {workers: 2}\nsip: {listen_udp: ['10.0.0.1'], host: one}\n"
+                            XMPP TENANT, 0644);
+    struct config *first = opened("main.yaml");
+    write_file("main.yaml",
+               "global: {workers: 3, stats_socket: other.sock}\n"
+               "sip: {listen_udp: ['10.0.0.1', '10.0.0.2'], recipient_queue_max: 7}\n" XMPP TENANT,
+               0644);
+    struct config *second = read_again(first);
+    assert_int_equal(config_keep_fixed(second, first, keys, 32), 4);
+    assert_string_equal(keys[0], "global.workers");
+    assert_string_equal(keys[1], "global.stats_socket");
+    assert_string_equal(keys[2], "sip.host");
+    assert_string_equal(keys[3], "sip.listen_udp");
+    assert_string_equal(second->dialback_secret, first->dialback_secret);
+    config_close(&first);
+    assert_int_equal(second->worker_count, 2);
+    assert_string_equal(second->stats_socket, "./passerelle.sock");
+    assert_string_equal(second->sip_host, "one");
+    assert_int_equal(second->udp_listen_count, 1);
+    assert_int_equal(second->recipient_queue_max, 7);
+    config_close(&second);
+}
+
+static void test_a_changed_certificate_has_another_stamp(void **state)
+{
+    (void)state;
+    write_file("main.yaml", XMPP TENANT, 0644);
+    struct config *first = opened("main.yaml");
+    struct config *second = read_again(first);
+    assert_true(second->stamp == first->stamp && second->sip_stamp == first->sip_stamp);
+    /* It is no certificate, but nobody asks before it changes. */
+    write_file("dev/xmpp.pem", "another one", 0644);
+    struct config *third = NULL;
+    char error[600] = "";
+    const struct config_source source = {.path = "main.yaml", .previous = second};
+    assert_int_equal(config_read(&third, &source, error, sizeof(error)), -EINVAL);
+    assert_non_null(strstr(error, "main.yaml:2: xmpp.certificate: "));
+    config_close(&first);
+    config_close(&second);
+}
+
 /* Processor time, so that a busy machine does not matter; sanitizers cost some thirty times. */
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define LOAD_MS_MAX 30000
@@ -342,6 +484,10 @@ int main(void)
         cmocka_unit_test(test_included),
         cmocka_unit_test(test_policy_and_spelling),
         cmocka_unit_test(test_sources),
+        cmocka_unit_test(test_who_stays_keeps_his_place),
+        cmocka_unit_test(test_trunks_are_known_by_uri_and_identity),
+        cmocka_unit_test(test_what_needs_a_restart),
+        cmocka_unit_test(test_a_changed_certificate_has_another_stamp),
         cmocka_unit_test(test_ten_thousand_tenants),
     };
     return cmocka_run_group_tests(tests, enter_folder, leave_folder);

@@ -147,7 +147,7 @@ static void test_answers(void **state)
     struct fixture *fixture = *state;
     stats_add(fixture->stats[1], STAT_XMPP_STANZAS_IN, 40);
     stats_add(fixture->stats[2], STAT_XMPP_STANZAS_IN, 2);
-    fixture->stats[2]->tenants[0].to_sip = 9;
+    stats_tenant(fixture->stats[2], 0)->to_sip = 9;
     stats_error(fixture->stats[1], &(struct stats_trouble){.event = "a.test",
                                                            .trace = 0xabc,
                                                            .tenant = SPAN("acme"),

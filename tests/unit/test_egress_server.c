@@ -306,7 +306,7 @@ static void test_request_of_the_other_thread(void **state)
     parcel->kind = PARCEL_SIP_BYTES;
     parcel->transport = SIP_TRANSPORT_TCP;
     parcel->connection = 77;
-    parcel->trunk = 1;
+    thread_put_trunk(&scene.thread, parcel, 1);
     assert_int_equal(net_address_parse(&parcel->peer, "127.0.0.1:9", 0), 0);
     parcel->bytes = parcel_copy(parcel, span_of(text));
     mesh_post(scene.mesh, OTHER_EGRESS, EGRESS, &parcel);
@@ -347,7 +347,7 @@ static void test_refuses_without_a_parcel(void **state)
     parcel->kind = PARCEL_SIP_BYTES;
     parcel->transport = SIP_TRANSPORT_TCP;
     parcel->connection = 77;
-    parcel->trunk = 1;
+    thread_put_trunk(&scene.thread, parcel, 1);
     assert_int_equal(net_address_parse(&parcel->peer, "127.0.0.1:9", 0), 0);
     parcel->bytes = parcel_copy(parcel, span_of(text));
     while (held < 2048 && (taken[held] = mesh_take(scene.mesh, EGRESS, MESH_CONTROL)) != NULL)

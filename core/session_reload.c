@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * What another configuration means for the links and streams of a worker. Nothing of them
+ * points into a snapshot; but a pair of domains may be served no longer, or only with a better
+ * proof. Then an incoming stream gets our closing tag: what the peer has on its way is still
+ * heard, and what is for others on the same stream comes again over another one. An outgoing
+ * one closes a little later: it brings home the errors for what was under way.
+ */
+#include <assert.h>
+
+#include "core/link_priv.h"
+#include "core/log.h"
+#include "core/reload.h"
+#include "core/session_priv.h"
+
+#define RETIRE_MS 4000 /* longer than an incoming stream is heard after its closing tag */
+
+static const struct span retired = SPAN("this pair of domains is no longer served");
+
+/* May the pair go on as it has proved itself? */
+static bool is_served(const struct session *session, struct span local, struct span remote,
+                      bool external)
+{
+    switch (worker_pair_policy(session->worker, local, remote)) {
+    case S2S_AUTH_ANY:
+    case S2S_AUTH_DIALBACK: return true;
+    case S2S_AUTH_EXTERNAL: return external;
+    case S2S_AUTH_REFUSED: return false;
+    }
+    return false;
+}
+
+static void reload_in(struct session *session)
+{
+    const struct s2s_in *in = &session->in;
+    for (unsigned i = 0; i < in->pair_count; i++) {
+        const struct s2s_pair *pair = &in->pairs[i];
+        if (pair->authorised && !is_served(session, s2s_domain_span(&pair->local),
+                                           s2s_domain_span(&pair->remote), in->external_done)) {
+            session_close(session, STREAM_ERROR_NONE, retired);
+            return;
+        }
+    }
+}
+
+static void reload_out(struct session *session)
+{
+    struct thread *thread = session->worker->thread;
+    struct s2s_out *out = &session->out;
+    struct span local = s2s_domain_span(&out->local), remote = s2s_domain_span(&out->remote);
+    enum s2s_auth policy = worker_pair_policy(session->worker, local, remote);
+    if (out->state == S2S_OUT_READY) {
+        if (is_served(session, local, remote, out->external_done))
+            return;
+        session->retires_ms = thread->now_ms + RETIRE_MS;
+        session_watch(session);
+    } else if (policy == S2S_AUTH_REFUSED ||
+               (policy == S2S_AUTH_EXTERNAL && out->auth != S2S_AUTH_EXTERNAL)) {
+        /* Begun under other rules: the link begins again, if it still may. */
+        if (session->link != NULL)
+            link_again(session->link);
+        session_fail(session, retired);
+    }
+}
+
+static void reload_session(struct session *session)
+{
+    bool is_alive = session->state == SESSION_CONNECTING ||
+                    session->state == SESSION_HANDSHAKE || session->state == SESSION_OPEN;
+    if (is_alive && session->outbound)
+        reload_out(session);
+    else if (is_alive)
+        reload_in(session);
+}
+
+void worker_reload(struct worker *worker)
+{
+    struct thread *thread = worker->thread;
+    struct reload_offer *offer = thread->offer;
+    if (offer == NULL || offer->config == NULL || offer->config == thread->config)
+        return;
+    thread->config = offer->config;
+    if (offer->context != NULL)
+        tls_store_renew(&worker->tls, &offer->context);
+    /* New ones stand at the head of the list, and none is freed before the ring lets go of it.
+     */
+    struct session *session;
+    TAILQ_FOREACH(session, &worker->sessions, all)
+    reload_session(session);
+    for (size_t i = 0; i < worker->links.size; i++) {
+        const struct table_node *node = worker->links.chains[i];
+        for (; node != NULL; node = node->next)
+            link_reload(node->owner);
+    }
+    log_event(LOG_LEVEL_DEBUG, "reload.taken", 0,
+              log_number("snapshot", thread->config->snapshot));
+}
