@@ -160,7 +160,7 @@ def test_a_policy_closes(scene):
     assert scene.other_trunk.ask(sip(sender=f"sip:bob@{OTHER_TENANT}")) == 403
     with relay.stream(PARTNER_HOST) as stream:
         with pytest.raises(Closed, match="policy-violation"):
-            stream.open(OTHER_TENANT)
+            stream.starttls(relay.good.client(), OTHER_TENANT)
 
 
 # ---- who leaves ----
