@@ -49,7 +49,10 @@ static void load_on_stream(struct load *load, const struct ring_event *event)
         return;
     }
     bool was_dead = stream->state == BENCH_STREAM_DEAD;
+    bool was_ready = stream->state == BENCH_STREAM_READY;
     bench_stream_event(stream, event, load->tls, load_on_stanza);
+    if (!stream->inbound && !was_ready && stream->state == BENCH_STREAM_READY)
+        load->ready++;
     if (stream->inbound && !was_dead && stream->state == BENCH_STREAM_DEAD)
         ring_drop(load->ring, stream->handle);
 }
@@ -241,6 +244,12 @@ int load_run(struct load *load, const struct load_phase *phase)
     /* The last answers must leave, and what comes twice must be seen. */
     load_rest(load, LOAD_LINGER_NS);
     return 0;
+}
+
+int load_stay(struct load *load, uint64_t ns)
+{
+    load_rest(load, ns);
+    return load_check(load);
 }
 
 void load_rest(struct load *load, uint64_t ns)

@@ -9,6 +9,7 @@
 
 #include "bench/component.h"
 #include "bench/ledger.h"
+#include "bench/load_index.h"
 #include "bench/sip_side.h"
 #include "bench/stream.h"
 
@@ -53,7 +54,9 @@ struct load {
     unsigned in_count, in_room;
     struct bench_stream **dirty; /* those of `out` that wait to be flushed */
     unsigned dirty_count;
-    unsigned opened; /* how many of `out` were started */
+    unsigned opened;         /* how many of `out` were started */
+    unsigned ready;          /* how many of them became ready */
+    struct load_index index; /* of `out` */
     struct ledger to_sip, to_xmpp;
     uint32_t run;         /* names this run in SIP transactions */
     uint32_t number_next; /* the first number of the phase */
@@ -77,6 +80,8 @@ int load_connect(struct load *load);
 int load_run(struct load *load, const struct load_phase *phase);
 /* Keeps the streams alive without sending for a while. */
 void load_rest(struct load *load, uint64_t ns);
+/* The same; -EPIPE and `problem` when a stream did not survive it. */
+int load_stay(struct load *load, uint64_t ns);
 void load_close(struct load *load);
 
 #endif

@@ -87,7 +87,7 @@ static bool options_set_load(struct bench_options *options, int option, const ch
     case OPT_KEY: load->key = text; return true;
     case OPT_CA: load->ca = text; return true;
     case OPT_XMPP_DOMAINS: return options_number(text, 1, 20000, &load->xmpp_domains);
-    case OPT_SIP_DOMAINS: return options_number(text, 1, 20000, &load->sip_domains);
+    case OPT_SIP_DOMAINS: return options_number(text, 1, 100000, &load->sip_domains);
     case OPT_SIP_NAME: load->sip_name = text; return strlen(text) < 64;
     case OPT_USER_SUFFIX: load->user_suffix = text; return strlen(text) < 64;
     case OPT_COMPONENT: return net_address_parse(&load->component, text, 5347) == 0;
