@@ -41,6 +41,13 @@ static void load_forget(struct load *load, struct bench_stream *stream)
     }
 }
 
+static void load_note_ready(struct load *load, const struct bench_stream *stream)
+{
+    load->ready++;
+    load->tls_version = tls_protocol_name(stream->tls);
+    load->tls_cipher = tls_cipher_name(stream->tls);
+}
+
 static void load_on_stream(struct load *load, const struct ring_event *event)
 {
     struct bench_stream *stream = event->owner;
@@ -52,7 +59,7 @@ static void load_on_stream(struct load *load, const struct ring_event *event)
     bool was_ready = stream->state == BENCH_STREAM_READY;
     bench_stream_event(stream, event, load->tls, load_on_stanza);
     if (!stream->inbound && !was_ready && stream->state == BENCH_STREAM_READY)
-        load->ready++;
+        load_note_ready(load, stream);
     if (stream->inbound && !was_dead && stream->state == BENCH_STREAM_DEAD)
         ring_drop(load->ring, stream->handle);
 }

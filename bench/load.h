@@ -23,6 +23,7 @@ struct load_options {
     union net_address relay_xmpp, relay_sip; /* where the relay listens */
     union net_address own_xmpp, own_sip;     /* where its partners and trunks are */
     const char *certificate, *key, *ca;
+    enum tls_version tls;    /* of our side, both ways */
     const char *sip_name;    /* of the one SIP domain; NULL: s0.bench … */
     const char *user_suffix; /* behind the user in its addresses; may be empty */
     /* When it is an XMPP server that is measured: its component port and secret; else NULL. */
@@ -61,6 +62,7 @@ struct load {
     uint32_t run;         /* names this run in SIP transactions */
     uint32_t number_next; /* the first number of the phase */
     uint64_t progress_ns, send_end_ns, overdue_ns, now_ns;
+    const char *tls_version, *tls_cipher; /* of the stream that was ready last; NULL: none */
     char failure[200];     /* what the first failed message was told; empty: none failed */
     uint32_t answers_lost; /* our own answers that did not fit: the generator is the limit */
     char *text;            /* of a message: options.size bytes of padding */

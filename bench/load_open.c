@@ -162,7 +162,8 @@ int load_open(struct load *load, const struct load_options *options)
         return status;
     struct tls_context_options tls = {.certificate_file = options->certificate,
                                       .key_file = options->key,
-                                      .ca_file = options->ca};
+                                      .ca_file = options->ca,
+                                      .version = options->tls};
     status = tls_context_open(&load->tls, &tls, load->problem, sizeof(load->problem));
     if (status != 0)
         return status;

@@ -171,3 +171,36 @@ def test_too_few_descriptors_are_told_before_anything_is_opened(make_relay):  # 
                                 preexec_fn=limit, check=False)
         assert (result.returncode == 0) == good, result.stderr
         assert good or "204 file descriptors, the hard limit is 200" in result.stderr
+
+
+# ---- TLS ----
+
+def key_kind(path):
+    return subprocess.run(["openssl", "x509", "-noout", "-text", "-in", path], check=True,
+                          capture_output=True, text=True).stdout
+
+
+@pytest.mark.parametrize("kind", ["ecdsa", "rsa"])
+def test_tls_versions_and_kinds_of_keys(tmp_path, make_relay, kind):  # noqa: F811
+    """Certificates that are there and fit are kept, so these are what the relay gets."""
+    words = ["--rsa"] if kind == "rsa" else []
+    names = ["relay.bench,127.0.0.1", "partner.bench,*.bench,trunk.bench"]
+    if kind == "rsa":
+        # RSA after ECDSA: what is there but of the other kind is made anew.
+        subprocess.run([TOP / "tools/dev-certificates", tmp_path / "rsa", *names], check=True,
+                       capture_output=True)
+    for _ in range(2):
+        made = subprocess.run([TOP / "tools/dev-certificates", *words, tmp_path / "rsa", *names],
+                              check=True, capture_output=True, text=True).stdout
+    assert made.count("kept ") == 2
+    for name in ("relay.bench", "partner.bench"):
+        text = key_kind(tmp_path / "rsa" / f"{name}.pem")
+        assert ("prime256v1" in text) == (kind == "ecdsa")
+        assert ("rsaEncryption" in text and "(2048 bit)" in text) == (kind == "rsa")
+    relay = make_relay(transport="tls", certificates=tmp_path / "rsa")
+    for version, name in (("1.2", "TLSv1.2"), ("1.3", "TLSv1.3"), ("any", "TLSv1.3")):
+        streams = relay.run_load("churn", 20, "--tls", version)["streams"]
+        assert streams["tls"] == name
+        if version == "1.2":
+            assert f"-{kind.upper()}-" in streams["cipher"].replace("_", "-")
+        assert_clean(relay.run_load("duplex", 300, "--tls", version), "duplex", 300)
