@@ -41,6 +41,13 @@ static void load_forget(struct load *load, struct bench_stream *stream)
     }
 }
 
+static void load_note_ready(struct load *load, const struct bench_stream *stream)
+{
+    load->ready++;
+    load->tls_version = tls_protocol_name(stream->tls);
+    load->tls_cipher = tls_cipher_name(stream->tls);
+}
+
 static void load_on_stream(struct load *load, const struct ring_event *event)
 {
     struct bench_stream *stream = event->owner;
@@ -49,7 +56,10 @@ static void load_on_stream(struct load *load, const struct ring_event *event)
         return;
     }
     bool was_dead = stream->state == BENCH_STREAM_DEAD;
+    bool was_ready = stream->state == BENCH_STREAM_READY;
     bench_stream_event(stream, event, load->tls, load_on_stanza);
+    if (!stream->inbound && !was_ready && stream->state == BENCH_STREAM_READY)
+        load_note_ready(load, stream);
     if (stream->inbound && !was_dead && stream->state == BENCH_STREAM_DEAD)
         ring_drop(load->ring, stream->handle);
 }
@@ -241,6 +251,12 @@ int load_run(struct load *load, const struct load_phase *phase)
     /* The last answers must leave, and what comes twice must be seen. */
     load_rest(load, LOAD_LINGER_NS);
     return 0;
+}
+
+int load_stay(struct load *load, uint64_t ns)
+{
+    load_rest(load, ns);
+    return load_check(load);
 }
 
 void load_rest(struct load *load, uint64_t ns)

@@ -9,6 +9,7 @@
 
 #include "bench/component.h"
 #include "bench/ledger.h"
+#include "bench/load_index.h"
 #include "bench/sip_side.h"
 #include "bench/stream.h"
 
@@ -22,6 +23,7 @@ struct load_options {
     union net_address relay_xmpp, relay_sip; /* where the relay listens */
     union net_address own_xmpp, own_sip;     /* where its partners and trunks are */
     const char *certificate, *key, *ca;
+    enum tls_version tls;    /* of our side, both ways */
     const char *sip_name;    /* of the one SIP domain; NULL: s0.bench … */
     const char *user_suffix; /* behind the user in its addresses; may be empty */
     /* When it is an XMPP server that is measured: its component port and secret; else NULL. */
@@ -53,11 +55,14 @@ struct load {
     unsigned in_count, in_room;
     struct bench_stream **dirty; /* those of `out` that wait to be flushed */
     unsigned dirty_count;
-    unsigned opened; /* how many of `out` were started */
+    unsigned opened;         /* how many of `out` were started */
+    unsigned ready;          /* how many of them became ready */
+    struct load_index index; /* of `out` */
     struct ledger to_sip, to_xmpp;
     uint32_t run;         /* names this run in SIP transactions */
     uint32_t number_next; /* the first number of the phase */
     uint64_t progress_ns, send_end_ns, overdue_ns, now_ns;
+    const char *tls_version, *tls_cipher; /* of the stream that was ready last; NULL: none */
     char failure[200];     /* what the first failed message was told; empty: none failed */
     uint32_t answers_lost; /* our own answers that did not fit: the generator is the limit */
     char *text;            /* of a message: options.size bytes of padding */
@@ -77,6 +82,8 @@ int load_connect(struct load *load);
 int load_run(struct load *load, const struct load_phase *phase);
 /* Keeps the streams alive without sending for a while. */
 void load_rest(struct load *load, uint64_t ns);
+/* The same; -EPIPE and `problem` when a stream did not survive it. */
+int load_stay(struct load *load, uint64_t ns);
 void load_close(struct load *load);
 
 #endif

@@ -23,11 +23,8 @@ static bool load_write(struct load *load, struct bench_stream *stream, struct sp
 /* Answers travel on our own stream of the pair: S2S streams carry one direction. */
 static struct bench_stream *load_reply_stream(struct load *load, struct bench_stream *stream)
 {
-    for (unsigned i = 0; stream->reply == NULL && i < load->opened; i++) {
-        struct bench_stream *out = &load->out[i];
-        if (strcmp(out->from, stream->from) == 0 && strcmp(out->to, stream->to) == 0)
-            stream->reply = out;
-    }
+    if (stream->reply == NULL)
+        stream->reply = load_index_find(&load->index, stream->from, stream->to);
     return stream->reply;
 }
 

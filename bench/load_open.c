@@ -12,6 +12,7 @@
 #include "net/digest.h"
 
 #define LOAD_OPEN_TIMEOUT_NS 15000000000ull /* without one more stream becoming ready */
+#define LOAD_FILES_ELSE      64             /* descriptors that are no stream's */
 #define LOAD_OPENING_MAX     64             /* streams that negotiate at the same time */
 
 int load_open_stream(struct load *load, unsigned i)
@@ -26,15 +27,8 @@ int load_open_stream(struct load *load, unsigned i)
     int status =
         bench_stream_connect(&load->out[i], load->ring, &options->relay_xmpp, from, to);
     load->out[i].context = load;
+    load_index_add(&load->index, &load->out[i]);
     return status;
-}
-
-static unsigned load_ready(const struct load *load)
-{
-    unsigned ready = 0;
-    for (unsigned i = 0; i < load->opened; i++)
-        ready += load->out[i].state == BENCH_STREAM_READY;
-    return ready;
 }
 
 bool load_far_ready(const struct load *load)
@@ -47,11 +41,11 @@ int load_connect(struct load *load)
 {
     unsigned ready = 0, streams = load->options.streams;
     load->now_ns = clock_now_ns();
-    uint64_t end_ns = load->now_ns + LOAD_OPEN_TIMEOUT_NS;
-    while (ready < streams) {
+    uint64_t check_ns = 0, end_ns = load->now_ns + LOAD_OPEN_TIMEOUT_NS;
+    while (load->ready < streams || check_ns == 0) {
         /* An XMPP server knows a component's name only while it is there. */
         for (; load_far_ready(load) && load->opened < streams &&
-               load->opened - ready < LOAD_OPENING_MAX;
+               load->opened - load->ready < LOAD_OPENING_MAX;
              load->opened++) {
             int status = load_open_stream(load, load->opened);
             if (status != 0) {
@@ -61,13 +55,15 @@ int load_connect(struct load *load)
             }
         }
         load_turn(load, 10000000);
+        if (load->ready > ready)
+            end_ns = load->now_ns + LOAD_OPEN_TIMEOUT_NS;
+        ready = load->ready;
+        if (load->now_ns < check_ns && ready < streams)
+            continue;
+        check_ns = load->now_ns + LOAD_TICK_NS; /* not at every turn: there may be many */
         int status = load_check(load);
         if (status != 0)
             return status;
-        unsigned now_ready = load_ready(load);
-        if (now_ready > ready)
-            end_ns = load->now_ns + LOAD_OPEN_TIMEOUT_NS;
-        ready = now_ready;
         if (load->now_ns > end_ns) {
             snprintf(load->problem, sizeof(load->problem), "%u of %u streams are ready%s",
                      ready, streams, load_far_ready(load) ? "" : "; SIP is not");
@@ -86,25 +82,49 @@ static int load_open_memory(struct load *load)
     load->text = malloc(options->size);
     if (load->out == NULL || load->dirty == NULL || load->text == NULL)
         return -ENOMEM;
+    if (load_index_open(&load->index, options->streams) != 0)
+        return -ENOMEM;
     memset(load->text, 'x', options->size);
     digest_random(&load->run, sizeof(load->run));
     return 0;
 }
 
+/* One descriptor for each of our streams, one for each of the relay's to us when messages go
+   that way, and some. Only with CAP_SYS_RESOURCE the hard limit can be passed. */
+static int load_open_files(struct load *load)
+{
+    struct rlimit files;
+    rlim_t need = load->options.streams + LOAD_FILES_ELSE;
+    if (load->options.drive != LOAD_XMPP_TO_SIP)
+        need += load->options.streams;
+    if (getrlimit(RLIMIT_NOFILE, &files) != 0)
+        return -errno;
+    if (files.rlim_cur >= need)
+        return 0;
+    struct rlimit wanted = {.rlim_cur = need,
+                            .rlim_max = files.rlim_max > need ? files.rlim_max : need};
+    if (setrlimit(RLIMIT_NOFILE, &wanted) == 0)
+        return 0;
+    snprintf(load->problem, sizeof(load->problem),
+             "%u streams need %llu file descriptors, the hard limit is %llu: raise it (ulimit "
+             "-Hn, LimitNOFILE=) or open fewer",
+             load->options.streams, (unsigned long long)need,
+             (unsigned long long)files.rlim_max);
+    return -EMFILE;
+}
+
 static int load_open_ring(struct load *load)
 {
     const char *cause = "";
-    struct rlimit files;
     struct ring_options ring = {.socket_max = 2 * LOAD_STREAM_MAX + 64,
                                 .receive_buffer_count = 512,
                                 .datagram_send_max = 4096,
                                 .error_text = &cause};
-    if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
-        files.rlim_cur = files.rlim_max;
-        (void)setrlimit(RLIMIT_NOFILE, &files);
-    }
     (void)prctl(PR_SET_TIMERSLACK, 1000ul); /* an open loop is only as good as its clock */
-    int status = ring_open(&load->ring, &ring);
+    int status = load_open_files(load);
+    if (status != 0)
+        return status;
+    status = ring_open(&load->ring, &ring);
     if (status != 0)
         snprintf(load->problem, sizeof(load->problem), "io_uring: %s", cause);
     return status;
@@ -142,7 +162,8 @@ int load_open(struct load *load, const struct load_options *options)
         return status;
     struct tls_context_options tls = {.certificate_file = options->certificate,
                                       .key_file = options->key,
-                                      .ca_file = options->ca};
+                                      .ca_file = options->ca,
+                                      .version = options->tls};
     status = tls_context_open(&load->tls, &tls, load->problem, sizeof(load->problem));
     if (status != 0)
         return status;
@@ -170,6 +191,7 @@ void load_close(struct load *load)
     free(load->out);
     free(load->in);
     free(load->dirty);
+    load_index_close(&load->index);
     free(load->text);
     if (load->tls != NULL)
         tls_context_close(&load->tls);

@@ -9,6 +9,7 @@
 #include "bench/demo.h"
 #include "bench/floor.h"
 #include "bench/report.h"
+#include "net/clock.h"
 
 static void bench_tick(void *context, const struct load *load)
 {
@@ -94,23 +95,29 @@ static bool bench_load(struct bench *bench)
     return warm && clean;
 }
 
-/* Resident memory of sessions that do nothing. What the kernel holds (sockets) is not in it. */
-static void bench_idle(struct bench *bench, long before_kib)
+/* Resident memory of sessions that do nothing. What the kernel holds (sockets) is not in it.
+   True when all of them are still there. */
+static bool bench_idle(struct bench *bench, long before_kib, double open_s)
 {
     const struct process_list *list = &bench->options.processes;
-    load_rest(&bench->load, (uint64_t)(bench->options.settle_s * 1e9));
+    int status = load_stay(&bench->load, (uint64_t)(bench->options.settle_s * 1e9));
+    if (status != 0) {
+        bench_explain(bench, status);
+        return false;
+    }
     long after_kib = process_anonymous_kib(list);
     unsigned sessions = bench->load.options.streams;
     double each = (double)(after_kib - before_kib) / sessions;
     if (bench->options.json)
-        printf("{\"sessions\":%u,\"anonymous_kib\":{\"before\":%ld,\"after\":%ld},"
-               "\"session_kib\":%.2f}\n",
-               sessions, before_kib, after_kib, each);
+        printf("{\"sessions\":%u,\"open_s\":%.3f,\"anonymous_kib\":{\"before\":%ld,"
+               "\"after\":%ld},\"session_kib\":%.2f}\n",
+               sessions, open_s, before_kib, after_kib, each);
     else
         printf(
-            "%u idle authenticated TLS sessions: resident (RssAnon) %.1f MiB before, %.1f MiB "
-            "after: %.1f KiB a session\n",
-            sessions, (double)before_kib / 1024, (double)after_kib / 1024, each);
+            "%u idle authenticated TLS sessions, opened in %.1f s: resident (RssAnon) %.1f MiB "
+            "before, %.1f MiB after: %.1f KiB a session\n",
+            sessions, open_s, (double)before_kib / 1024, (double)after_kib / 1024, each);
+    return true;
 }
 
 static int bench_run(const struct bench_options *options)
@@ -118,6 +125,7 @@ static int bench_run(const struct bench_options *options)
     static struct bench bench; /* large */
     bench.options = *options;
     long before_kib = process_anonymous_kib(&options->processes);
+    uint64_t start_ns = clock_now_ns();
     bool clean = false;
     int status = load_open(&bench.load, &options->load);
     if (status == 0 && options->command != BENCH_CHURN)
@@ -127,8 +135,7 @@ static int bench_run(const struct bench_options *options)
     } else if (options->command == BENCH_CHURN) {
         clean = mode_churn(&bench);
     } else if (options->command == BENCH_IDLE) {
-        bench_idle(&bench, before_kib);
-        clean = true;
+        clean = bench_idle(&bench, before_kib, (double)(clock_now_ns() - start_ns) / 1e9);
     } else if (options->ramp_ms > 0) {
         clean = mode_ramp(&bench);
     } else {

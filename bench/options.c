@@ -73,6 +73,15 @@ static bool options_transport(struct load_options *load, const char *text)
     return choice >= 0;
 }
 
+static bool options_tls(struct load_options *load, const char *text)
+{
+    static const char *const names[] = {"any", "1.2", "1.3"};
+    int choice = options_choice(text, names, 3);
+    if (choice >= 0)
+        load->tls = (enum tls_version)choice;
+    return choice >= 0;
+}
+
 static bool options_set_load(struct bench_options *options, int option, const char *text)
 {
     struct load_options *load = &options->load;
@@ -86,6 +95,7 @@ static bool options_set_load(struct bench_options *options, int option, const ch
     case OPT_CERTIFICATE: load->certificate = text; return true;
     case OPT_KEY: load->key = text; return true;
     case OPT_CA: load->ca = text; return true;
+    case OPT_TLS: return options_tls(load, text);
     case OPT_XMPP_DOMAINS: return options_number(text, 1, 20000, &load->xmpp_domains);
     case OPT_SIP_DOMAINS: return options_number(text, 1, 100000, &load->sip_domains);
     case OPT_SIP_NAME: load->sip_name = text; return strlen(text) < 64;

@@ -7,6 +7,11 @@
 
 /* ---- streams that come and go ---- */
 
+static const char *report_text(const char *text)
+{
+    return text != NULL ? text : "";
+}
+
 static void report_streams_json(struct churn *churn, const struct usage *usage)
 {
     static const double shares[] = {0.5, 0.9, 0.99, 0.999};
@@ -19,11 +24,12 @@ static void report_streams_json(struct churn *churn, const struct usage *usage)
         "\"streams\":{\"places\":%u,\"messages\":%u,\"opened\":%u,\"ready\":%u,\"closed\":%u,"
         "\"refused\":%u,\"broken\":%u,\"unfinished\":%u,\"rate\":%.1f,\"p50_us\":%.0f,"
         "\"p90_us\":%.0f,\"p99_us\":%.0f,\"p999_us\":%.0f,\"relay_cpu_us\":%.3f,"
-        "\"generator_cpu_us\":%.3f,\"failure\":\"%s\"}",
+        "\"generator_cpu_us\":%.3f,\"tls\":\"%s\",\"cipher\":\"%s\",\"failure\":\"%s\"}",
         churn->load->options.streams, churn->phase.messages, streams->sent, streams->arrived,
         churn->closed, churn->refused, churn->broken, unfinished, rate, us[0], us[1], us[2],
         us[3], (double)usage->relay.cpu_ns / 1000 / ready,
-        (double)usage->own_cpu_ns / 1000 / ready, churn->failure);
+        (double)usage->own_cpu_ns / 1000 / ready, report_text(churn->load->tls_version),
+        report_text(churn->load->tls_cipher), churn->failure);
 }
 
 static void report_streams_text(struct churn *churn, const struct usage *usage)
@@ -45,6 +51,8 @@ static void report_streams_text(struct churn *churn, const struct usage *usage)
     printf("streams   %9u %9u %8u %7u %6u %9.1f %8.0f %8.0f %8.0f %8.0f\n", streams->sent,
            streams->arrived, churn->closed, churn->refused, churn->broken, rate, us[0], us[1],
            us[2], us[3]);
+    if (streams->arrived > 0)
+        printf("          %s, %s\n", churn->load->tls_version, churn->load->tls_cipher);
     if (churn->failure[0] != '\0')
         printf("refused   first: %s\n", churn->failure);
     if (usage->list->count > 0)

@@ -22,6 +22,8 @@ void tls_stop(void);
 bool tls_accelerated(void);
 const char *tls_library(void);
 
+enum tls_version { TLS_VERSION_ANY, TLS_VERSION_1_2, TLS_VERSION_1_3 };
+
 struct tls_context_options {
     const char *certificate_file; /* PEM chain; NULL: none (client only) */
     const char *key_file;         /* PEM */
@@ -31,6 +33,7 @@ struct tls_context_options {
        read then, and the new context costs little more than its certificate. To accept sessions
        it needs a certificate of its own. */
     struct tls_context *base;
+    enum tls_version version; /* the only one that is spoken; not read with a base */
 };
 /* Certificate, key and trust anchors are read and checked here. -ENOENT, -EACCES, -EBADMSG (key
    does not fit, not PEM …); `error` gets a sentence naming the file. */

@@ -134,14 +134,25 @@ static int side_use_anchors(const struct tls_context *context, WOLFSSL_CTX *side
     return 0;
 }
 
+static WOLFSSL_METHOD *side_method(enum tls_version version, bool server)
+{
+    switch (version) {
+    case TLS_VERSION_ANY: break;
+    case TLS_VERSION_1_2:
+        return server ? wolfTLSv1_2_server_method() : wolfTLSv1_2_client_method();
+    case TLS_VERSION_1_3:
+        return server ? wolfTLSv1_3_server_method() : wolfTLSv1_3_client_method();
+    }
+    return server ? wolfSSLv23_server_method() : wolfSSLv23_client_method();
+}
+
 int tls_context_side(struct tls_context *context, bool server, WOLFSSL_CTX **out)
 {
     if (context->base != NULL)
         context = context->base;
     WOLFSSL_CTX **kept = server ? &context->server : &context->client;
     if (*kept == NULL) {
-        WOLFSSL_CTX *side =
-            wolfSSL_CTX_new(server ? wolfSSLv23_server_method() : wolfSSLv23_client_method());
+        WOLFSSL_CTX *side = wolfSSL_CTX_new(side_method(context->version, server));
         if (side == NULL)
             return -ENOMEM;
         int rc = side_set_rules(side, server ? server_suites(context) : client_suites);
@@ -202,7 +213,8 @@ static int load_certificate(struct tls_context *context,
     return rc < 0 ? rc : check_certificate(context);
 }
 
-/* Reads the anchors through a context of wolfSSL's: only that way knows files and directories. */
+/* Reads the anchors through a context of wolfSSL's: only that way knows files and directories.
+ */
 static int load_anchors(struct tls_context *context, const struct tls_context_options *options)
 {
     /* One broken or expired file in a directory or bundle of the system must not cost the rest.
@@ -267,6 +279,7 @@ int tls_context_open(struct tls_context **out, const struct tls_context_options 
     if (context == NULL)
         return -ENOMEM;
     context->references = 1;
+    context->version = options->version;
     context->base = options->base;
     if (context->base != NULL)
         tls_context_hold(context->base);

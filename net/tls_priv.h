@@ -27,6 +27,7 @@ struct tls_context {
     struct tls_text certificate; /* PEM */
     struct tls_text key;         /* PEM */
     bool key_is_rsa;
+    enum tls_version version;
 };
 
 struct tls_session {

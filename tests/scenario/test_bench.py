@@ -31,23 +31,27 @@ def free_port():
 class Relay:
     """A relay with a configuration made for the load generator."""
 
-    def __init__(self, folder, workers=1, egress=1, transport="udp", load=(), parcels=1024):
+    def __init__(self, folder, workers=1, egress=1, transport="udp", load=(), parcels=1024,
+                 certificates=None):
         self.folder = folder
         self.s2s, self.partner, self.sip, self.trunk = (free_port() for _ in range(4))
-        subprocess.run([TOP / "tools/dev-certificates", folder / "dev", "relay.bench,127.0.0.1",
-                        "partner.bench,*.bench,trunk.bench"], check=True, capture_output=True)
+        dev = certificates or folder / "dev"
+        if certificates is None:
+            subprocess.run([TOP / "tools/dev-certificates", dev, "relay.bench,127.0.0.1",
+                            "partner.bench,*.bench,trunk.bench"], check=True,
+                           capture_output=True)
         self.load = [BUILD / "passerelle-bench", "--relay", f"127.0.0.1:{self.s2s}",
                      "--relay-sip", f"127.0.0.1:{self.sip}", "--transport", transport,
                      "--listen", f"127.0.0.1:{self.partner}",
                      "--listen-sip", f"127.0.0.1:{self.trunk}",
-                     "--certificate", folder / "dev/partner.bench.pem",
-                     "--key", folder / "dev/partner.bench.key", "--ca", folder / "dev/ca.pem",
+                     "--certificate", dev / "partner.bench.pem",
+                     "--key", dev / "partner.bench.key", "--ca", dev / "ca.pem",
                      *load]
         self.config = folder / "relay.yaml"
         self.config.write_text(subprocess.run(
             self.load + ["--print-config", "--workers", str(workers), "--egress", str(egress),
-                         "--relay-certificate", folder / "dev/relay.bench.pem",
-                         "--relay-key", folder / "dev/relay.bench.key"],
+                         "--relay-certificate", dev / "relay.bench.pem",
+                         "--relay-key", dev / "relay.bench.key"],
             check=True, capture_output=True, text=True).stdout
             .replace("global:\n", f"global:\n  parcel_count: {parcels}\n"))
         self.log = open(folder / "relay.log", "w+")

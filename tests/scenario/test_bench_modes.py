@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The load generator's modes beyond a plain load, against the real relay."""
+import ctypes
 import json
+import resource
 import subprocess
 
 import pytest
 
-from test_bench import TOP, assert_clean, make_relay, relay  # noqa: F401
+from test_bench import BUILD, TOP, assert_clean, make_relay, relay  # noqa: F401
 
 
 def metric(relay, name):
@@ -129,3 +131,76 @@ def test_a_ramp_finds_where_the_relay_ends(make_relay):  # noqa: F811
     assert report["rate"] == pytest.approx(replay(report, 2000), abs=0.06)
     assert status == (0 if report["rate"] else 1)
     assert report["limit"] != "none" and not all(step["held"] for step in report["steps"])
+
+
+# ---- many ----
+
+RELEASE = BUILD.name == "build"  # the sanitizers' builds are slow
+
+
+def test_ten_thousand_sessions(make_relay):  # noqa: F811
+    """As many as file descriptors allow, the relay's and ours; none is closed meanwhile."""
+    sessions = min(10000 if RELEASE else 300,
+                   resource.getrlimit(resource.RLIMIT_NOFILE)[1] // 2 - 128)
+    relay = make_relay(load=["--xmpp-domains", "20000", "--streams", str(sessions)])
+    report = relay.run_load("idle", 1, "--settle", "0.5")
+    assert report["sessions"] == sessions
+    assert report["session_kib"] > 0 and report["open_s"] > 0
+    assert metric(relay, "xmpp_sessions_opened_total") == sessions
+
+
+def test_a_hundred_thousand_tenants(make_relay):  # noqa: F811
+    tenants = 100000 if RELEASE else 5000
+    relay = make_relay(load=["--sip-domains", str(tenants), "--xmpp-domains", "40", "--streams",
+                             "40"])
+    assert relay.config.read_text().count("- name: ") == tenants
+    assert f"tenants={tenants} " in (relay.folder / "relay.log").read_text()
+    assert_clean(relay.run_load("duplex", 2000), "duplex", 2000)
+
+
+def test_too_few_descriptors_are_told_before_anything_is_opened(make_relay):  # noqa: F811
+    def limit():
+        ctypes.CDLL(None).prctl(24, 24, 0, 0, 0)  # PR_CAPBSET_DROP, CAP_SYS_RESOURCE
+        resource.setrlimit(resource.RLIMIT_NOFILE, (200, 200))
+    relay = make_relay(load=["--xmpp-domains", "150", "--users", "150"])
+    command = [*relay.load, "--count", "100"]
+    for words, good in ((["--streams", "130"], True), (["--streams", "140"], False),
+                        (["--streams", "60", "--drive", "sip-xmpp"], True),
+                        (["--streams", "70", "--drive", "duplex"], False)):
+        result = subprocess.run([*command, *words], capture_output=True, text=True, timeout=60,
+                                preexec_fn=limit, check=False)
+        assert (result.returncode == 0) == good, result.stderr
+        assert good or "204 file descriptors, the hard limit is 200" in result.stderr
+
+
+# ---- TLS ----
+
+def key_kind(path):
+    return subprocess.run(["openssl", "x509", "-noout", "-text", "-in", path], check=True,
+                          capture_output=True, text=True).stdout
+
+
+@pytest.mark.parametrize("kind", ["ecdsa", "rsa"])
+def test_tls_versions_and_kinds_of_keys(tmp_path, make_relay, kind):  # noqa: F811
+    """Certificates that are there and fit are kept, so these are what the relay gets."""
+    words = ["--rsa"] if kind == "rsa" else []
+    names = ["relay.bench,127.0.0.1", "partner.bench,*.bench,trunk.bench"]
+    if kind == "rsa":
+        # RSA after ECDSA: what is there but of the other kind is made anew.
+        subprocess.run([TOP / "tools/dev-certificates", tmp_path / "rsa", *names], check=True,
+                       capture_output=True)
+    for _ in range(2):
+        made = subprocess.run([TOP / "tools/dev-certificates", *words, tmp_path / "rsa", *names],
+                              check=True, capture_output=True, text=True).stdout
+    assert made.count("kept ") == 2
+    for name in ("relay.bench", "partner.bench"):
+        text = key_kind(tmp_path / "rsa" / f"{name}.pem")
+        assert ("prime256v1" in text) == (kind == "ecdsa")
+        assert ("rsaEncryption" in text and "(2048 bit)" in text) == (kind == "rsa")
+    relay = make_relay(transport="tls", certificates=tmp_path / "rsa")
+    for version, name in (("1.2", "TLSv1.2"), ("1.3", "TLSv1.3"), ("any", "TLSv1.3")):
+        streams = relay.run_load("churn", 20, "--tls", version)["streams"]
+        assert streams["tls"] == name
+        if version == "1.2":
+            assert f"-{kind.upper()}-" in streams["cipher"].replace("_", "-")
+        assert_clean(relay.run_load("duplex", 300, "--tls", version), "duplex", 300)
