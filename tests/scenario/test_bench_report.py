@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What the load generator tells of a run: over time, as a page, beside another run."""
 
+import html.parser
 import json
 import os
 import pty
@@ -122,3 +123,164 @@ def test_the_floor_of_any_size(tmp_path, size):
                           capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["floor_us"] > 0
+
+
+# ---- as a page ----
+
+class Page(html.parser.HTMLParser):
+    """Checks that each element is closed in its turn; collects what a reader sees."""
+
+    VOID = {"meta", "br"}
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.titles, self.figures, self.text, self.foreign = [], [], [], "", []
+        self.curves, self.rows = [], []
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attributes):
+        attributes = dict(attributes)
+        self.foreign += [tag] * (tag in ("script", "link", "img", "iframe", "object"))
+        self.foreign += [key for key in attributes if key in ("src", "href", "xlink:href")]
+        if tag == "figure":
+            self.figures.append("")
+        if tag == "tr":
+            self.rows.append([])
+        if tag in ("td", "th") and self.rows:
+            self.rows[-1].append("")
+        if tag == "path" and "curve" in attributes.get("class", "") and "span" not in self.open:
+            self.curves.append(attributes["d"])
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text += data
+        if "figcaption" in self.open and "small" not in self.open:
+            self.figures[-1] += data.strip()
+        if {"td", "th"} & set(self.open):
+            self.rows[-1][-1] += data
+
+
+def page_of(*files):
+    done = subprocess.run([BUILD / "passerelle-bench", "report", *files], capture_output=True,
+                          text=True)
+    assert done.returncode == 0, done.stderr
+    page = Page(done.stdout)
+    assert page.foreign == [] and "@import" not in done.stdout and "url(" not in done.stdout
+    assert "nan" not in re.findall(r'[a-z]+="[^"]*"', done.stdout.lower())
+    for curve in page.curves:
+        for x, y in re.findall(r"[ML]([-\d.]+) ([-\d.]+)", curve):
+            assert 0 <= float(x) <= 560 and 0 <= float(y) <= 290, curve
+    return page
+
+
+PLOTS = ["CPU a message by thread", "Throughput over time", "Latency by percentile",
+         "Latency over time", "CPU a message over time", "Resident memory over time",
+         "In flight over time"]
+
+
+def test_a_page_of_one_run(make_relay, tmp_path):  # noqa: F811
+    report = make_relay().run_load("xmpp-sip", 60000, "--fraction", "0.5")
+    (tmp_path / "run.json").write_text(json.dumps(report))
+    page = page_of(tmp_path / "run.json")
+    assert page.figures == PLOTS + PLOTS
+    messages = next(row for row in page.rows if row[:2] == ["run", "xmpp-sip"])
+    assert messages[2] == f"{report['xmpp-sip']['rate']:,.0f}"
+    assert messages[8:11] == ["60,000", "60,000", "0"]
+    for what in (f"{report['floor']['ratio']:.2f} × floor", "worker-0", "egress-0", "floor",
+                 report["machine"]["kernel"], "closed loop, 256 in flight", "milliseconds",
+                 "messages a second", "MiB", "99.9 %"):
+        assert what in page.text, what
+    # Each interval of the series is a point of its curve.
+    usable = sum(sent > 0 for sent in report["series"]["xmpp-sip"]["sent"])
+    assert usable - 1 <= len(re.findall("[ML]", page.curves[0])) <= usable
+
+
+def test_a_page_lays_runs_over_each_other(make_relay, tmp_path):  # noqa: F811
+    relay = make_relay()
+    name = "a <b> & 'c'"
+    for file, drive in ((name, "duplex"), ("other", "xmpp-sip")):
+        report = relay.run_load(drive, 30000)
+        (tmp_path / f"{file}.json").write_text(json.dumps(report))
+    page = page_of(tmp_path / f"{name}.json", tmp_path / "other.json")
+    assert page.figures == PLOTS
+    for label in (f"{name} xmpp-sip p99", f"{name} sip-xmpp p50", "other xmpp-sip p99"):
+        assert label in page.text
+    assert [row[:2] for row in page.rows if row[1:2] in (["xmpp-sip"], ["sip-xmpp"])] == [
+        [name, "xmpp-sip"], [name, "sip-xmpp"], ["other", "xmpp-sip"]]
+
+
+def test_equal_names_keep_their_folders(make_relay, tmp_path):  # noqa: F811
+    report = make_relay().run_load("xmpp-sip", 500)
+    for folder in ("before", "after"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "run.json").write_text(json.dumps(report))
+    text = page_of(tmp_path / "before/run.json", tmp_path / "after/run.json").text
+    assert "before/run" in text and "after/run" in text
+
+
+def test_a_page_of_a_run_that_went_wrong(make_relay, tmp_path):  # noqa: F811
+    """Nothing arrives: to such addresses there is no way."""
+    relay = make_relay()
+    done = subprocess.run(relay.load + ["--drive", "xmpp-sip", "--count", "50", "--json",
+                                        "--user-suffix", " ", "--timeout", "1"],
+                          capture_output=True, text=True)
+    assert done.returncode == 1
+    report = json.loads(done.stdout)
+    assert report["xmpp-sip"]["arrived"] == 0
+    report["failure"] = "503 <busy>"
+    (tmp_path / "bad.json").write_text(json.dumps(report))
+    page = page_of(tmp_path / "bad.json")
+    assert "the first failed message was told: 503 <busy>" in page.text
+    assert "the floor was not measured: without --pid" in page.text
+    costs = page.rows[-1]
+    assert costs[:3] == ["bad", "–", "–"]
+
+
+@pytest.mark.parametrize("text, said", [
+    (None, "cannot read it: No such file or directory"),
+    ("", "line 1, column 0: "),
+    ('{"relay": {"cpu_us": 1,\n]', "line 2, column 1: "),
+    ("[1, 2]", "is no report: there is no JSON object in it"),
+    ('{"a": 1}', "is no report of passerelle-bench --json"),
+    ('{"relay": {"cpu_us": 1}, "seconds": 1}', 'is no whole report: "generator.cpu_us" is missing'),
+    ('{"targets": []}', 'is no whole report: "runs" is missing')])
+@pytest.mark.parametrize("command", [["report"]])
+def test_what_is_no_report_is_named(tmp_path, command, text, said):
+    good, bad = tmp_path / "good.json", tmp_path / "bad.json"
+    good.write_text('{"floor_us": 4.6}')
+    if text is not None:
+        bad.write_text(text)
+    done = subprocess.run([BUILD / "passerelle-bench", *command, good, bad], capture_output=True,
+                          text=True)
+    assert done.returncode == 1 and done.stdout == ""
+    assert done.stderr.startswith(f"passerelle-bench: {bad}: {said}"), done.stderr
+
+
+def test_a_folder_is_no_report(tmp_path):
+    done = subprocess.run([BUILD / "passerelle-bench", "report", tmp_path], capture_output=True,
+                          text=True)
+    assert done.returncode == 1
+    assert f"{tmp_path}: cannot read it: Is a directory" in done.stderr
+
+
+def test_odd_numbers_do_not_break_a_page(tmp_path):
+    """Types that nobody writes: the page is made of what is there."""
+    (tmp_path / "odd.json").write_text(json.dumps(
+        {"relay": {"cpu_us": "much", "threads": [1]}, "generator": {"cpu_us": None},
+         "seconds": -1, "xmpp-sip": {"rate": 1e300, "percentiles": [1, [2], ["a", "b"]]},
+         "series": {"end_s": [1, "x", 3], "interval_s": 1, "xmpp-sip": {"sent": [1, 2, 3]}}}))
+    assert "odd" in page_of(tmp_path / "odd.json").text
+
+
+def test_a_page_that_cannot_be_written(tmp_path):
+    (tmp_path / "a.json").write_text('{"floor_us": 4.6}')
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([BUILD / "passerelle-bench", "report", tmp_path / "a.json"],
+                              stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 1 and "the output cannot be written" in done.stderr
