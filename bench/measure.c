@@ -114,7 +114,8 @@ void measure_read_phase(struct measure_list *list, const json_t *phase, const ch
     for (size_t i = watched ? 0 : 4; i < sizeof(facts) / sizeof(facts[0]); i++) {
         size_t before = list->count;
         measure_read_fact(list, phase, group, facts[i]);
-        if (list->count > before && i >= 4)
+        /* What the machine and the generator did is no merit of the relay. */
+        if (list->count > before && (i == 0 || i >= 4))
             list->measures[before].sense = MEASURE_FACT;
     }
 }
