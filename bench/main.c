@@ -8,6 +8,7 @@
 #include "bench/config.h"
 #include "bench/demo.h"
 #include "bench/floor.h"
+#include "bench/kept.h"
 #include "bench/report.h"
 #include "net/clock.h"
 
@@ -153,6 +154,8 @@ static int bench_demo(const struct load_options *load)
 int main(int argc, char **argv)
 {
     struct bench_options options;
+    if (kept_wanted(argc, argv))
+        return kept_run(argc, argv);
     if (!bench_options_read(&options, argc, argv)) {
         fputs("passerelle-bench: --help explains the options\n", stderr);
         return EXIT_FAILURE;

@@ -115,6 +115,20 @@ def certificates(folder, *domains):
                    stdout=subprocess.DEVNULL)
 
 
+_generator_cores = set()
+
+
+def generator_cores(cores):
+    """Where the generator runs from now on, whatever cores its starter has."""
+    _generator_cores.clear()
+    _generator_cores.update(cores)
+
+
+def _on_generator_cores():
+    if _generator_cores:
+        os.sched_setaffinity(0, _generator_cores)
+
+
 class Failed(Exception):
     """The generator could not run; what it said."""
 
@@ -122,7 +136,8 @@ class Failed(Exception):
 def generate(words, patience_s=900):
     """One run of passerelle-bench; its report. A run that lost messages has one too."""
     result = subprocess.run([str(word) for word in [BUILD / "passerelle-bench", *words, "--json"]],
-                            text=True, capture_output=True, timeout=patience_s)
+                            text=True, capture_output=True, timeout=patience_s,
+                            preexec_fn=_on_generator_cores)
     try:
         report = json.loads(result.stdout)
     except json.JSONDecodeError:

@@ -11,6 +11,8 @@ import time
 
 import pytest
 
+from pages import page_of
+
 TOP = pathlib.Path(__file__).resolve().parents[2]
 BUILD = TOP / os.environ.get("PASSERELLE_BUILD", "build")
 
@@ -232,18 +234,32 @@ def test_one_command_shows_every_target(tmp_path):
             for direction in {"xmpp-sip", "sip-xmpp"} & run.keys():
                 assert run[direction]["sent"] > 0, name
                 assert run[direction]["lost"] == run[direction]["duplicated"] == 0, name
+    page = page_of(report)
     for target in figures["targets"]:
         assert target["measure"].strip() in result.stdout
+        assert target["measure"].strip() in [row[0] for row in page.rows]
+    for name in figures["runs"]:
+        assert name in [row[0] for row in page.rows], name
+    assert page.figures == ["CPU a message by thread", "Latency by percentile"]
 
 
 def test_the_same_load_through_other_gateways(tmp_path):
     """Passerelle and four chains of Debian's servers; at this size the figures say nothing."""
     report = tmp_path / "compare.json"
     result = subprocess.run([TOP / "bench/compare", "--no-build", "--seconds", "0.3", "--rounds",
-                             "1", "--json", report], capture_output=True, text=True, timeout=300)
+                             "1", "--sessions", "30", "--cores", "0", "--json", report],
+                            capture_output=True, text=True, timeout=300)
     assert result.returncode == 0, result.stdout + result.stderr
+    assert json.loads(report.read_text())["cores"] == [0]
     chains = {chain["chain"]: chain for chain in json.loads(report.read_text())["chains"]}
     assert list(chains) == ["Passerelle", "ejabberd + Kamailio", "ejabberd alone, to a component",
                             "Prosody + Kamailio", "Prosody alone, to a component"]
     assert all(chain["rate"] > 0 and chain["cpu_us"] > 0 for chain in chains.values())
     assert chains["Passerelle"]["lost"] == chains["Passerelle"]["failed"] == 0
+    assert chains["Passerelle"]["session_kib"] > 0
+    page = page_of(report)
+    for chain in chains.values():
+        row = next(row for row in page.rows if row[0] == chain["chain"])
+        assert row[1] == f"{chain['rate']:,.0f}" and row[7] == f"{chain['lost']:,}"
+    assert page.figures == ["Throughput", "CPU a message", "Latency", "Latency by percentile",
+                            "CPU a message by thread"]
