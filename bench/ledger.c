@@ -36,8 +36,17 @@ struct ledger_entry *ledger_next(struct ledger *ledger, uint64_t start_ns, unsig
         ledger->room = room;
     }
     struct ledger_entry *entry = &ledger->entries[ledger->sent];
-    *entry = (struct ledger_entry){.start_ns = start_ns, .user = user};
+    *entry = (struct ledger_entry){.start_ns = start_ns, .user = (uint16_t)user};
     return entry;
+}
+
+void ledger_left(struct ledger *ledger, struct ledger_entry *entry, uint64_t now_ns)
+{
+    assert(entry == &ledger->entries[ledger->sent]);
+    entry->sent_ms = (uint32_t)(now_ns / 1000000);
+    ledger->sent++;
+    ledger->of[entry->user]++;
+    ledger->bytes_sent += entry->text_size;
 }
 
 struct ledger_entry *ledger_find(struct ledger *ledger, uint32_t number)
@@ -69,9 +78,15 @@ void ledger_arrived(struct ledger *ledger, uint32_t number, uint32_t mark, uint6
     entry->latency_ns = now_ns > entry->start_ns ? now_ns - entry->start_ns : 1;
     histogram_add(&ledger->recent, entry->latency_ns / 1000);
     ledger->arrived++;
+    ledger->bytes_arrived += entry->text_size;
     ledger->end_ns = now_ns;
     if (entry->failed)
         ledger->contradicted++;
+}
+
+void ledger_damaged(struct ledger *ledger)
+{
+    ledger->damaged++;
 }
 
 void ledger_answered(struct ledger *ledger, uint32_t number, bool good)

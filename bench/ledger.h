@@ -20,7 +20,8 @@ struct ledger_entry {
     uint64_t start_ns;   /* when it should have left: latency counts from here */
     uint64_t latency_ns; /* 0: not arrived */
     uint32_t sent_ms;    /* when it left last */
-    uint32_t user;       /* who sends it, and to whom */
+    uint16_t user;       /* who sends it, and to whom */
+    uint16_t text_size;  /* bytes of its text */
     uint32_t mark : 29;  /* of the transaction it arrived in */
     uint32_t arrived : 1, answered : 1, failed : 1;
 };
@@ -31,15 +32,18 @@ struct ledger {
     uint32_t count;       /* how many to send; 0: this direction is not driven */
     unsigned users;
     uint32_t sent, arrived, answered, failed;
-    uint32_t duplicated;   /* arrived twice, in different transactions */
-    uint32_t repeated;     /* the relay's retransmissions: no fault */
-    uint32_t resent;       /* our own retransmissions */
-    uint32_t reordered;    /* overtaken by a later one of its sender */
-    uint32_t contradicted; /* arrived, and its sender was told that it failed */
-    uint32_t oldest;       /* all before it are answered */
+    uint32_t duplicated;                /* arrived twice, in different transactions */
+    uint32_t repeated;                  /* the relay's retransmissions: no fault */
+    uint32_t resent;                    /* our own retransmissions */
+    uint32_t reordered;                 /* overtaken by a later one of its sender */
+    uint32_t contradicted;              /* arrived, and its sender was told that it failed */
+    uint32_t damaged;                   /* arrived with another text */
+    uint64_t bytes_sent, bytes_arrived; /* of texts, those that arrived again left out */
+    uint32_t oldest;                    /* all before it are answered */
     uint64_t first_ns, end_ns;
     struct histogram recent;        /* latencies since whoever reads it cleared it */
     uint32_t last[LEDGER_USER_MAX]; /* highest number + 1 that arrived from each sender */
+    uint32_t of[LEDGER_USER_MAX];   /* messages of each sender */
 };
 
 /* Starts a phase whose numbers begin at `first`. Memory of an earlier phase is used again. */
@@ -47,10 +51,14 @@ void ledger_start(struct ledger *ledger, uint32_t first, uint32_t count, unsigne
 void ledger_fini(struct ledger *ledger);
 /* The entry of the message to be sent next; NULL when memory is refused. */
 struct ledger_entry *ledger_next(struct ledger *ledger, uint64_t start_ns, unsigned user);
+/* That message has left, with its text_size. */
+void ledger_left(struct ledger *ledger, struct ledger_entry *entry, uint64_t now_ns);
 /* The entry of a number of this phase that was sent; NULL for any other. */
 struct ledger_entry *ledger_find(struct ledger *ledger, uint32_t number);
 /* Message `number` arrived in the transaction `mark`. */
 void ledger_arrived(struct ledger *ledger, uint32_t number, uint32_t mark, uint64_t now_ns);
+/* What arrived was not the text that was sent. */
+void ledger_damaged(struct ledger *ledger);
 /* Its sender was answered: delivered, or not. */
 void ledger_answered(struct ledger *ledger, uint32_t number, bool good);
 /* The next number at or after `*from` that left before `before_ms` and has no answer; false

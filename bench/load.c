@@ -124,12 +124,12 @@ static bool load_send_one(struct load *load, struct ledger *ledger, uint64_t due
     if (due_ns > load->now_ns)
         return false;
     uint32_t number = ledger->first + ledger->sent;
-    struct ledger_entry *entry = ledger_next(ledger, due_ns, number % load->options.users);
+    struct ledger_entry *entry =
+        ledger_next(ledger, due_ns, choice_user(&load->choice, number));
     if (entry == NULL || !(ledger == &load->to_sip ? load_send_xmpp(load, entry, number)
                                                    : load_send_sip(load, entry, number)))
         return false;
-    entry->sent_ms = (uint32_t)(load->now_ns / 1000000);
-    ledger->sent++;
+    ledger_left(ledger, entry, load->now_ns);
     return true;
 }
 

@@ -7,6 +7,7 @@
 #ifndef PASSERELLE_BENCH_LOAD_H
 #define PASSERELLE_BENCH_LOAD_H
 
+#include "bench/choice.h"
 #include "bench/component.h"
 #include "bench/ledger.h"
 #include "bench/load_index.h"
@@ -30,7 +31,9 @@ struct load_options {
     const char *component_secret;
     union net_address component;
     unsigned xmpp_domains, sip_domains, streams, users;
-    unsigned size;      /* bytes of a whole stanza or of a SIP body */
+    struct choice_options choice;
+    unsigned size;      /* bytes of a whole stanza or of a SIP body, the mean */
+    bool utf8;          /* texts of characters with one to four bytes */
     unsigned timeout_s; /* without any progress: the rest counts as lost */
 };
 
@@ -65,7 +68,8 @@ struct load {
     const char *tls_version, *tls_cipher; /* of the stream that was ready last; NULL: none */
     char failure[200];     /* what the first failed message was told; empty: none failed */
     uint32_t answers_lost; /* our own answers that did not fit: the generator is the limit */
-    char *text;            /* of a message: options.size bytes of padding */
+    struct choice choice;
+    char *text; /* that messages are filled up with: CHOICE_SIZE_MAX bytes */
     void (*tick)(void *context, const struct load *load); /* about 50 times a second */
     void *tick_context;
     uint64_t tick_ns;

@@ -43,7 +43,8 @@ static int churn_open(struct churn *churn, unsigned i)
     uint64_t due_ns = churn_due(churn);
     if (due_ns > churn->load->now_ns)
         return 0;
-    if (ledger_next(streams, due_ns, i) == NULL)
+    struct ledger_entry *entry = ledger_next(streams, due_ns, i);
+    if (entry == NULL)
         return -ENOMEM;
     int status = load_open_stream(churn->load, i);
     if (status != 0) {
@@ -51,7 +52,8 @@ static int churn_open(struct churn *churn, unsigned i)
                  streams->sent, strerror(-status));
         return status;
     }
-    place->number = streams->first + streams->sent++;
+    place->number = streams->first + streams->sent;
+    ledger_left(streams, entry, churn->load->now_ns);
     place->state = CHURN_OPENING;
     place->sent = 0;
     return 0;
@@ -71,8 +73,7 @@ static bool churn_send_one(struct churn *churn, unsigned i)
     struct ledger_entry *entry = ledger_next(ledger, load->now_ns, user);
     if (entry == NULL || !load_send_xmpp(load, entry, number))
         return false;
-    entry->sent_ms = (uint32_t)(load->now_ns / 1000000);
-    ledger->sent++;
+    ledger_left(ledger, entry, load->now_ns);
     place->sent++;
     place->turn++;
     return true;

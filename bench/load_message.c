@@ -18,6 +18,37 @@ static bool load_write(struct load *load, struct bench_stream *stream, struct sp
     return true;
 }
 
+/* "#n " and padding up to `size` bytes, no character cut. */
+static void load_put_text(const struct load *load, struct writer *writer, uint32_t number,
+                          size_t size)
+{
+    size_t start = writer->used;
+    writer_put_char(writer, '#');
+    writer_put_uint(writer, number);
+    writer_put_char(writer, ' ');
+    size_t used = writer->used - start, whole = size > used ? size - used : 0;
+    size_t cut = whole;
+    while (cut > 0 && (load->text[cut] & 0xc0) == 0x80)
+        cut--;
+    writer_put(writer, span_make(load->text, cut));
+    for (size_t i = cut; i < whole; i++)
+        writer_put_char(writer, '.');
+}
+
+/* A message that is in the ledger must have the text that was sent. */
+static void load_check_text(const struct load *load, struct ledger *ledger, uint32_t number,
+                            struct span text)
+{
+    char memory[LOAD_TEXT_MAX + LOAD_FRAME_MAX];
+    struct writer writer = writer_make(memory, sizeof(memory));
+    const struct ledger_entry *entry = ledger_find(ledger, number);
+    if (entry == NULL)
+        return;
+    load_put_text(load, &writer, number, entry->text_size);
+    if (!span_equal(text, writer_span(&writer)))
+        ledger_damaged(ledger);
+}
+
 /* ---- XMPP side ---- */
 
 /* Answers travel on our own stream of the pair: S2S streams carry one direction. */
@@ -85,8 +116,10 @@ void load_on_stanza(struct bench_stream *stream, const struct xml_node *stanza)
         return;
     }
     const struct xml_node *body = xml_node_child(stanza, SPAN(NS_SERVER), SPAN("body"));
-    if (body != NULL && sip_peer_number(xml_node_text(body), &number))
-        ledger_arrived(&load->to_xmpp, number, 0, load->progress_ns);
+    if (body == NULL || !sip_peer_number(xml_node_text(body), &number))
+        return;
+    ledger_arrived(&load->to_xmpp, number, 0, load->progress_ns);
+    load_check_text(load, &load->to_xmpp, number, xml_node_text(body));
 }
 
 void load_on_component(void *context, struct span text)
@@ -96,19 +129,6 @@ void load_on_component(void *context, struct span text)
     load->progress_ns = clock_now_ns();
     if (sip_peer_number(text, &number))
         ledger_arrived(&load->to_sip, number, 0, load->progress_ns);
-}
-
-/* "#n " padded to `size`. */
-static void load_put_text(const struct load *load, struct writer *writer, uint32_t number,
-                          size_t size)
-{
-    size_t start = writer->used;
-    writer_put_char(writer, '#');
-    writer_put_uint(writer, number);
-    writer_put_char(writer, ' ');
-    size_t used = writer->used - start;
-    if (used < size)
-        writer_put(writer, span_make(load->text, size - used));
 }
 
 static void load_put_user(struct writer *writer, unsigned user, const char *suffix,
@@ -121,7 +141,7 @@ static void load_put_user(struct writer *writer, unsigned user, const char *suff
     writer_put(writer, span_of(domain));
 }
 
-bool load_send_xmpp(struct load *load, const struct ledger_entry *entry, uint32_t number)
+bool load_send_xmpp(struct load *load, struct ledger_entry *entry, uint32_t number)
 {
     char memory[LOAD_TEXT_MAX + LOAD_FRAME_MAX];
     const struct load_options *options = &load->options;
@@ -135,8 +155,10 @@ bool load_send_xmpp(struct load *load, const struct ledger_entry *entry, uint32_
     writer_put_literal(&writer, "/bench' to='");
     load_put_user(&writer, user, options->user_suffix, stream->to);
     writer_put_literal(&writer, "'><body>");
-    size_t frame = writer.used + sizeof("</body></message>") - 1;
-    load_put_text(load, &writer, number, options->size > frame ? options->size - frame : 1);
+    size_t start = writer.used, frame = start + sizeof("</body></message>") - 1;
+    size_t size = choice_size(&load->choice, number);
+    load_put_text(load, &writer, number, size > frame ? size - frame : 1);
+    entry->text_size = (uint16_t)(writer.used - start);
     writer_put_literal(&writer, "</body></message>");
     return load_write(load, stream, writer_span(&writer));
 }
@@ -161,13 +183,15 @@ void load_on_sip(void *context, struct span message, const struct sip_flow *flow
         return;
     if (!sip_side_answer(&load->sip, flow, writer_span(&answer)))
         load->answers_lost++;
-    if (sip_peer_number(sip_peer_body(message), &number)) {
-        load->progress_ns = clock_now_ns();
-        ledger_arrived(&load->to_sip, number, sip_peer_mark(message), load->progress_ns);
-    }
+    struct span body = sip_peer_body(message);
+    if (!sip_peer_number(body, &number))
+        return;
+    load->progress_ns = clock_now_ns();
+    ledger_arrived(&load->to_sip, number, sip_peer_mark(message), load->progress_ns);
+    load_check_text(load, &load->to_sip, number, body);
 }
 
-bool load_send_sip(struct load *load, const struct ledger_entry *entry, uint32_t number)
+bool load_send_sip(struct load *load, struct ledger_entry *entry, uint32_t number)
 {
     char text[LOAD_TEXT_MAX], memory[LOAD_TEXT_MAX + LOAD_FRAME_MAX];
     char sent_by[NET_ADDRESS_TEXT_SIZE];
@@ -175,7 +199,8 @@ bool load_send_sip(struct load *load, const struct ledger_entry *entry, uint32_t
     unsigned user = entry->user;
     const struct bench_stream *stream = &load->out[user % options->streams];
     struct writer body = writer_make(text, sizeof(text));
-    load_put_text(load, &body, number, options->size);
+    load_put_text(load, &body, number, choice_size(&load->choice, number));
+    entry->text_size = (uint16_t)body.used;
     net_address_format(&options->own_sip, sent_by);
     struct sip_peer_message message = {.run = load->run,
                                        .number = number,

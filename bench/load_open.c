@@ -73,18 +73,28 @@ int load_connect(struct load *load)
     return 0;
 }
 
+static void load_fill_text(struct load *load)
+{
+    static const char utf8[] = "Grüße, мир! 世界 😀 ẞ é ";
+    const char *pattern = load->options.utf8 ? utf8 : "x";
+    size_t size = strlen(pattern);
+    for (size_t i = 0; i < CHOICE_SIZE_MAX; i++)
+        load->text[i] = pattern[i % size];
+}
+
 static int load_open_memory(struct load *load)
 {
     const struct load_options *options = &load->options;
     assert(options->streams > 0 && options->streams <= LOAD_STREAM_MAX);
     load->out = calloc(options->streams, sizeof(*load->out));
     load->dirty = calloc(options->streams, sizeof(struct bench_stream *));
-    load->text = malloc(options->size);
+    load->text = malloc(CHOICE_SIZE_MAX);
     if (load->out == NULL || load->dirty == NULL || load->text == NULL)
         return -ENOMEM;
-    if (load_index_open(&load->index, options->streams) != 0)
+    if (load_index_open(&load->index, options->streams) != 0 ||
+        choice_open(&load->choice, &options->choice, options->users) != 0)
         return -ENOMEM;
-    memset(load->text, 'x', options->size);
+    load_fill_text(load);
     digest_random(&load->run, sizeof(load->run));
     return 0;
 }
@@ -192,6 +202,7 @@ void load_close(struct load *load)
     free(load->in);
     free(load->dirty);
     load_index_close(&load->index);
+    choice_close(&load->choice);
     free(load->text);
     if (load->tls != NULL)
         tls_context_close(&load->tls);

@@ -29,8 +29,8 @@ bool load_far_ready(const struct load *load);
 
 /* Writes a message that is in the ledger to its stream, or to SIP. False when it does not fit
    now. */
-bool load_send_xmpp(struct load *load, const struct ledger_entry *entry, uint32_t number);
-bool load_send_sip(struct load *load, const struct ledger_entry *entry, uint32_t number);
+bool load_send_xmpp(struct load *load, struct ledger_entry *entry, uint32_t number);
+bool load_send_sip(struct load *load, struct ledger_entry *entry, uint32_t number);
 /* A stanza on a stream, a bench_stanza_fn; a message from SIP, a sip_side_message_fn. */
 void load_on_stanza(struct bench_stream *stream, const struct xml_node *stanza);
 void load_on_component(void *context, struct span text);

@@ -10,6 +10,7 @@
 #include "bench/floor.h"
 #include "bench/kept.h"
 #include "bench/report.h"
+#include "bench/report_modes.h"
 #include "net/clock.h"
 
 static void bench_tick(void *context, const struct load *load)
@@ -27,8 +28,10 @@ void bench_explain(const struct bench *bench, int status)
 
 bool bench_is_clean(const struct ledger *ledger)
 {
-    return ledger_lost(ledger) == 0 &&
-           ledger->duplicated + ledger->reordered + ledger->contradicted + ledger->failed == 0;
+    return ledger_lost(ledger) == 0 && ledger->duplicated + ledger->reordered +
+                                               ledger->contradicted + ledger->failed +
+                                               ledger->damaged ==
+                                           0;
 }
 
 void bench_watch(struct bench *bench)
@@ -50,6 +53,7 @@ static bool bench_phase(struct bench *bench, const struct load_phase *phase, con
     bool clean = status == 0 && bench_is_clean(&bench->load.to_sip) &&
                  bench_is_clean(&bench->load.to_xmpp);
     report_phase(&bench->load, &bench->options, &bench->usage, key);
+    report_texts(&bench->load, &bench->options, key);
     if (status != 0)
         bench_explain(bench, status);
     return clean;

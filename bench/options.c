@@ -82,6 +82,22 @@ static bool options_tls(struct load_options *load, const char *text)
     return choice >= 0;
 }
 
+static bool options_text(struct load_options *load, const char *text)
+{
+    static const char *const names[] = {"ascii", "utf8"};
+    int choice = options_choice(text, names, 2);
+    load->utf8 = choice == 1;
+    return choice >= 0;
+}
+
+static bool options_seed(struct choice_options *choice, const char *text)
+{
+    char *end;
+    errno = 0;
+    choice->seed = strtoull(text, &end, 10);
+    return errno == 0 && end != text && *end == '\0' && *text != '-';
+}
+
 static bool options_set_load(struct bench_options *options, int option, const char *text)
 {
     struct load_options *load = &options->load;
@@ -104,7 +120,10 @@ static bool options_set_load(struct bench_options *options, int option, const ch
     case OPT_COMPONENT_SECRET: load->component_secret = text; return true;
     case OPT_STREAMS: return options_number(text, 1, LOAD_STREAM_MAX, &load->streams);
     case OPT_USERS: return options_number(text, 1, LEDGER_USER_MAX, &load->users);
-    case OPT_SIZE: return options_number(text, 1, 8000, &load->size);
+    case OPT_SIZE: return choice_parse_sizes(&load->choice, text);
+    case OPT_TEXT: return options_text(load, text);
+    case OPT_SPREAD: return choice_parse_spread(&load->choice, text);
+    case OPT_SEED: return options_seed(&load->choice, text);
     case OPT_TIMEOUT: return options_number(text, 1, 600, &load->timeout_s);
     default: return false;
     }
@@ -146,6 +165,7 @@ static void options_complete(struct bench_options *options)
 {
     struct load_options *load = &options->load;
     bool churn = options->command == BENCH_CHURN;
+    load->size = choice_mean_size(&load->choice);
     if (options->handshake)
         options->messages = 0;
     if (options->phase.count == 0)
@@ -190,7 +210,7 @@ bool bench_options_read(struct bench_options *options, int argc, char **argv)
                                                .sip_domains = 1,
                                                .streams = 4,
                                                .users = 64,
-                                               .size = 300,
+
                                                .timeout_s = 5},
                                       .phase = {.window = 256},
                                       .messages = 10,
@@ -203,7 +223,8 @@ bool bench_options_read(struct bench_options *options, int argc, char **argv)
     bool good = options_set(options, OPT_RELAY, "127.0.0.1:5269") &&
                 options_set(options, OPT_RELAY_SIP, "127.0.0.1:5060") &&
                 options_set(options, OPT_LISTEN, "127.0.0.1:15269") &&
-                options_set(options, OPT_LISTEN_SIP, "127.0.0.1:5080");
+                options_set(options, OPT_LISTEN_SIP, "127.0.0.1:5080") &&
+                options_set(options, OPT_SIZE, "300") && options_set(options, OPT_SEED, "1");
     for (int c; good && (c = getopt_long(argc, argv, "h", options_table, NULL)) != -1;) {
         good = c != '?' && options_set(options, c, optarg);
         if (!good && c != '?')

@@ -5,6 +5,61 @@
 
 #include "bench/report.h"
 
+/* ---- texts ---- */
+
+/* How many users sent something, and the share of the one that sent most. */
+static unsigned report_users(const struct ledger *ledger, double *busiest)
+{
+    uint32_t users = 0, most = 0;
+    for (unsigned i = 0; i < ledger->users; i++) {
+        users += ledger->of[i] > 0;
+        most = ledger->of[i] > most ? ledger->of[i] : most;
+    }
+    *busiest = ledger->sent > 0 ? (double)most / ledger->sent : 0;
+    return users;
+}
+
+static void report_texts_of(const char *name, const struct ledger *ledger, bool json,
+                            bool first)
+{
+    double busiest;
+    unsigned users = report_users(ledger, &busiest);
+    if (json)
+        printf("%s\"%s\":{\"users\":%u,\"busiest\":%.6f,\"bytes_sent\":%llu,"
+               "\"bytes_arrived\":%llu,\"damaged\":%u}",
+               first ? "" : ",", name, users, busiest, (unsigned long long)ledger->bytes_sent,
+               (unsigned long long)ledger->bytes_arrived, ledger->damaged);
+    else
+        printf(
+            "texts     %s: %u users, %.1f %% from one of them; %llu bytes sent, %llu arrived, "
+            "%u texts damaged\n",
+            name, users, busiest * 100, (unsigned long long)ledger->bytes_sent,
+            (unsigned long long)ledger->bytes_arrived, ledger->damaged);
+}
+
+void report_texts(const struct load *load, const struct bench_options *options, const char *key)
+{
+    const struct choice_options *choice = &load->options.choice;
+    const struct ledger *ledgers[] = {&load->to_sip, &load->to_xmpp};
+    static const char *const names[] = {"xmpp-sip", "sip-xmpp"};
+    bool first = true;
+    bool plain = choice->spread == CHOICE_EVEN && !load->options.utf8 &&
+                 choice->part_count == 1 && choice->parts[0].low == choice->parts[0].high &&
+                 load->to_sip.damaged + load->to_xmpp.damaged == 0;
+    if (!options->json && plain)
+        return;
+    if (options->json)
+        printf(",\"%s%stexts\":{", key != NULL ? key : "", key != NULL ? "_" : "");
+    for (size_t i = 0; i < 2; i++) {
+        if (ledgers[i]->count == 0)
+            continue;
+        report_texts_of(names[i], ledgers[i], options->json, first);
+        first = false;
+    }
+    if (options->json)
+        putchar('}');
+}
+
 /* ---- streams that come and go ---- */
 
 static const char *report_text(const char *text)
@@ -73,12 +128,19 @@ static void report_churn_usage(const struct usage *usage)
            usage_own_wait(usage), core > REPORT_BUSY ? "true" : "false");
 }
 
+static void report_churn_phase(struct churn *churn, const struct bench_options *options,
+                               const struct usage *usage)
+{
+    report_phase(churn->load, options, usage, NULL);
+    report_texts(churn->load, options, NULL);
+}
+
 void report_churn(struct churn *churn, const struct bench_options *options,
                   const struct usage *usage)
 {
     bool phase = churn->phase.messages > 0;
     if (phase)
-        report_phase(churn->load, options, usage, NULL);
+        report_churn_phase(churn, options, usage);
     if (options->json) {
         putchar(phase ? ',' : '{');
         if (!phase)

@@ -10,6 +10,11 @@
 
 #define REPORT_BUSY 0.9 /* of a core: above that the generator is the limit */
 
+/* Whose the messages of a phase were, how long, and whether they arrived unchanged: after
+   report_phase, with its `key`. A line only when there is something to say. */
+void report_texts(const struct load *load, const struct bench_options *options,
+                  const char *key);
+
 /* A whole run of streams that come and go. Uses up the ledgers. */
 void report_churn(struct churn *churn, const struct bench_options *options,
                   const struct usage *usage);

@@ -3,11 +3,13 @@
 import ctypes
 import json
 import resource
+import socket
 import subprocess
+import threading
 
 import pytest
 
-from test_bench import BUILD, TOP, assert_clean, make_relay, relay  # noqa: F401
+from test_bench import BUILD, TOP, assert_clean, free_port, make_relay, relay  # noqa: F401
 
 
 def metric(relay, name):
@@ -204,3 +206,108 @@ def test_tls_versions_and_kinds_of_keys(tmp_path, make_relay, kind):  # noqa: F8
         if version == "1.2":
             assert f"-{kind.upper()}-" in streams["cipher"].replace("_", "-")
         assert_clean(relay.run_load("duplex", 300, "--tls", version), "duplex", 300)
+
+
+# ---- whose messages, and how long ----
+
+@pytest.mark.parametrize("spread, users, low, high", [
+    ("even", 64, 1 / 64, 1 / 64), ("uniform", 64, 1 / 64, 2 / 64),
+    # The first of 64 has 1 / (1 + 1/2 + … + 1/64) = 21 % with exponent 1, 61 % with 2.
+    ("zipf", 64, 0.19, 0.23), ("zipf:2", 64, 0.58, 0.65)])
+def test_users_are_drawn_as_asked(make_relay, spread, users, low, high):  # noqa: F811
+    relay = make_relay(transport="tcp", load=["--spread", spread])
+    reports = [relay.run_load("duplex", 6400, "--seed", seed) for seed in ("1", "1", "2")]
+    for report in reports:
+        assert_clean(report, "duplex", 6400)
+        for direction in ("xmpp-sip", "sip-xmpp"):
+            one = report["texts"][direction]
+            assert low <= one["busiest"] <= high, one
+            assert one["users"] == users or (spread == "zipf:2" and 30 < one["users"] < users)
+    texts = [report["texts"]["xmpp-sip"] for report in reports]
+    # One seed, one run: the draws do not depend on what else happens.
+    assert texts[0] == texts[1]
+    assert (texts[0] == texts[2]) == (spread == "even")
+
+
+def test_sizes_are_drawn_as_asked_and_texts_arrive_unchanged(make_relay):  # noqa: F811
+    """The mean is known from the counts of bytes; the SIP text is the size, a stanza has it."""
+    relay = make_relay(transport="tcp")
+    for size, mean in (("700", 700), ("400-1000", 700), ("200*9,6000-7000", 830)):
+        for text in ("ascii", "utf8"):
+            report = relay.run_load("duplex", 4000, "--size", size, "--text", text)
+            assert_clean(report, "duplex", 4000)
+            for direction, frame in (("xmpp-sip", 90), ("sip-xmpp", 0)):
+                one = report["texts"][direction]
+                assert one["bytes_sent"] == one["bytes_arrived"]
+                assert one["damaged"] == 0
+                # 4,000 draws: the mean of the widest mix is within 15 % for all practical seeds.
+                assert one["bytes_sent"] / 4000 == pytest.approx(mean - frame, rel=0.15)
+
+
+def garble(source, target):
+    """Carries one direction; of each piece one letter of a text becomes another."""
+    while data := source.recv(65536):
+        target.sendall(data.replace(b"xxxx", b"xxyx", 1))
+    target.close()
+
+
+def test_a_text_that_changed_on_its_way_is_counted(make_relay):  # noqa: F811
+    """Somebody between the relay and the SIP side changes a letter."""
+    relay = make_relay(transport="tcp")
+    port = free_port()
+
+    def carry(listener):
+        while True:
+            try:
+                near, _ = listener.accept()
+            except OSError:
+                return
+            far = socket.create_connection(("127.0.0.1", port))
+            for ends in ((near, far), (far, near)):
+                threading.Thread(target=garble, args=ends, daemon=True).start()
+    with socket.create_server(("127.0.0.1", relay.trunk)) as listener:
+        threading.Thread(target=carry, args=(listener,), daemon=True).start()
+        result = play(relay, "--count", "50", "--window", "1", "--listen-sip",
+                      f"127.0.0.1:{port}")
+        listener.shutdown(socket.SHUT_RDWR)
+    report = json.loads(result.stdout)
+    assert result.returncode == 1
+    assert report["xmpp-sip"]["arrived"] == 50
+    assert report["texts"]["xmpp-sip"]["damaged"] == 50
+
+
+def test_what_is_too_long_for_datagrams_comes_back_and_is_counted(make_relay):  # noqa: F811
+    relay = make_relay()
+    result = play(relay, "--count", "100", "--size", "300,3000")
+    report = json.loads(result.stdout)
+    one, texts = report["xmpp-sip"], report["texts"]["xmpp-sip"]
+    assert result.returncode == 1
+    assert one["lost"] == 0 and 0 < one["failed"] < 100
+    assert one["arrived"] + one["failed"] == 100
+    assert 0 < texts["bytes_arrived"] < texts["bytes_sent"] and texts["damaged"] == 0
+
+
+@pytest.mark.parametrize("words", [
+    "--spread zipf:0", "--spread zipf:x", "--spread pareto", "--size 0", "--size 500-100",
+    "--size 9000", "--size 100,", "--size 100*0", "--size -5", "--seed x", "--text latin1",
+    "--tls 1.1", "--sip-domains 100001", "--streams 16385", "--ramp 0", "--messages 0"])
+def test_wrong_values_are_refused(words):
+    result = subprocess.run([BUILD / "passerelle-bench", *words.split()], capture_output=True,
+                            text=True, timeout=60, check=False)
+    assert result.returncode == 1
+    option, value = words.split()
+    assert f"bad value for {option}: {value}" in result.stderr
+
+
+def test_help_and_manual_have_every_option():
+    """What the program knows is in its help; what it is for is in the manual."""
+    known = [line.split('"')[1] for line in (TOP / "bench/options.def").read_text().splitlines()
+             if line.startswith("OPTION(")]
+    assert len(known) > 40
+    said = subprocess.run([BUILD / "passerelle-bench", "--help"], check=True,
+                          capture_output=True, text=True).stdout
+    for option in known:
+        assert f"--{option}" in said, option
+    manual = (TOP / "docs/man/passerelle-bench.1").read_text().replace("\\-", "-")
+    for option in ("ramp", "step", "rate-max", "tls", "spread", "seed", "size", "text", "messages"):
+        assert f"--{option}" in manual, option
