@@ -31,6 +31,9 @@ static void axis_tick(struct axis *axis, double value, bool labelled)
     if (labelled && axis->scale == PLOT_PERCENTILE)
         snprintf(axis->ticks[axis->tick_count].label, sizeof(axis->ticks[0].label), "%.7g %%",
                  value);
+    else if (labelled && value < 1)
+        snprintf(axis->ticks[axis->tick_count].label, sizeof(axis->ticks[0].label), "%.6g",
+                 value);
     else if (labelled)
         html_number(axis->ticks[axis->tick_count].label, sizeof(axis->ticks[0].label), value);
     axis->ticks[axis->tick_count++].place = place;

@@ -117,9 +117,11 @@ static void bars_draw_row(const struct bars_row *row, double top, struct bars_la
                 html_number(number, sizeof(number), row->parts[i].value));
         start = end;
     }
-    fprintf(out, "<text class=\"ink\" x=\"%.1f\" y=\"%.1f\">%s<tspan dx=\"10\" fill=\"var(--soft)\">",
-            bars_x(layout, start) + 8, top + BARS_HEIGHT - 3,
-            html_number(number, sizeof(number), start));
+    fprintf(
+        out,
+        "<text class=\"ink\" x=\"%.1f\" y=\"%.1f\">%s<tspan dx=\"10\" fill=\"var(--soft)\">",
+        bars_x(layout, start) + 8, top + BARS_HEIGHT - 3,
+        html_number(number, sizeof(number), start));
     html_text(out, row->note);
     fputs("</tspan></text>\n", out);
 }

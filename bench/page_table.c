@@ -94,7 +94,7 @@ static void page_runs(const json_t *runs, double floor_us, FILE *out)
         page_bar_row(&bars, report, name);
         if (half == NULL)
             continue;
-        snprintf(inner, sizeof(inner), "%s, then at half", name);
+        snprintf(inner, sizeof(inner), "%s, at half", name);
         page_run_row(half, inner, out);
         page_bar_row(&bars, half, inner);
     }
@@ -276,6 +276,10 @@ void page_compare(const struct document *document, FILE *out)
     bars = (struct bars){
         .title = "Latency", .subtitle = "p99 at half of the own rate", .unit = "milliseconds"};
     page_chain_bars(chains, "p99_us", 1000, &bars, out);
+    bars = (struct bars){.title = "Memory of an idle session",
+                         .subtitle = "authenticated, over TLS; of all processes of the chain",
+                         .unit = "KiB resident"};
+    page_chain_bars(chains, "session_kib", 1, &bars, out);
     page_halves(document_at(document->root, "runs"), out);
     page_runs(document_at(document->root, "runs"), 0, out);
 }

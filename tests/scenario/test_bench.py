@@ -261,5 +261,6 @@ def test_the_same_load_through_other_gateways(tmp_path):
     for chain in chains.values():
         row = next(row for row in page.rows if row[0] == chain["chain"])
         assert row[1] == f"{chain['rate']:,.0f}" and row[7] == f"{chain['lost']:,}"
-    assert page.figures == ["Throughput", "CPU a message", "Latency", "Latency by percentile",
+    assert page.figures == ["Throughput", "CPU a message", "Latency", "Memory of an idle session",
+                            "Latency by percentile",
                             "CPU a message by thread"]
