@@ -323,6 +323,16 @@ static void put_element(struct writer *writer, const char *name, struct span tex
     writer_put_char(writer, '>');
 }
 
+/* Folds become single spaces (RFC 3261 §7.3.1). */
+static struct span unfold(struct span text, struct writer *memory)
+{
+    size_t start = memory->used;
+    if (span_find(text, '\n') == text.size)
+        return text;
+    sip_header_text(memory, text, text.size);
+    return writer_since(memory, start);
+}
+
 enum map_result map_message_to_xmpp(const struct sip_message *request, const struct jid *from,
                                     const struct jid *to, struct span id, struct writer *memory,
                                     struct xmpp_draft *draft, struct sip_fault *fault)
@@ -347,6 +357,7 @@ enum map_result map_message_to_xmpp(const struct sip_message *request, const str
         return MAP_FAULT;
     }
 
+    subject = unfold(subject, memory);
     size_t start = memory->used;
     writer_put_literal(memory, "<message");
     put_jid_attribute(memory, SPAN("from"), from);

@@ -90,7 +90,7 @@ struct sip_message {
     struct span content_language; /* the first tag; empty when absent */
     struct span content_encoding;
     struct span content_disposition;
-    struct span subject;
+    struct span subject;          /* folds are still inside */
     struct span date, expires;    /* raw; empty when absent */
     struct span require;          /* all option tags joined by ", "; empty when absent */
     struct span contact;          /* the first Contact's URI; for redirects */

@@ -349,6 +349,18 @@ static void cpim_subject_wins(void **state)
     assert_int_equal(sip_fault.status, 400);
 }
 
+/* A fold is one space (RFC 3261 §7.3.1). */
+static void folded_subject_is_one_line(void **state)
+{
+    (void)state;
+    struct sip_message request = {.content_type = SPAN("text/plain"),
+                                  .subject = SPAN("a \r\n\tb <c>"),
+                                  .body = SPAN("x")};
+    assert_int_equal(to_xmpp(&request), MAP_OK);
+    assert_non_null(
+        memmem(xmpp.stanza.data, xmpp.stanza.size, "<subject>a b &lt;c&gt;</subject>", 32));
+}
+
 static void silent_bodies_are_ignored(void **state)
 {
     (void)state;
@@ -516,6 +528,7 @@ int main(void)
         cmocka_unit_test(whole_message_to_xmpp),
         cmocka_unit_test(bodies_become_text),
         cmocka_unit_test(cpim_subject_wins),
+        cmocka_unit_test(folded_subject_is_one_line),
         cmocka_unit_test(silent_bodies_are_ignored),
         cmocka_unit_test(bad_bodies_are_refused),
         cmocka_unit_test(sizes_are_bounded),
