@@ -81,8 +81,9 @@ static struct parcel *fill_parcel(struct sip_uas *uas, const struct sip_message 
     parcel->to.resource = parcel_copy(parcel, parties->to.resource);
     struct xmpp_draft draft = {0};
     struct writer memory = parcel_writer(parcel);
+    struct writer scratch = writer_make(uas->scratch, sizeof(uas->scratch));
     *result = map_message_to_xmpp(request, &parcel->from, &parcel->to, parcel->stanza_id,
-                                  &memory, &draft, fault);
+                                  &scratch, &memory, &draft, fault);
     if (*result == MAP_OK && memory.overflow) {
         *result = MAP_FAULT;
         *fault = (struct sip_fault){.status = 513};
@@ -286,8 +287,9 @@ static void tell_forbidden(struct sip_uas *uas, const struct parties *parties)
                      .tenant = span_of(is_known ? parties->tenant->name : ""),
                      .partner = is_known ? parties->to.domain : SPAN(""),
                      .status = 403,
-                     .reason = is_known ? SPAN("The tenant's policy does not allow this partner")
-                                        : SPAN("The From is no address of a tenant")});
+                     .reason = is_known
+                                   ? SPAN("The tenant's policy does not allow this partner")
+                                   : SPAN("The From is no address of a tenant")});
 }
 
 /* Who is no trunk of the From domain's tenant. One row for all of them: anybody can send. */

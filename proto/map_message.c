@@ -334,7 +334,8 @@ static struct span unfold(struct span text, struct writer *memory)
 }
 
 enum map_result map_message_to_xmpp(const struct sip_message *request, const struct jid *from,
-                                    const struct jid *to, struct span id, struct writer *memory,
+                                    const struct jid *to, struct span id,
+                                    struct writer *scratch, struct writer *memory,
                                     struct xmpp_draft *draft, struct sip_fault *fault)
 {
     assert(from->domain.size > 0);
@@ -345,7 +346,7 @@ enum map_result map_message_to_xmpp(const struct sip_message *request, const str
     struct message_body body = {SPAN_NONE, SPAN_NONE};
     enum body_result result = BODY_NONE;
     if (request->body.size > 0)
-        result = message_body_read(&part, memory, &body);
+        result = message_body_read(&part, scratch, &body);
     if (result == BODY_NONE)
         return MAP_IGNORE;
     /* What the CPIM says is about this very message: it wins over the SIP header. */
@@ -357,7 +358,7 @@ enum map_result map_message_to_xmpp(const struct sip_message *request, const str
         return MAP_FAULT;
     }
 
-    subject = unfold(subject, memory);
+    subject = unfold(subject, scratch);
     size_t start = memory->used;
     writer_put_literal(memory, "<message");
     put_jid_attribute(memory, SPAN("from"), from);
@@ -372,7 +373,7 @@ enum map_result map_message_to_xmpp(const struct sip_message *request, const str
     if (request->call_id.size > 0 && utf8_xml_legal(request->call_id))
         put_element(memory, "thread", request->call_id);
     writer_put_literal(memory, "</message>");
-    if (memory->overflow) {
+    if (memory->overflow || scratch->overflow) {
         *fault = fault_of_body(BODY_TOO_LARGE);
         return MAP_FAULT;
     }

@@ -51,14 +51,16 @@ static void check_back(const struct sip_message *message, const struct jid *from
                        const struct jid *to, struct span text)
 {
     static char plain[65536];
+    static char between[PARCEL_SIZE];
     struct writer writer = writer_make(back_memory, sizeof(back_memory));
+    struct writer scratch = writer_make(between, sizeof(between));
     struct account account = {0, -1};
     const struct memory heap = account_memory(&account);
     struct xmpp_draft draft;
     struct sip_fault fault;
     struct xml_event event;
-    CHECK(map_message_to_xmpp(message, from, to, SPAN("id'<&"), &writer, &draft, &fault) ==
-          MAP_OK);
+    CHECK(map_message_to_xmpp(message, from, to, SPAN("id'<&"), &scratch, &writer, &draft,
+                              &fault) == MAP_OK);
     struct xml_stream *xml = fuzz_xml_open(&heap);
     CHECK(fuzz_xml_feed(xml, draft.stanza, &event) == XML_EVENT_STANZA);
     const struct xml_node *body = xml_node_child(event.node, SPAN(NS_SERVER), SPAN("body"));

@@ -45,6 +45,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     const struct memory heap = account_memory(&account);
     struct sip_parser *parser = sip_parser_open(&heap);
     struct writer writer = writer_make(memory, tight ? 400 : sizeof(memory));
+    static char between[PARCEL_SIZE];
+    struct writer scratch = writer_make(between, sizeof(between));
     char address_memory[2 * (2 * JID_SIZE_MAX + SIP_URI_SIZE_MAX)];
     struct writer addresses = writer_make(address_memory, sizeof(address_memory));
     struct sip_guard guard = {0};
@@ -61,8 +63,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         message.is_request &&
         address_to_jid(&message.from, SPAN_NONE, &addresses, &from) == ADDRESS_OK &&
         address_to_jid(&message.request_uri, SPAN_NONE, &addresses, &to) == ADDRESS_OK) {
-        enum map_result result =
-            map_message_to_xmpp(&message, &from, &to, SPAN("i'd<"), &writer, &draft, &fault);
+        enum map_result result = map_message_to_xmpp(&message, &from, &to, SPAN("i'd<"),
+                                                     &scratch, &writer, &draft, &fault);
         if (result == MAP_OK)
             check_stanza(&draft, &from, &to);
         else if (result == MAP_FAULT)
