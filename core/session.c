@@ -69,7 +69,7 @@ static struct session *make(struct worker *worker, bool outbound, bool direct)
     session->ticket = ++worker->ticket_next;
     session->opened_ms = session->active_ms = worker->thread->now_ms;
     session->expires_ms = UINT64_MAX;
-    session->policy = (struct s2s_policy){session, policy_hosts, policy_pair, certified};
+    session->policy = (struct s2s_policy){session, policy_hosts, policy_pair, certified, false};
     session->timer.kind = WORKER_TIMER_SESSION;
     session->timer.owner = session;
     net_buffer_init(&session->input, INPUT_MAX);

@@ -307,6 +307,14 @@ static bool act(struct session *session, struct s2s_action *action)
         authorised(session, action);
         break;
     case S2S_STANZA: return relay_in_stanza(session, session->event.node);
+    case S2S_SM_ENABLE:
+    case S2S_SM_RESUME:
+    case S2S_SM_REQUEST:
+    case S2S_SM_ENABLED:
+    case S2S_SM_ACKED:
+    case S2S_SM_RESUMED:
+    case S2S_SM_REFUSED:
+    case S2S_SM_FAILED: break; /* stream management is neither offered nor asked for yet */
     case S2S_UNSOLICITED:
         stats_count(session->worker->thread->stats, STAT_DIALBACK_REFUSED);
         break;
