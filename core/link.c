@@ -284,6 +284,7 @@ void link_prepare(const struct link *link, struct s2s_out *out)
                  worker_pair_policy(worker, s2s_domain_span(&link->local),
                                     s2s_domain_span(&link->remote)),
                  worker_has_certificate(worker, tenant));
+    out->sm_wanted = worker->thread->config->stream_management;
 }
 
 const char *link_remote_ascii(const struct link *link)

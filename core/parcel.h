@@ -64,6 +64,7 @@ struct parcel {
     union net_address peer;  /* SIP_*: where it came from or goes to; VERIFY: site of the claimant */
     uint64_t connection;     /* SIP_*: connection ticket at the thread that holds it;
                                 STANZA_TO_XMPP: how far the stream was when it was written */
+    uint32_t number;         /* STANZA_TO_XMPP: its number on the stream, when they are counted */
     uint8_t transport;       /* SIP_*: enum sip_transport */
     uint32_t trunk;          /* SIP_*: authenticated trunk index + 1, 0 for none */
     void *inquiry;           /* INQUIRY: struct inquiry */

@@ -153,8 +153,10 @@ void session_drop(struct session *session)
     assert(session->magic == SESSION_MAGIC);
     if (session->state == SESSION_DROPPED)
         return;
-    if (session->state != SESSION_CLOSING)
+    if (session->state != SESSION_CLOSING) {
+        session->cut = true;
         session_log_end(session, STREAM_ERROR_NONE);
+    }
     session->state = SESSION_DROPPED;
     session_unhold(session);
     timer_disarm(&session->worker->thread->timers, &session->timer);

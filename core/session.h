@@ -35,6 +35,7 @@ struct session {
     bool outbound, direct, in_flight, held, unsent;
     bool listening; /* closing: what the peer still says counts until its own closing tag */
     bool ended;     /* the peer will send nothing more */
+    bool cut;       /* the peer closed the stream, or it broke */
     ring_handle handle;
     union net_address peer, site; /* site: whom the limits per address are about */
     uint64_t blank_from_ms;       /* since then `blank_size` bytes came without an event */

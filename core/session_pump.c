@@ -243,6 +243,7 @@ static void start_tls(struct session *session)
 static void on_close(struct session *session, const struct s2s_action *action)
 {
     session->fault = action->fault;
+    session->cut = action->received || session->event.kind == XML_EVENT_CLOSE;
     if (session->event.kind == XML_EVENT_CLOSE)
         session->ended = true;
     if (!action->received) {
@@ -309,12 +310,15 @@ static bool act(struct session *session, struct s2s_action *action)
     case S2S_STANZA: return relay_in_stanza(session, session->event.node);
     case S2S_SM_ENABLE:
     case S2S_SM_RESUME:
-    case S2S_SM_REQUEST:
+    case S2S_SM_REQUEST: break; /* it is not offered */
+    case S2S_SM_RESUMED:
+    case S2S_SM_REFUSED: break; /* it is not asked for */
     case S2S_SM_ENABLED:
     case S2S_SM_ACKED:
-    case S2S_SM_RESUMED:
-    case S2S_SM_REFUSED:
-    case S2S_SM_FAILED: break; /* stream management is neither offered nor asked for yet */
+    case S2S_SM_FAILED:
+        if (session->link != NULL)
+            link_managed(session->link, action);
+        break;
     case S2S_UNSOLICITED:
         stats_count(session->worker->thread->stats, STAT_DIALBACK_REFUSED);
         break;
