@@ -42,6 +42,12 @@ struct outcome {
     struct stanza_fault fault; /* FAILED; spans static or in the parcel's text */
 };
 
+/* Which stanza of a managed stream a parcel came from (core/intake.h). */
+struct receipt {
+    uint64_t intake; /* 0: of none */
+    uint32_t number;
+};
+
 struct parcel {
     uint32_t magic;
     enum parcel_kind kind;
@@ -51,6 +57,7 @@ struct parcel {
     bool wants_outcome; /* false: nobody waits, an error is only counted */
     uint64_t trace;     /* trace id of the stanza or request */
     uint64_t ticket;    /* of the birth thread, opaque to others (a transaction, a session) */
+    struct receipt receipt; /* settled when it is home with its outcome */
     uint64_t born_ms;
     uint32_t tenant;    /* index into config->tenants */
     struct parcel *next; /* for the one queue it may be in */

@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <time.h>
 
+#include "core/intake.h"
 #include "core/trouble.h"
 #include "net/clock.h"
 #include "proto/map_message.h"
@@ -74,22 +75,24 @@ static void tell_failed(struct worker *worker, const struct parcel *parcel)
     const struct stanza_fault *fault = &parcel->outcome.fault;
     const struct config_tenant *tenant = &worker->thread->config->tenants[parcel->tenant];
     trouble_tell(worker->thread, LOG_LEVEL_INFO,
-                 &(struct stats_trouble){
-                     .event = "xmpp.message_failed",
-                     .trace = parcel->trace,
-                     .tenant = span_of(tenant->name),
-                     .partner = parcel->from.domain,
-                     .status = parcel->outcome.sip_status,
-                     .reason = fault->text.size > 0 ? fault->text
-                                                    : stanza_error_name(fault->error)});
+                 &(struct stats_trouble){.event = "xmpp.message_failed",
+                                         .trace = parcel->trace,
+                                         .tenant = span_of(tenant->name),
+                                         .partner = parcel->from.domain,
+                                         .status = parcel->outcome.sip_status,
+                                         .reason = fault->text.size > 0
+                                                       ? fault->text
+                                                       : stanza_error_name(fault->error)});
     atomic_fetch_add_explicit(&stats->tenants[parcel->tenant].to_sip_failed, 1,
                               memory_order_relaxed);
 }
 
-/* The end of a message that was accepted and not delivered. */
+/* The end of a message that was accepted and not delivered. Its stanza is settled when the
+   error is on its way, or at once when nobody is told. */
 static void message_failed(struct worker *worker, struct parcel *parcel)
 {
     struct stats *stats = worker->thread->stats;
+    struct receipt receipt = parcel->receipt;
     tell_failed(worker, parcel);
     if (span_equal(parcel->stanza_type, SPAN("headline"))) {
         /* RFC 6121 §5.2.2: nobody waits for an answer to a headline. */
@@ -97,9 +100,12 @@ static void message_failed(struct worker *worker, struct parcel *parcel)
                   log_text("reason", stanza_error_name(parcel->outcome.fault.error)));
         stats_count(stats, STAT_XMPP_MESSAGES_DROPPED);
         mesh_give(worker->thread->mesh, worker->thread->self, &parcel);
+        intake_settle(worker, receipt);
         return;
     }
     bool told = post_error(worker, parcel, SPAN("message"));
+    if (!told)
+        intake_settle(worker, receipt);
     stats_count(stats, told ? STAT_XMPP_MESSAGES_FAILED : STAT_XMPP_MESSAGES_DROPPED);
 }
 
@@ -119,12 +125,13 @@ void relay_in_outcome(struct worker *worker, struct parcel **come)
     log_event(LOG_LEVEL_DEBUG, "xmpp.message_delivered", parcel->trace,
               log_number("status", parcel->outcome.sip_status));
     stats_count(thread->stats, STAT_XMPP_MESSAGES_DELIVERED);
+    intake_settle(worker, parcel->receipt);
     mesh_give(thread->mesh, thread->self, &parcel);
 }
 
 /* Tells the owner of the link that the far side had something to say about what it sent. False
-   without a parcel: it must be said later and in its place, for an error that is lost before the
-   answer to a ping makes that answer a lie. */
+   without a parcel: it must be said later and in its place, for an error that is lost before
+   the answer to a ping makes that answer a lie. */
 static bool confirm(struct session *session, const struct xml_node *stanza,
                     const struct jid *from, const struct jid *to, bool failed)
 {
@@ -165,9 +172,9 @@ static void own(struct parcel *parcel, struct span *text)
 static void own_draft(struct parcel *parcel)
 {
     struct sip_draft *draft = &parcel->draft;
-    struct span *const all[] = {&draft->request_uri, &draft->from_uri, &draft->call_id,
-                                &draft->thread,      &draft->subject,  &draft->language,
-                                &draft->content_type, &draft->body,    &draft->date};
+    struct span *const all[] = {&draft->request_uri,  &draft->from_uri, &draft->call_id,
+                                &draft->thread,       &draft->subject,  &draft->language,
+                                &draft->content_type, &draft->body,     &draft->date};
     for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
         own(parcel, all[i]);
 }
@@ -181,6 +188,7 @@ static bool on_message(struct session *session, const struct xml_node *stanza,
     if (span_equal(type, SPAN("error"))) {
         if (!confirm(session, stanza, from, to, true))
             return false;
+        intake_settle(worker, intake_take(session->intake));
         stats_count(thread->stats, STAT_XMPP_MESSAGES_IGNORED);
         return true;
     }
@@ -191,6 +199,7 @@ static bool on_message(struct session *session, const struct xml_node *stanza,
     parcel->kind = PARCEL_MESSAGE_TO_SIP;
     parcel->trace = thread_trace(thread);
     parcel->ticket = session->ticket;
+    parcel->receipt = intake_take(session->intake);
     parcel->born_ms = thread->now_ms;
     parcel->wants_outcome = true;
     parcel->tenant = tenant->index;
@@ -205,6 +214,7 @@ static bool on_message(struct session *session, const struct xml_node *stanza,
         map_message_to_sip(stanza, &parcel->from, &parcel->to, span_of(session->in.lang),
                            &writer, &parcel->draft, &fault);
     if (result == MAP_IGNORE) {
+        intake_settle(worker, parcel->receipt);
         stats_count(thread->stats, STAT_XMPP_MESSAGES_IGNORED);
         mesh_give(thread->mesh, thread->self, &parcel);
         return true;
@@ -242,11 +252,15 @@ static bool on_iq(struct session *session, const struct xml_node *stanza,
     struct span type = xml_node_attribute(stanza, SPAN("type"));
     if (span_equal(type, SPAN("result")) || span_equal(type, SPAN("error"))) {
         /* An error answers a ping as well as a result does (XEP-0199 §4.2). */
-        return confirm(session, stanza, from, to, false);
+        if (!confirm(session, stanza, from, to, false))
+            return false;
+        intake_settle(worker, intake_take(session->intake));
+        return true;
     }
     struct parcel *parcel = mesh_take(thread->mesh, thread->self, MESH_CONTROL);
     if (parcel == NULL)
         return false;
+    parcel->receipt = intake_take(session->intake);
     char utc[32];
     time_t now = (time_t)(clock_wall_ms() / 1000);
     struct tm parts;
@@ -256,6 +270,7 @@ static bool on_iq(struct session *session, const struct xml_node *stanza,
     service_iq_answer(&writer, stanza, from, to, &thread->config->identity,
                       span_make(utc, utc_size));
     if (writer.used == 0 || writer.overflow) {
+        intake_settle(worker, parcel->receipt);
         mesh_give(thread->mesh, thread->self, &parcel);
         return true;
     }
@@ -301,11 +316,15 @@ bool relay_in_stanza(struct session *session, const struct xml_node *stanza)
         session_close(session, STREAM_ERROR_POLICY_VIOLATION, SPAN("this pair is not allowed"));
         return true;
     }
+    if (!intake_has_room(session->intake))
+        return false;
     bool handled = true;
     if (span_equal(stanza->name, SPAN("message")))
         handled = on_message(session, stanza, &from, &to);
     else if (span_equal(stanza->name, SPAN("iq")))
         handled = on_iq(session, stanza, &from, &to);
+    else
+        intake_settle(worker, intake_take(session->intake));
     if (handled) {
         session->stanzas_in++;
         stats_count(worker->thread->stats, STAT_XMPP_STANZAS_IN);

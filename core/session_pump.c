@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "core/dialback.h"
+#include "core/intake.h"
 #include "core/link.h"
 #include "core/log.h"
 #include "core/relay_in.h"
@@ -287,6 +288,15 @@ static void send_key(struct session *session, const struct s2s_action *action)
         session_fail(session, SPAN("the connection cannot be written"));
 }
 
+static void refuse_resume(struct session *session)
+{
+    char memory[256];
+    struct writer writer = writer_make(memory, sizeof(memory));
+    sm_write_failed(&writer, STANZA_ERROR_FEATURE_NOT_IMPLEMENTED);
+    if (!session_write(session, writer_span(&writer)))
+        session_stalled(session);
+}
+
 /* False when the relay is full: the same event is to be handled again. */
 static bool act(struct session *session, struct s2s_action *action)
 {
@@ -308,9 +318,9 @@ static bool act(struct session *session, struct s2s_action *action)
         authorised(session, action);
         break;
     case S2S_STANZA: return relay_in_stanza(session, session->event.node);
-    case S2S_SM_ENABLE:
-    case S2S_SM_RESUME:
-    case S2S_SM_REQUEST: break; /* it is not offered */
+    case S2S_SM_ENABLE: intake_enable(session, action); break;
+    case S2S_SM_RESUME: refuse_resume(session); break;
+    case S2S_SM_REQUEST: intake_ask(session->intake); break;
     case S2S_SM_RESUMED:
     case S2S_SM_REFUSED: break; /* it is not asked for */
     case S2S_SM_ENABLED:
@@ -364,8 +374,7 @@ static bool pump_stream(struct session *session)
     session->blank_size = 0;
     if (on_event(session))
         return true;
-    session->held = true;
-    TAILQ_INSERT_TAIL(&session->worker->held, session, holding);
+    session_hold(session);
     return false;
 }
 

@@ -2,6 +2,7 @@
 /* How a session ends up in the log and in `show sess`. */
 #include <inttypes.h>
 
+#include "core/intake.h"
 #include "core/link.h"
 #include "core/session_priv.h"
 #include "core/trouble.h"
@@ -61,7 +62,8 @@ void session_report(const struct session *session, FILE *out)
             has_tls ? tls_cipher_name(session->tls) : "-", (now_ms - session->opened_ms) / 1000,
             (now_ms - session->active_ms) / 1000, session->stanzas_in, session->stanzas_out,
             session_output_size(session), session_is_managed(session) ? "on" : "-",
-            session->link != NULL ? link_unacked(session->link) : 0);
+            session->link != NULL ? link_unacked(session->link)
+                                  : intake_open_count(session->intake));
 }
 
 /* Who came in and was turned away. What a stranger says of itself does not make a row of its

@@ -35,7 +35,7 @@ struct worker {
     struct session_list sessions;
     struct session_list held;     /* stopped because the relay was full */
     struct session_list unsent;   /* with something to send at the end of this turn */
-    struct table sessions_by_ticket, links;
+    struct table sessions_by_ticket, links, intakes;
     unsigned session_count;
     uint64_t ticket_next;
     /* Over all links: a late answer to a link that was forgotten, or to a relay that was

@@ -8,8 +8,10 @@ import pytest
 
 import attack_certificates as certificates
 import peers
-from attack_kit import NS_SASL, SECOND, Server, attacked, running, sip  # noqa: F401
+from attack_kit import (NS_SASL, PATIENCE_S, SECOND, TENANT, AttackedRelay, Scene, Server,  # noqa: F401
+                        answer, attacked, message, running, sip)
 from conftest import XMPP_DOMAIN
+from test_restart import recover
 
 NS_SM = "urn:xmpp:sm:3"
 
@@ -67,7 +69,8 @@ def scene(tmp_path_factory):  # noqa: F811
 def managed(attacked):  # noqa: F811
     credential = attacked.authority.issue(SECOND, [certificates.dns(SECOND)])
     server = Managed(attacked.second, credential, SECOND)
-    server.outbound = lambda: [row for row in attacked.sessions() if row["remote"] == SECOND]
+    server.outbound = lambda: [row for row in attacked.sessions()
+                               if (row["remote"], row["direction"]) == (SECOND, "out")]
     yield server
     server.close()
     peers.wait_for("its stream is gone", lambda: not server.outbound())
@@ -129,6 +132,110 @@ def test_server_that_does_not_enable(managed, scene, answer):  # noqa: F811
     assert ask(scene) == 202
 
 
+# ---- what the relay receives ----
+
+@pytest.fixture
+def line(attacked, scene):  # noqa: F811
+    """A managed stream to the relay, and a trunk that keeps what it gets."""
+    scene.trunk.status = None
+    stream = attacked.trusted(SECOND, credential=attacked.authority.issue(
+        SECOND, [certificates.dns(SECOND)]))
+    stream.send(f"<enable xmlns='{NS_SM}'/>")
+    stream.until("<enabled ", "/>")
+    stream.until("/>")
+    yield stream
+    scene.trunk.status = "200 OK"
+    stream.close()
+
+
+def next_answer(stream):
+    text = stream.until(f"<a xmlns='{NS_SM}'") + stream.until("/>")
+    return int(re.search(r"h='(\d+)'/>$", text).group(1))
+
+
+def acknowledged(stream):
+    """What is said when it is asked for now; a dialback answer marks where now is."""
+    stream.barrier(SECOND)
+    stream.send(f"<r xmlns='{NS_SM}'/>")
+    return next_answer(stream)
+
+
+def acknowledges(stream, h):
+    """Sooner or later, and never more."""
+    while (said := next_answer(stream)) < h:
+        pass
+    assert said == h
+
+
+def kept(scene, text):  # noqa: F811
+    """The request with this text, unanswered; older ones may come again."""
+    while text.encode() not in (request := scene.trunk.requests.get(timeout=PATIENCE_S)):
+        pass
+    return request
+
+
+def say(text, to):
+    return message(text, sender=f"juliet@{SECOND}", to=f"{to}@{TENANT}")
+
+
+def test_handled_is_what_has_an_outcome_in_order(line, scene):  # noqa: F811
+    line.send(say("one", "bob") + say("two", "ann"))
+    one, two = kept(scene, "one"), kept(scene, "two")
+    assert acknowledged(line) == 0
+    scene.trunk.send(answer(two, "200 OK"))
+    line.send(say("three", "eve"))
+    three = kept(scene, "three")
+    assert acknowledged(line) == 0
+    scene.trunk.send(answer(one, "200 OK"))
+    peers.wait_for("both are handled", lambda: acknowledged(line) == 2)
+    scene.trunk.send(answer(three, "200 OK"))
+    # Without another question: it was open when it was asked last.
+    acknowledges(line, 3)
+
+
+def test_local_answers_count_too(line):
+    """What carries nothing to relay, and what the relay answers itself."""
+    line.send(f"<presence from='juliet@{SECOND}' to='bob@{TENANT}'/>"
+              f"<message from='juliet@{SECOND}' to='bob@{TENANT}'/>"
+              f"<message type='error' from='juliet@{SECOND}' to='bob@{TENANT}' id='x'/>")
+    acknowledges(line, 3)
+    line.send(f"<iq type='result' from='{SECOND}' to='{TENANT}' id='x'/>")
+    acknowledges(line, 4)
+    assert acknowledged(line) == 4
+
+
+def test_error_counts_when_it_is_acknowledged(line, managed, scene):  # noqa: F811
+    """An error stanza is on its way only when the other side has it."""
+    managed.handled = lambda count: 0
+    line.send(say("no", "bob"))
+    scene.trunk.send(answer(kept(scene, "no"), "404 Not Found"))
+    error = managed.stanzas.get(timeout=PATIENCE_S)
+    assert "item-not-found" in error
+    assert acknowledged(line) == 0
+    managed.streams[-1].send(f"<a xmlns='{NS_SM}' h='1'/>")
+    acknowledges(line, 1)
+
+
+def test_stop_waits_for_outcomes(tmp_path):
+    """And says so before it closes the stream: nothing is refused that was delivered."""
+    with AttackedRelay(tmp_path) as relay, Scene(relay) as scene:  # noqa: F811
+        stream = relay.trusted(SECOND, credential=relay.authority.issue(
+            SECOND, [certificates.dns(SECOND)]))
+        stream.send(f"<enable xmlns='{NS_SM}'/>")
+        stream.until("<enabled ")
+        stream.until("/>")
+        scene.trunk.status = None
+        stream.send(say("the last", "bob"))
+        request = kept(scene, "the last")
+        relay.process.terminate()
+        peers.wait_for("it is stopping", lambda: relay.logged("event=session.close", "stopping"))
+        scene.trunk.send(answer(request, "200 OK"))
+        assert f"<a xmlns='{NS_SM}' h='1'/><stream:error><system-shutdown" in stream.rest()
+        assert relay.process.wait(PATIENCE_S) == 0
+
+
+# ---- Prosody ----
+
 def test_prosody_acknowledges(relay, prosody, xmpp_user, sip_user):
     """And where it refuses, its refusal is the answer, not the acknowledgement before it."""
     romeo, alice = xmpp_user(prosody, "romeo"), sip_user("alice")
@@ -139,3 +246,34 @@ def test_prosody_acknowledges(relay, prosody, xmpp_user, sip_user):
         assert alice.send(f"sip:nobody@{XMPP_DOMAIN}", "counted").status == 403
     peers.wait_for("they are acknowledged",
                    lambda: relay.count("xmpp_stanzas_acknowledged_total") > before + 20)
+
+
+@pytest.mark.parametrize("kill", range(3))
+def test_kill_in_full_flow_loses_nothing(relay, prosody, xmpp_user, sip_user, kill):
+    """What the relay had not acknowledged, Prosody refuses: every sender hears of his message, or it
+    arrived. Both may be true of what was answered and not acknowledged, as XEP-0198 §4 says."""
+    romeo, alice = xmpp_user(prosody, "romeo"), sip_user("alice")
+    recover(romeo, alice)
+    texts = [f"flow {kill}.{number}" for number in range(300)]  # Prosody keeps 500
+    for text in texts:
+        romeo.send(alice.uri.removeprefix("sip:"), text, stanza_id=text)
+    delivered, refused = set(), set()
+    while len(delivered) < 20:
+        delivered.add(alice.next_request().body.decode())
+    relay.kill()
+    relay.start()
+
+    def all_are_known():
+        while not alice.requests.empty():
+            delivered.add(alice.next_request().body.decode())
+        while not romeo.messages.empty():
+            refused.add(romeo.next_fault().id)
+        return set(texts) <= delivered | refused
+
+    try:
+        peers.wait_for("every message is known", all_are_known)
+    finally:
+        print(len(delivered), "delivered,", len(refused), "refused,",
+              len(delivered & refused), "both, neither:", set(texts) - delivered - refused)
+    # It was in full flow, and few are both: those between an answer and its acknowledgement.
+    assert refused and len(delivered & refused) < len(texts) / 2
