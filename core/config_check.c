@@ -238,6 +238,8 @@ static bool check_xmpp(struct config_load *load, const struct raw_xmpp *raw)
          100, 300000},
         {"xmpp.confirm_timeout_ms", raw->confirm_timeout_ms, &config->confirm_timeout_ms, 5000,
          50, 30000},
+        {"xmpp.resume_timeout_ms", raw->resume_timeout_ms, &config->resume_timeout_ms, 60000, 0,
+         3600000},
         {"xmpp.sessions_max", raw->sessions_max, &config->sessions_max, 10000, 1, 1000000},
         {"xmpp.sessions_per_address_max", raw->sessions_per_address_max,
          &config->sessions_per_address_max, 100, 1, 1000000},

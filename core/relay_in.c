@@ -303,6 +303,8 @@ bool relay_in_stanza(struct session *session, const struct xml_node *stanza)
     struct span to_text = xml_node_attribute(stanza, SPAN("to"));
     struct jid from, to;
     struct worker *worker = session->worker;
+    if (intake_has_seen(session->intake))
+        return true;
     if (from_text.size == 0 || to_text.size == 0 ||
         jid_parse(from_text, &from_writer, &from) != JID_OK ||
         jid_parse(to_text, &to_writer, &to) != JID_OK) {

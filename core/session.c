@@ -184,6 +184,8 @@ void session_drop(struct session *session)
         return;
     if (session->state != SESSION_CLOSING) {
         session->cut = true;
+        if (session->intake != NULL)
+            intake_wait(session);
         session_log_end(session, STREAM_ERROR_NONE);
     }
     session->state = SESSION_DROPPED;

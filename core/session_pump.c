@@ -111,6 +111,8 @@ static void on_tls_closed(struct session *session)
     session->ended = true;
     if (session->state == SESSION_CLOSING)
         session_end(session);
+    else if (intake_is_resumable(session->intake))
+        session_fail(session, SPAN("the peer ended TLS")); /* not the stream (XEP-0198 §7) */
     else
         session_close(session, STREAM_ERROR_NONE, SPAN("the peer ended TLS"));
 }
@@ -288,15 +290,6 @@ static void send_key(struct session *session, const struct s2s_action *action)
         session_fail(session, SPAN("the connection cannot be written"));
 }
 
-static void refuse_resume(struct session *session)
-{
-    char memory[256];
-    struct writer writer = writer_make(memory, sizeof(memory));
-    sm_write_failed(&writer, STANZA_ERROR_FEATURE_NOT_IMPLEMENTED);
-    if (!session_write(session, writer_span(&writer)))
-        session_stalled(session);
-}
-
 /* False when the relay is full: the same event is to be handled again. */
 static bool act(struct session *session, struct s2s_action *action)
 {
@@ -319,7 +312,7 @@ static bool act(struct session *session, struct s2s_action *action)
         break;
     case S2S_STANZA: return relay_in_stanza(session, session->event.node);
     case S2S_SM_ENABLE: intake_enable(session, action); break;
-    case S2S_SM_RESUME: refuse_resume(session); break;
+    case S2S_SM_RESUME: intake_resume(session, action); break;
     case S2S_SM_REQUEST: intake_ask(session->intake); break;
     case S2S_SM_RESUMED:
     case S2S_SM_REFUSED: break; /* it is not asked for */

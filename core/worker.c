@@ -128,6 +128,8 @@ int worker_open(struct worker **opened, struct thread *thread, char *error, size
     table_init(&worker->sessions_by_ticket);
     table_init(&worker->links);
     table_init(&worker->intakes);
+    table_init(&worker->intakes_by_id);
+    TAILQ_INIT(&worker->waiting_intakes);
     worker->tenant_contexts = calloc(config->tenant_count + 1, sizeof(struct tls_context *));
     worker->xml_pool = xml_pool_open(&heap_memory);
     if (worker->tenant_contexts == NULL || worker->xml_pool == NULL)
@@ -227,6 +229,8 @@ static void run_timers(struct worker *worker)
     while ((timer = timer_take_due(&thread->timers, thread->now_ms)) != NULL) {
         if (timer->kind == WORKER_TIMER_SESSION)
             session_timer(timer->owner);
+        else if (timer->kind == WORKER_TIMER_INTAKE)
+            intake_timer(timer->owner);
         else
             link_timer(timer->owner);
     }
@@ -352,7 +356,9 @@ void worker_close(struct worker **closed)
         session_free(session);
     }
     table_fini(&worker->sessions_by_ticket);
+    intake_close_waiting(worker);
     table_fini(&worker->intakes);
+    table_fini(&worker->intakes_by_id);
     close_links(worker);
     drop_waiting(worker);
     if (worker->resolver != NULL)

@@ -58,6 +58,7 @@
 /* Stanzas of ours that one stream may have unacknowledged and still be resumed. */
 #define SM_RESEND_MAX        4096
 #define SM_UNACKED_LOOSE_MAX 128 /* parcels kept for stanzas nobody waits for, by link */
+#define SM_TRIES_MAX         4    /* <resume/> and <enable/> on one stream */
 #define SM_WAITING_MAX       1024 /* broken streams a worker keeps for their peers to resume */
 
 /* Dialback claims that one address (of IPv6: one /64) may have under verification at a time, on

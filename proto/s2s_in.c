@@ -400,9 +400,9 @@ static void on_sm_start(struct s2s_in *in, struct writer *writer, struct s2s_act
         sm_write_failed(writer, STANZA_ERROR_UNEXPECTED_REQUEST);
     else if (!in->policy->stream_management)
         sm_write_failed(writer, STANZA_ERROR_FEATURE_NOT_IMPLEMENTED);
-    else if (in->sm_on)
+    else if (in->sm_on || ++in->sm_tries > SM_TRIES_MAX)
         s2s_close(action, STREAM_ERROR_POLICY_VIOLATION,
-                  SPAN("stream management is on already"));
+                  SPAN("stream management is on, or was tried too often"));
     else if (is_resume && action->sm.h != 0)
         s2s_close_too_high(action, &in->too_high, action->sm.h, 0);
     else

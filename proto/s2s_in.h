@@ -27,6 +27,7 @@ struct s2s_in {
     enum s2s_in_state state;
     bool secure, header_sent, external_offered, external_done;
     bool sm_on; /* stanzas are counted */
+    unsigned sm_tries;
     struct s2s_too_high too_high;
     unsigned sasl_tries;
     char id[S2S_ID_SIZE];

@@ -140,12 +140,35 @@ def line(attacked, scene):  # noqa: F811
     scene.trunk.status = None
     stream = attacked.trusted(SECOND, credential=attacked.authority.issue(
         SECOND, [certificates.dns(SECOND)]))
-    stream.send(f"<enable xmlns='{NS_SM}'/>")
-    stream.until("<enabled ", "/>")
-    stream.until("/>")
+    stream.send(f"<enable xmlns='{NS_SM}' resume='true'/>")
+    enabled = stream.until("<enabled ") + stream.until("/>")
+    assert "resume='true'" in enabled and "max='60'" in enabled
+    stream.id = re.search(" id='([0-9a-f]{32})'", enabled).group(1)
     yield stream
     scene.trunk.status = "200 OK"
     stream.close()
+
+
+def again(attacked, previous, h=0, domain=SECOND):  # noqa: F811
+    """A new stream that asks for a former one, and the answer."""
+    stream = attacked.trusted(domain, credential=attacked.authority.issue(
+        domain, [certificates.dns(domain)]))
+    stream.send(f"<resume xmlns='{NS_SM}' h='{h}' previd='{previous}'/>")
+    return stream, stream.until("<resumed ", "<failed ", "<stream:error>") + stream.until("/>")
+
+
+@pytest.fixture
+def broken(attacked, line, scene):  # noqa: F811
+    """The id of a stream that broke while the second of three messages had its outcome, the
+    requests of the others, and the counters before."""
+    before = attacked.counts()
+    line.send(say("first", "bob") + say("second", "ann") + say("third", "eve"))
+    requests = [kept(scene, text) for text in ("first", "second", "third")]
+    scene.trunk.send(answer(requests[1], "200 OK"))
+    line.socket.close()
+    peers.wait_for("the stream is gone", lambda: not [
+        row for row in attacked.sessions() if row["remote"] == SECOND])
+    return line.id, requests[0], requests[2], before
 
 
 def next_answer(stream):
@@ -214,6 +237,72 @@ def test_error_counts_when_it_is_acknowledged(line, managed, scene):  # noqa: F8
     assert acknowledged(line) == 0
     managed.streams[-1].send(f"<a xmlns='{NS_SM}' h='1'/>")
     acknowledges(line, 1)
+
+
+# ---- resumption, the relay receiving ----
+
+def test_resumed_stream_goes_on_counting(attacked, scene, broken):  # noqa: F811
+    """What the peer sends again is known by its number: nothing comes twice, nothing is lost."""
+    previous, first, third, before = broken
+    scene.trunk.send(answer(first, "200 OK"))  # while there is no stream
+    peers.wait_for("two have their outcome", lambda: attacked.count(
+        "xmpp_messages_delivered_total") == before["xmpp_messages_delivered_total"] + 2)
+    stream, said = again(attacked, previous)
+    with stream:
+        assert f"previd='{previous}'" in said and "h='2'" in said
+        # As it has to: what was not acknowledged, then something new.
+        stream.send(say("third", "eve") + say("fourth", "bob"))
+        fourth = kept(scene, "fourth")
+        assert acknowledged(stream) == 2
+        scene.trunk.send(answer(third, "200 OK"))
+        scene.trunk.send(answer(fourth, "200 OK"))
+        acknowledges(stream, 4)
+    after = attacked.counts()
+    for name in ("xmpp_messages_accepted_total", "xmpp_messages_delivered_total"):
+        assert after[name] == before[name] + 4
+    assert after["xmpp_streams_resumed_total"] == before["xmpp_streams_resumed_total"] + 1
+
+
+def test_stream_that_is_resumed_while_it_is_open(attacked, line):  # noqa: F811
+    """The peer noticed first that its connection is dead."""
+    stream, said = again(attacked, line.id)
+    with stream:
+        assert "<resumed " in said
+        assert line.error() == "conflict"
+        stream.send(say("hello", "bob"))
+        assert acknowledged(stream) == 0
+
+
+def test_failed_resumption_leaves_a_stream(attacked, line):  # noqa: F811
+    """It may be enabled anew, and what was closed in order is over."""
+    line.send("</stream:stream>")
+    line.rest()
+    stream, said = again(attacked, line.id)
+    with stream:
+        assert "<failed " in said
+        assert "<item-not-found " in said
+        stream.until("</failed>")
+        stream.send(f"<enable xmlns='{NS_SM}'/>")
+        assert "id=" not in stream.until("<enabled ") + stream.until("/>")
+
+
+def test_resumption_has_its_time(tmp_path):
+    """Afterwards nothing is known of the stream."""
+    changes = {"xmpp": {"resume_timeout_ms": 300}}
+    with running(tmp_path, changes) as scene:  # noqa: F811
+        relay = scene.relay
+        stream, said = again(relay, "0" * 32)
+        assert "<failed " in said
+        stream.send(f"<enable xmlns='{NS_SM}' resume='1'/>")
+        previous = re.search(" id='([0-9a-f]{32})'", stream.until("<enabled ") +
+                             stream.until("/>")).group(1)
+        stream.close()
+
+        peers.wait_for("it is forgotten", lambda: relay.logged("event=session.forgotten"))
+        stream, said = again(relay, previous)
+        stream.close()
+        assert "<failed " in said
+        assert relay.count("xmpp_resumes_refused_total") == 2
 
 
 def test_stop_waits_for_outcomes(tmp_path):
