@@ -294,6 +294,8 @@ static bool check_xmpp(struct config_load *load, const struct raw_xmpp *raw)
          100, 300000},
         {"xmpp.confirm_timeout_ms", raw->confirm_timeout_ms, &config->confirm_timeout_ms, 5000,
          50, 30000},
+        {"xmpp.resume_timeout_ms", raw->resume_timeout_ms, &config->resume_timeout_ms, 60000, 0,
+         3600000},
         {"xmpp.sessions_max", raw->sessions_max, &config->sessions_max, 10000, 1, 1000000},
         {"xmpp.sessions_per_address_max", raw->sessions_per_address_max,
          &config->sessions_per_address_max, 100, 1, 1000000},
@@ -302,6 +304,7 @@ static bool check_xmpp(struct config_load *load, const struct raw_xmpp *raw)
         return false;
     config->stanza_size_max = stanza_size;
     load->stamp = 0;
+    config->stream_management = raw->stream_management == NULL || *raw->stream_management;
     if (raw->certificate == NULL || raw->key == NULL)
         return config_mark_fail(load, file, raw->key == NULL ? "xmpp.key" : "xmpp.certificate",
                                 "is missing; name the PEM files of the relay");
@@ -340,12 +343,12 @@ static bool check_sip(struct config_load *load, const struct raw_sip *raw)
         {"sip.recipient_queue_max", raw->recipient_queue_max, &config->recipient_queue_max, 64,
          1, 10000},
         {"sip.t1_ms", raw->t1_ms, &config->sip_t1_ms, 500, 10, 10000},
-        {"sip.setup_timeout_ms", raw->setup_timeout_ms, &config->sip_setup_timeout_ms, 10000, 100,
-         120000},
+        {"sip.setup_timeout_ms", raw->setup_timeout_ms, &config->sip_setup_timeout_ms, 10000,
+         100, 120000},
         {"sip.message_timeout_ms", raw->message_timeout_ms, &config->sip_message_timeout_ms,
          30000, 100, 300000},
-        {"sip.idle_timeout_ms", raw->idle_timeout_ms, &config->sip_idle_timeout_ms, 600000, 1000,
-         86400000},
+        {"sip.idle_timeout_ms", raw->idle_timeout_ms, &config->sip_idle_timeout_ms, 600000,
+         1000, 86400000},
         {"sip.connections_per_address_max", raw->connections_per_address_max,
          &config->sip_connections_per_address_max, 64, 1, 4096},
         {"sip.answered_max", raw->answered_max, &config->sip_answered_max, SIP_ANSWERED_DEFAULT,

@@ -92,8 +92,8 @@ static void give_up(struct link *link, enum stanza_error error)
     link->sent_away = false; /* the next try is a new one */
     link->last_fault = error;
     wait = wait < BACKOFF_MAX_MS ? wait : BACKOFF_MAX_MS;
-    /* Up to a quarter more: the links of one partner that went down do not all come back to it in
-       the same moment. */
+    /* Up to a quarter more: the links of one partner that went down do not all come back to it
+       in the same moment. */
     uint16_t random;
     digest_random(&random, sizeof(random));
     wait += wait / 4 * random / UINT16_MAX;
@@ -193,7 +193,8 @@ void link_see_other(struct link *link, struct span host)
     text[host.size] = '\0';
     char *colon = strrchr(text, ':');
     if (net_address_parse(&address, text, PORT_DEFAULT) == 0) {
-        if (net_address_is_special(&address) && !link->worker->thread->config->dns_allow_special)
+        if (net_address_is_special(&address) &&
+            !link->worker->thread->config->dns_allow_special)
             return; /* no stranger sends us into our own network */
         net_address_format_host(&address, text);
         port = net_address_port(&address);
@@ -295,14 +296,15 @@ void link_take(struct worker *worker, struct parcel **taken)
                       SPAN("The remote domain cannot be looked up"));
         return;
     }
-    if (worker->draining || (link->session == NULL && link->state == LINK_IDLE &&
-                             worker->thread->now_ms < link->backoff_until_ms)) {
+    /* A stop lets errors and answers out for as long as there is a stream. */
+    bool is_over = worker->draining && (parcel->wants_outcome || link->session == NULL);
+    if (is_over || (link->session == NULL && link->state == LINK_IDLE &&
+                    worker->thread->now_ms < link->backoff_until_ms)) {
         enum stanza_error error = parcel->kind == PARCEL_VERIFY
                                       ? STANZA_ERROR_REMOTE_CONNECTION_FAILED
                                       : link->last_fault;
-        refuse_parcel(
-            worker, parcel, worker->draining ? STANZA_ERROR_REMOTE_SERVER_TIMEOUT : error,
-            worker->draining ? SPAN("The relay is shutting down") : span_of(link->reason));
+        refuse_parcel(worker, parcel, is_over ? STANZA_ERROR_REMOTE_SERVER_TIMEOUT : error,
+                      is_over ? SPAN("The relay is shutting down") : span_of(link->reason));
         return;
     }
     if (link->queue.count + link->verify.count >= LINK_QUEUE_MAX) {
@@ -327,6 +329,7 @@ void link_prepare(const struct link *link, struct s2s_out *out)
                  worker_pair_policy(worker, s2s_domain_span(&link->local),
                                     s2s_domain_span(&link->remote)),
                  worker_has_certificate(worker, tenant));
+    out->sm_wanted = worker->thread->config->stream_management;
 }
 
 const char *link_remote_ascii(const struct link *link)

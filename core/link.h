@@ -3,7 +3,7 @@
  * The outbound link of one pair of domains (local, remote), on the worker that route_link names.
  * Finds the remote server, keeps a stream to it while there is something to say, and knows of
  * every parcel it took how it ended: confirmed by the answer to a XEP-0199 ping that was sent
- * behind it, refused by an error stanza, handed over, or failed.
+ * behind it, acknowledged (XEP-0198), refused by an error stanza, handed over, or failed.
  */
 #ifndef PASSERELLE_CORE_LINK_H
 #define PASSERELLE_CORE_LINK_H
@@ -27,6 +27,10 @@ void link_prepare(const struct link *link, struct s2s_out *out);
 const char *link_remote_ascii(const struct link *link);
 /* Writes what waits, and one ping behind it: once a turn, before the session's bytes are sent. */
 void link_pump(struct link *link);
+/* The stream answered about stream management (S2S_SM_…). */
+void link_managed(struct link *link, const struct s2s_action *action);
+/* Stanzas written to its stream that the other side has not acknowledged. */
+uint32_t link_unacked(const struct link *link);
 void link_verified(struct link *link, const struct s2s_action *action);
 /* The remote server names another host of its own (RFC 6120 §4.9.3.19): the next stream is tried
    there, under the same domain and with the same proof, once in a try. */

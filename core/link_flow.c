@@ -83,6 +83,8 @@ void link_arm(struct link *link)
         uint64_t end = waiting[i]->born_ms + thread->config->deliver_timeout_ms;
         deadline = end < deadline ? end : deadline;
     }
+    uint64_t shed_ms = link_sm_shed_ms(link);
+    deadline = shed_ms < deadline ? shed_ms : deadline;
     if (deadline == UINT64_MAX && link_is_unused(link))
         deadline = link->forget_ms;
     if (deadline == UINT64_MAX)
@@ -115,6 +117,7 @@ static void ping(struct link *link)
     assert(!writer.overflow);
     if (!session_write(link->session, writer_span(&writer)))
         return;
+    (void)link_sm_sent(link);
     link->pinging = true;
     link->covered = link->unconfirmed.count;
     link->ping_deadline_ms = thread->now_ms + thread->config->confirm_timeout_ms;
@@ -151,6 +154,13 @@ static void append(struct parcel_list *list, struct parcel_list *more)
         link_push(list, parcel);
 }
 
+/* From now on its time counts that it may stay unacknowledged. */
+static void keep_fleeting(struct link *link, struct parcel *parcel)
+{
+    parcel->born_ms = link->worker->thread->now_ms;
+    link_push(&link->fleeting, parcel);
+}
+
 void link_pump(struct link *link)
 {
     struct session *session = link->session;
@@ -168,7 +178,10 @@ void link_pump(struct link *link)
     link->failures = 0;
     link->ready = true;
     link->sent_away = false;
-    finish_sent(link, session->sending_total);
+    if (link_is_counted(session))
+        link_sm_shed(link);
+    else
+        finish_sent(link, session->sending_total);
     while (link->queue.head != NULL && session_has_room(session)) {
         struct parcel *parcel = link->queue.head;
         if (!session_write(session, parcel->bytes))
@@ -176,17 +189,19 @@ void link_pump(struct link *link)
         link_pop(&link->queue);
         session->stanzas_out++;
         log_event(LOG_LEVEL_DEBUG, "xmpp.written", parcel->trace,
-                  log_text("local", parcel->from.domain),
-                  log_text("remote", parcel->to.domain), log_text("id", parcel->stanza_id));
+                  log_text("local", parcel->from.domain), log_text("remote", parcel->to.domain),
+                  log_text("id", parcel->stanza_id));
         session->active_ms = link->worker->thread->now_ms;
         stats_count(link->worker->thread->stats, STAT_XMPP_STANZAS_SENT);
         parcel->connection = session->written_total;
+        parcel->number = link_sm_sent(link);
         if (parcel->wants_outcome)
             link_push(&link->unconfirmed, parcel);
         else
-            link_push(&link->fleeting, parcel);
+            keep_fleeting(link, parcel);
     }
     ping(link);
+    link_sm_ask(link);
     link_arm(link);
 }
 
@@ -277,25 +292,37 @@ void link_confirm(struct worker *worker, const struct parcel *word)
         finish_covered(link, OUTCOME_DELIVERED);
 }
 
+/* Its stream is over. Where stanzas are counted and the other side ended it, or nobody did, one
+   that was not acknowledged is our responsibility: its sender is told (XEP-0198 §4). */
+static void lost(struct link *link, const struct session *session, struct parcel *parcel,
+                 struct parcel_list *again)
+{
+    bool is_counted = link_is_counted(session);
+    bool is_ours = is_counted && session->cut;
+    if (parcel->connection > session->sending_total)
+        link_push(again, parcel); /* no byte of it has left: the next stream takes it */
+    else if (is_counted && sm_is_acked(&link->sm.sender, parcel->number))
+        link_finish(link, parcel, OUTCOME_DELIVERED);
+    else if (!is_ours && (parcel->connection <= session->sent_total || !parcel->wants_outcome))
+        link_finish(link, parcel, OUTCOME_HANDED_OVER);
+    else
+        link_finish_failed(link, parcel, STANZA_ERROR_REMOTE_SERVER_TIMEOUT,
+                           span_of(link->reason));
+}
+
 void link_unconfirmed_lost(struct link *link, const struct session *session)
 {
     struct parcel_list again = {NULL, NULL, 0};
+    struct parcel *parcel;
     link->pinging = false;
     link->covered = 0;
-    for (struct parcel *parcel = link_pop(&link->unconfirmed); parcel != NULL;
-         parcel = link_pop(&link->unconfirmed)) {
-        if (parcel->connection <= session->sent_total)
-            link_finish(link, parcel, OUTCOME_HANDED_OVER);
-        else if (parcel->connection <= session->sending_total)
-            link_finish_failed(link, parcel, STANZA_ERROR_REMOTE_SERVER_TIMEOUT,
-                               span_of(link->reason));
-        else
-            link_push(&again, parcel); /* no byte of it has left: the next stream takes it */
-    }
-    finish_sent(link, session->sending_total);
-    append(&again, &link->fleeting);
+    while ((parcel = link_pop(&link->unconfirmed)) != NULL)
+        lost(link, session, parcel, &again);
+    while ((parcel = link_pop(&link->fleeting)) != NULL)
+        lost(link, session, parcel, &again);
     append(&again, &link->queue);
     link->queue = again;
+    link_sm_end(link);
 }
 
 static void expire(struct link *link, struct parcel_list *list)
@@ -307,7 +334,8 @@ static void expire(struct link *link, struct parcel_list *list)
                            SPAN("The remote server did not become reachable in time"));
 }
 
-/* No word came in time. What the kernel took is handed over. What it could not take is not, and
+/* No word came in time. What was acknowledged is delivered; else what the kernel took is handed
+   over. What it could not take is not, and
    a peer that has not read for as long as a delivery may take is given up. */
 static void confirm_late(struct link *link)
 {
@@ -315,10 +343,14 @@ static void confirm_late(struct link *link)
     struct thread *thread = link->worker->thread;
     for (; link->covered > 0; link->covered--) {
         struct parcel *parcel = link->unconfirmed.head;
+        bool is_acked =
+            link_is_counted(session) && sm_is_acked(&link->sm.sender, parcel->number);
         if (parcel->connection > session->sent_total)
             break;
-        link_finish(link, link_pop(&link->unconfirmed), OUTCOME_HANDED_OVER);
+        link_finish(link, link_pop(&link->unconfirmed),
+                    is_acked ? OUTCOME_DELIVERED : OUTCOME_HANDED_OVER);
     }
+    link->sm.asked = false; /* and asked again with the next stanza */
     if (link->covered == 0)
         finish_covered(link, OUTCOME_HANDED_OVER);
     else if (link->unconfirmed.head->born_ms + thread->config->deliver_timeout_ms <=
@@ -336,6 +368,7 @@ void link_timer(struct link *link)
     expire(link, &link->asked);
     if (link->pinging && link->worker->thread->now_ms >= link->ping_deadline_ms)
         confirm_late(link);
+    link_sm_shed(link);
     if (link_is_unused(link) && link->worker->thread->now_ms >= link->forget_ms)
         link_close(link);
     else

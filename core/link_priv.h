@@ -16,6 +16,13 @@ struct parcel_list {
     unsigned count;
 };
 
+/* Of the link's stream, while its stanzas are counted (XEP-0198). */
+struct link_sm {
+    struct sm_sender sender;
+    bool asked;        /* an <r/> is out */
+    uint32_t asked_at; /* what was sent by then */
+};
+
 struct link {
     uint32_t magic;
     enum link_state state;
@@ -35,10 +42,12 @@ struct link {
     struct parcel_list verify;      /* db:verify not yet written */
     struct parcel_list asked;       /* db:verify without an answer */
     struct parcel_list unconfirmed; /* written stanzas whose outcome is open */
-    struct parcel_list fleeting;    /* written, nobody waits for their outcome, not yet sent */
+    struct parcel_list fleeting; /* written, nobody waits for their outcome, not yet sent, or
+                                    not acknowledged where that is counted */
     unsigned covered;               /* of them, before the ping in flight */
     bool pinging, ready;            /* ready: this session was good for stanzas */
     uint64_t ping, ping_deadline_ms; /* the one in flight */
+    struct link_sm sm;
     struct timer timer;
     unsigned failures;
     uint64_t backoff_until_ms, forget_ms; /* forget: without anything to do until then */
@@ -68,6 +77,18 @@ void link_arm(struct link *link);
 void link_again(struct link *link);
 /* After another configuration was taken. */
 void link_reload(struct link *link);
+/* Are the stanzas of this stream counted? */
+bool link_is_counted(const struct session *session);
+/* link_sm.c: a stanza was written: its number. */
+uint32_t link_sm_sent(struct link *link);
+/* Asks for an acknowledgement of what was written, once for all of it. */
+void link_sm_ask(struct link *link);
+/* Stanzas nobody waits for are kept until they are acknowledged, but not for ever. */
+void link_sm_shed(struct link *link);
+/* When there will be one to let go; UINT64_MAX: not known. */
+uint64_t link_sm_shed_ms(const struct link *link);
+/* The stream is over, and what was unacknowledged has its outcome. */
+void link_sm_end(struct link *link);
 /* What was written and has no outcome ends with the stream, or waits again in the queue. */
 void link_unconfirmed_lost(struct link *link, const struct session *session);
 

@@ -43,6 +43,12 @@ struct outcome {
     struct stanza_fault fault; /* FAILED; spans static or in the parcel's text */
 };
 
+/* Which stanza of a managed stream a parcel came from (core/intake.h). */
+struct receipt {
+    uint64_t intake; /* 0: of none */
+    uint32_t number;
+};
+
 struct parcel {
     uint32_t magic;
     enum parcel_kind kind;
@@ -52,6 +58,7 @@ struct parcel {
     bool wants_outcome; /* false: nobody waits, an error is only counted */
     uint64_t trace;     /* trace id of the stanza or request */
     uint64_t ticket;    /* of the birth thread, opaque to others (a transaction, a session) */
+    struct receipt receipt; /* settled when it is home with its outcome */
     uint64_t born_ms;
     uint32_t snapshot;   /* of the configuration its maker had; 0: it matters to nobody */
     uint32_t tenant;     /* its index in that configuration; see thread_tenant */
@@ -66,6 +73,7 @@ struct parcel {
     union net_address peer;  /* SIP_*: where it came from or goes to; VERIFY: site of the claimant */
     uint64_t connection;     /* SIP_*: connection ticket at the thread that holds it;
                                 STANZA_TO_XMPP: how far the stream was when it was written */
+    uint32_t number;         /* STANZA_TO_XMPP: its number on the stream, when they are counted */
     uint8_t transport;       /* SIP_*: enum sip_transport */
     uint32_t trunk;          /* SIP_*: authenticated trunk index + 1, 0 for none … */
     uint32_t trunk_serial;   /* … and its serial */

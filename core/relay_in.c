@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <time.h>
 
+#include "core/intake.h"
 #include "core/trouble.h"
 #include "net/clock.h"
 #include "proto/map_message.h"
@@ -88,10 +89,12 @@ static void tell_failed(struct worker *worker, const struct parcel *parcel)
         stats_count_one(&stats_tenant(stats, tenant->index)->to_sip_failed);
 }
 
-/* The end of a message that was accepted and not delivered. */
+/* The end of a message that was accepted and not delivered. Its stanza is settled when the
+   error is on its way, or at once when nobody is told. */
 static void message_failed(struct worker *worker, struct parcel *parcel)
 {
     struct stats *stats = worker->thread->stats;
+    struct receipt receipt = parcel->receipt;
     tell_failed(worker, parcel);
     if (span_equal(parcel->stanza_type, SPAN("headline"))) {
         /* RFC 6121 §5.2.2: nobody waits for an answer to a headline. */
@@ -99,9 +102,12 @@ static void message_failed(struct worker *worker, struct parcel *parcel)
                   log_text("reason", stanza_error_name(parcel->outcome.fault.error)));
         stats_count(stats, STAT_XMPP_MESSAGES_DROPPED);
         mesh_give(worker->thread->mesh, worker->thread->self, &parcel);
+        intake_settle(worker, receipt);
         return;
     }
     bool told = post_error(worker, parcel, SPAN("message"));
+    if (!told)
+        intake_settle(worker, receipt);
     stats_count(stats, told ? STAT_XMPP_MESSAGES_FAILED : STAT_XMPP_MESSAGES_DROPPED);
 }
 
@@ -121,6 +127,7 @@ void relay_in_outcome(struct worker *worker, struct parcel **come)
     log_event(LOG_LEVEL_DEBUG, "xmpp.message_delivered", parcel->trace,
               log_number("status", parcel->outcome.sip_status));
     stats_count(thread->stats, STAT_XMPP_MESSAGES_DELIVERED);
+    intake_settle(worker, parcel->receipt);
     mesh_give(thread->mesh, thread->self, &parcel);
 }
 
@@ -201,6 +208,7 @@ static void begin_message(struct session *session, const struct xml_node *stanza
     parcel->snapshot = thread->config->snapshot;
     parcel->trace = thread_trace(thread);
     parcel->ticket = session->ticket;
+    parcel->receipt = intake_take(session->intake);
     parcel->born_ms = thread->now_ms;
     parcel->wants_outcome = true;
     parcel->stanza_id =
@@ -219,6 +227,7 @@ static bool on_message(struct session *session, const struct xml_node *stanza,
     if (span_equal(type, SPAN("error"))) {
         if (!confirm(session, stanza, from, to, true))
             return false;
+        intake_settle(worker, intake_take(session->intake));
         stats_count(thread->stats, STAT_XMPP_MESSAGES_IGNORED);
         return true;
     }
@@ -235,6 +244,7 @@ static bool on_message(struct session *session, const struct xml_node *stanza,
         map_message_to_sip(stanza, &parcel->from, &parcel->to, span_of(session->in.lang),
                            &writer, &parcel->draft, &fault);
     if (result == MAP_IGNORE) {
+        intake_settle(worker, parcel->receipt);
         stats_count(thread->stats, STAT_XMPP_MESSAGES_IGNORED);
         mesh_give(thread->mesh, thread->self, &parcel);
         return true;
@@ -275,11 +285,15 @@ static bool on_iq(struct session *session, const struct xml_node *stanza,
     struct span type = xml_node_attribute(stanza, SPAN("type"));
     if (span_equal(type, SPAN("result")) || span_equal(type, SPAN("error"))) {
         /* An error answers a ping as well as a result does (XEP-0199 §4.2). */
-        return confirm(session, stanza, from, to, false);
+        if (!confirm(session, stanza, from, to, false))
+            return false;
+        intake_settle(worker, intake_take(session->intake));
+        return true;
     }
     struct parcel *parcel = mesh_take(thread->mesh, thread->self, MESH_CONTROL);
     if (parcel == NULL)
         return false;
+    parcel->receipt = intake_take(session->intake);
     char utc[32];
     time_t now = (time_t)(clock_wall_ms() / 1000);
     struct tm parts;
@@ -289,6 +303,7 @@ static bool on_iq(struct session *session, const struct xml_node *stanza,
     service_iq_answer(&writer, stanza, from, to, &thread->config->identity,
                       span_make(utc, utc_size));
     if (writer.used == 0 || writer.overflow) {
+        intake_settle(worker, parcel->receipt);
         mesh_give(thread->mesh, thread->self, &parcel);
         return true;
     }
@@ -321,6 +336,8 @@ bool relay_in_stanza(struct session *session, const struct xml_node *stanza)
     struct span to_text = xml_node_attribute(stanza, SPAN("to"));
     struct jid from, to;
     struct worker *worker = session->worker;
+    if (intake_has_seen(session->intake))
+        return true;
     if (from_text.size == 0 || to_text.size == 0 ||
         jid_parse(from_text, &from_writer, &from) != JID_OK ||
         jid_parse(to_text, &to_writer, &to) != JID_OK) {
@@ -335,6 +352,8 @@ bool relay_in_stanza(struct session *session, const struct xml_node *stanza)
         session_close(session, STREAM_ERROR_POLICY_VIOLATION, SPAN("this pair is not allowed"));
         return true;
     }
+    if (!intake_has_room(session->intake))
+        return false;
     /* On a stream that we have closed for that very reason each message is still answered. */
     if (tenant == NULL)
         tenant = config_find_tenant(worker->thread->config, to.domain);
@@ -343,6 +362,8 @@ bool relay_in_stanza(struct session *session, const struct xml_node *stanza)
         handled = on_message(session, stanza, tenant, &from, &to);
     else if (span_equal(stanza->name, SPAN("iq")))
         handled = on_iq(session, stanza, &from, &to);
+    else
+        intake_settle(worker, intake_take(session->intake));
     if (handled) {
         session->stanzas_in++;
         stats_count(worker->thread->stats, STAT_XMPP_STANZAS_IN);

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "core/heap.h"
+#include "core/intake.h"
 #include "core/link.h"
 #include "core/log.h"
 #include "net/certificate.h"
@@ -69,7 +70,8 @@ static struct session *make(struct worker *worker, bool outbound, bool direct)
     session->ticket = ++worker->ticket_next;
     session->opened_ms = session->active_ms = worker->thread->now_ms;
     session->expires_ms = session->retires_ms = UINT64_MAX;
-    session->policy = (struct s2s_policy){session, policy_hosts, policy_pair, certified};
+    session->policy = (struct s2s_policy){session, policy_hosts, policy_pair, certified,
+                                          worker->thread->config->stream_management};
     session->timer.kind = WORKER_TIMER_SESSION;
     session->timer.owner = session;
     net_buffer_init(&session->input, INPUT_MAX);
@@ -90,9 +92,35 @@ static struct session *make(struct worker *worker, bool outbound, bool direct)
 
 void session_unhold(struct session *session)
 {
-    if (session->held)
+    if (session->in_line)
         TAILQ_REMOVE(&session->worker->held, session, holding);
-    session->held = false;
+    session->held = session->in_line = false;
+}
+
+void session_hold(struct session *session)
+{
+    session->held = true;
+    /* Until then session_widen puts it in line. */
+    if (!session->muted && intake_has_room(session->intake)) {
+        session->in_line = true;
+        TAILQ_INSERT_TAIL(&session->worker->held, session, holding);
+    }
+}
+
+void session_widen(struct session *session)
+{
+    if (session->held && !session->in_line && !session->muted)
+        session_hold(session);
+}
+
+void session_mute(struct session *session)
+{
+    if (session->muted)
+        return;
+    session->muted = true;
+    if (session->in_line)
+        TAILQ_REMOVE(&session->worker->held, session, holding);
+    session->in_line = false;
 }
 
 void session_free(struct session *session)
@@ -112,6 +140,7 @@ void session_free(struct session *session)
         TAILQ_REMOVE(&worker->unsent, session, sending_next);
     if (!session->outbound)
         s2s_in_fini(&session->in);
+    intake_close(&session->intake);
     if (session->tls != NULL)
         tls_close(&session->tls);
     xml_stream_close(&session->xml);
@@ -153,8 +182,12 @@ void session_drop(struct session *session)
     assert(session->magic == SESSION_MAGIC);
     if (session->state == SESSION_DROPPED)
         return;
-    if (session->state != SESSION_CLOSING)
+    if (session->state != SESSION_CLOSING) {
+        session->cut = true;
+        if (session->intake != NULL)
+            intake_wait(session);
         session_log_end(session, STREAM_ERROR_NONE);
+    }
     session->state = SESSION_DROPPED;
     session_unhold(session);
     timer_disarm(&session->worker->thread->timers, &session->timer);
@@ -231,6 +264,8 @@ void session_send(struct session *session)
         return;
     if (session->link != NULL)
         link_pump(session->link);
+    if (session->intake != NULL)
+        intake_tell(session->intake, false);
     if (session->in_flight)
         return;
     if (!session_seal(session)) {
@@ -307,7 +342,7 @@ static bool keep_input(struct session *session, struct span bytes)
 
 static void on_received(struct session *session, const struct ring_event *event)
 {
-    if (session->state == SESSION_DROPPED ||
+    if (session->state == SESSION_DROPPED || session->muted ||
         (session->state == SESSION_CLOSING && !session->listening))
         return;
     /* Mostly all of it is used at once, and nothing is copied. */

@@ -31,10 +31,14 @@ struct session {
     struct worker *worker;
     TAILQ_ENTRY(session) all, holding, sending_next; /* in the worker's lists */
     struct table_node by_ticket;
+    struct intake *intake; /* inbound: what its stanzas came to; NULL: they are not counted */
     struct link *link; /* outbound: whom it serves, until all is sent or lost */
     bool outbound, direct, in_flight, held, unsent;
+    bool in_line; /* held for want of parcels; else its own outcomes are too many */
+    bool muted;   /* nothing of it is read any more */
     bool listening; /* closing: what the peer still says counts until its own closing tag */
     bool ended;     /* the peer will send nothing more */
+    bool cut;       /* the peer closed the stream, or it broke */
     ring_handle handle;
     union net_address peer, site; /* site: whom the limits per address are about */
     uint64_t blank_from_ms;       /* since then `blank_size` bytes came without an event */
@@ -71,6 +75,10 @@ int session_connect(struct session **session, struct worker *worker, struct link
 void session_ring_event(struct session *session, const struct ring_event *event);
 void session_timer(struct session *session);
 void session_pump(struct session *session);
+/* Nothing more is read from it. */
+void session_mute(struct session *session);
+/* Its open outcomes are few enough again. */
+void session_widen(struct session *session);
 /* Goes on after the relay was full. */
 void session_resume(struct session *session);
 /* Queues bytes of the stream for the end of this turn; false when too much waits already. */

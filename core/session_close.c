@@ -4,11 +4,13 @@
  * link is free to look for another stream, and
  *   with a stream error: nothing is heard any more (RFC 6120 §4.9.1.1);
  *   without one: what the peer has on its way still counts until its own closing tag (§4.4).
- * Then TLS is closed, and the peer has a moment to read it all and to end the connection: one that
- * is closed here with bytes unread is reset, and the peer may lose what it has not read yet.
+ * Then TLS is closed, and the peer has a moment to read it all and to end the connection: one
+ * that is closed here with bytes unread is reset, and the peer may lose what it has not read
+ * yet.
  */
 #include <assert.h>
 
+#include "core/intake.h"
 #include "core/log.h"
 #include "core/relay_in.h"
 #include "core/session_priv.h"
@@ -55,7 +57,8 @@ void session_end(struct session *session)
 }
 
 /* Behind <starttls/> and <auth/> the initiator is silent: the peer may have answered already,
-   and what follows would be read as TLS or as part of a new stream (RFC 6120 §5.4.3.3, §6.3.2). */
+   and what follows would be read as TLS or as part of a new stream (RFC 6120 §5.4.3.3, §6.3.2).
+ */
 static bool may_speak(const struct session *session)
 {
     return !session->outbound ||
@@ -87,6 +90,8 @@ void session_close(struct session *session, enum stream_error error, struct span
     }
     if (error != STREAM_ERROR_NONE)
         stats_count(session->worker->thread->stats, STAT_STREAM_ERRORS_SENT);
+    if (session->intake != NULL)
+        intake_tell(session->intake, true);
     bool written = write_close(session, error, text);
     session_log_end(session, error);
     session->state = SESSION_CLOSING;
@@ -104,7 +109,9 @@ bool session_late_event(struct session *session)
     assert(session->listening);
     switch (session->event.kind) {
     case XML_EVENT_STANZA:
-        return session->outbound || !s2s_is_stanza(session->event.node) ||
+        /* What could not be acknowledged any more stays the peer's. */
+        return session->outbound || session->intake != NULL ||
+               !s2s_is_stanza(session->event.node) ||
                relay_in_stanza(session, session->event.node);
     case XML_EVENT_CLOSE:
     case XML_EVENT_ERROR:

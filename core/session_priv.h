@@ -30,6 +30,8 @@ bool session_certified(const struct session *session, struct span remote);
 /* Bytes from the socket that were not used yet, and the use of the first `size` of them. */
 struct span session_input(const struct session *session);
 void session_input_use(struct session *session, size_t size);
+/* The relay cannot take its stanza now: it waits. */
+void session_hold(struct session *session);
 /* It waits for the relay no more. */
 void session_unhold(struct session *session);
 void session_begin_tls(struct session *session);

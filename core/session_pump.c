@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "core/dialback.h"
+#include "core/intake.h"
 #include "core/link.h"
 #include "core/log.h"
 #include "core/relay_in.h"
@@ -110,6 +111,8 @@ static void on_tls_closed(struct session *session)
     session->ended = true;
     if (session->state == SESSION_CLOSING)
         session_end(session);
+    else if (intake_is_resumable(session->intake))
+        session_fail(session, SPAN("the peer ended TLS")); /* not the stream (XEP-0198 §7) */
     else
         session_close(session, STREAM_ERROR_NONE, SPAN("the peer ended TLS"));
 }
@@ -244,6 +247,7 @@ static void start_tls(struct session *session)
 static void on_close(struct session *session, const struct s2s_action *action)
 {
     session->fault = action->fault;
+    session->cut = action->received || session->event.kind == XML_EVENT_CLOSE;
     if (session->event.kind == XML_EVENT_CLOSE)
         session->ended = true;
     if (!action->received) {
@@ -308,6 +312,17 @@ static bool act(struct session *session, struct s2s_action *action)
         authorised(session, action);
         break;
     case S2S_STANZA: return relay_in_stanza(session, session->event.node);
+    case S2S_SM_ENABLE: intake_enable(session, action); break;
+    case S2S_SM_RESUME: intake_resume(session, action); break;
+    case S2S_SM_REQUEST: intake_ask(session->intake); break;
+    case S2S_SM_RESUMED:
+    case S2S_SM_REFUSED: break; /* it is not asked for */
+    case S2S_SM_ENABLED:
+    case S2S_SM_ACKED:
+    case S2S_SM_FAILED:
+        if (session->link != NULL)
+            link_managed(session->link, action);
+        break;
     case S2S_UNSOLICITED:
         stats_count(session->worker->thread->stats, STAT_DIALBACK_REFUSED);
         break;
@@ -353,8 +368,7 @@ static bool pump_stream(struct session *session)
     session->blank_size = 0;
     if (on_event(session))
         return true;
-    session->held = true;
-    TAILQ_INSERT_TAIL(&session->worker->held, session, holding);
+    session_hold(session);
     return false;
 }
 

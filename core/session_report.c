@@ -2,6 +2,8 @@
 /* How a session ends up in the log and in `show sess`. */
 #include <inttypes.h>
 
+#include "core/intake.h"
+#include "core/link.h"
 #include "core/session_priv.h"
 #include "core/trouble.h"
 
@@ -31,6 +33,12 @@ static void put_pairs(FILE *out, const struct session *session)
         put_pair(out, &in->remote, &in->local, false);
 }
 
+/* Are its stanzas acknowledged (XEP-0198)? */
+static bool session_is_managed(const struct session *session)
+{
+    return session->outbound ? session->out.sm != S2S_OUT_SM_OFF : session->in.sm_on;
+}
+
 void session_report(const struct session *session, FILE *out)
 {
     static const char *const states[] = {"connecting", "handshake", "open", "closing", "gone"};
@@ -47,11 +55,15 @@ void session_report(const struct session *session, FILE *out)
             session->outbound ? session->out.local.text : session->in.local.text,
             session->outbound ? session->out.remote.text : session->in.remote.text);
     put_pairs(out, session);
-    fprintf(out, "\t%s\t%s\t%s\t%s\t%" PRIu64 "\t%" PRIu64 "\t%" PRIu64 "\t%" PRIu64 "\t%zu\n",
+    fprintf(out,
+            "\t%s\t%s\t%s\t%s\t%" PRIu64 "\t%" PRIu64 "\t%" PRIu64 "\t%" PRIu64
+            "\t%zu\t%s\t%" PRIu32 "\n",
             states[session->state], auth, has_tls ? tls_protocol_name(session->tls) : "-",
             has_tls ? tls_cipher_name(session->tls) : "-", (now_ms - session->opened_ms) / 1000,
             (now_ms - session->active_ms) / 1000, session->stanzas_in, session->stanzas_out,
-            session_output_size(session));
+            session_output_size(session), session_is_managed(session) ? "on" : "-",
+            session->link != NULL ? link_unacked(session->link)
+                                  : intake_open_count(session->intake));
 }
 
 /* Who came in and was turned away. What a stranger says of itself does not make a row of its

@@ -8,6 +8,7 @@
 
 #include "core/heap.h"
 #include "core/inquiry.h"
+#include "core/intake.h"
 #include "core/link.h"
 #include "core/relay_in.h"
 #include "core/session.h"
@@ -61,8 +62,7 @@ static int listen_on(struct worker *worker, const union net_address *address, bo
     struct worker_listener *listener = &worker->listeners[worker->listener_count];
     listener->magic = WORKER_LISTENER_MAGIC;
     listener->direct = direct;
-    int result =
-        ring_listen_stream(worker->thread->ring, address, listener, &listener->handle);
+    int result = ring_listen_stream(worker->thread->ring, address, listener, &listener->handle);
     if (result != 0) {
         char text[NET_ADDRESS_TEXT_SIZE];
         net_address_format(address, text);
@@ -103,6 +103,9 @@ int worker_open(struct worker **opened, struct thread *thread, char *error, size
     TAILQ_INIT(&worker->unsent);
     table_init(&worker->sessions_by_ticket);
     table_init(&worker->links);
+    table_init(&worker->intakes);
+    table_init(&worker->intakes_by_id);
+    TAILQ_INIT(&worker->waiting_intakes);
     worker->xml_pool = xml_pool_open(&heap_memory);
     if (worker->xml_pool != NULL)
         result = tls_store_open(&worker->tls, thread, TLS_STORE_XMPP, error, error_size);
@@ -144,6 +147,7 @@ static void parcel_home(struct worker *worker, struct parcel *parcel)
         relay_in_outcome(worker, &parcel);
         return;
     }
+    intake_settle(worker, parcel->receipt);
     if (parcel->kind == PARCEL_STANZA_TO_XMPP && parcel->outcome.kind == OUTCOME_FAILED) {
         stats_count(thread->stats, STAT_XMPP_ANSWERS_LOST);
         log_event(LOG_LEVEL_INFO, "xmpp.answer_lost", parcel->trace,
@@ -180,7 +184,7 @@ static void parcel_arrived(struct worker *worker, struct parcel *parcel)
     case PARCEL_INQUIRY:
         if (inquiry->kind == INQUIRY_SESSIONS)
             TAILQ_FOREACH(session, &worker->sessions, all)
-                session_report(session, inquiry->out);
+        session_report(session, inquiry->out);
         break;
     case PARCEL_RELOAD: worker_reload(worker); break;
     case PARCEL_FREE:
@@ -199,6 +203,8 @@ static void run_timers(struct worker *worker)
     while ((timer = timer_take_due(&thread->timers, thread->now_ms)) != NULL) {
         if (timer->kind == WORKER_TIMER_SESSION)
             session_timer(timer->owner);
+        else if (timer->kind == WORKER_TIMER_INTAKE)
+            intake_timer(timer->owner);
         else
             link_timer(timer->owner);
     }
@@ -210,7 +216,7 @@ static void resume_held(struct worker *worker)
     struct session *session;
     while ((session = TAILQ_FIRST(&worker->held)) != NULL) {
         session_resume(session);
-        if (session->held)
+        if (session->in_line)
             return; /* still full: the others would find it so, too */
     }
 }
@@ -248,6 +254,27 @@ void worker_turn(struct worker *worker, uint64_t wait_ms)
     mesh_flush(thread->mesh, thread->self);
 }
 
+/* Managed streams stay until the outcome of what they brought is known, so that their peers
+   hear of it; nothing more is read from them. So do links with stanzas that are not
+   acknowledged, and with them all others: an outcome may be an error stanza. */
+static bool settle_managed(struct worker *worker)
+{
+    struct session *session;
+    bool is_busy = false;
+    TAILQ_FOREACH(session, &worker->sessions, all)
+    {
+        if (session->state != SESSION_OPEN)
+            continue;
+        if (session->link != NULL && link_unacked(session->link) > 0)
+            is_busy = true;
+        if (intake_open_count(session->intake) == 0)
+            continue;
+        session_mute(session);
+        is_busy = true;
+    }
+    return is_busy;
+}
+
 bool worker_drain(struct worker *worker, bool force)
 {
     struct thread *thread = worker->thread;
@@ -258,7 +285,9 @@ bool worker_drain(struct worker *worker, bool force)
         worker->draining = true;
     }
     /* Closing frees none: that takes a RING_GONE. */
+    bool is_busy = !force && settle_managed(worker);
     TAILQ_FOREACH(session, &worker->sessions, all)
+    if (!is_busy || (!session->outbound && intake_open_count(session->intake) == 0))
         session_close(session, STREAM_ERROR_SYSTEM_SHUTDOWN, SPAN("the relay is stopping"));
     send_all(worker);
     mesh_flush(thread->mesh, thread->self);
@@ -300,6 +329,9 @@ void worker_close(struct worker **closed)
         session_free(session);
     }
     table_fini(&worker->sessions_by_ticket);
+    intake_close_waiting(worker);
+    table_fini(&worker->intakes);
+    table_fini(&worker->intakes_by_id);
     close_links(worker);
     drop_waiting(worker);
     if (worker->resolver != NULL)

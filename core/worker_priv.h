@@ -14,8 +14,9 @@
 #define WORKER_SITE_COUNT     4096
 
 TAILQ_HEAD(session_list, session);
+TAILQ_HEAD(intake_list, intake);
 
-enum worker_timer { WORKER_TIMER_SESSION, WORKER_TIMER_LINK };
+enum worker_timer { WORKER_TIMER_SESSION, WORKER_TIMER_LINK, WORKER_TIMER_INTAKE };
 
 struct worker_listener {
     uint32_t magic; /* first, as in every owner of a socket */
@@ -33,7 +34,9 @@ struct worker {
     struct session_list sessions;
     struct session_list held;     /* stopped because the relay was full */
     struct session_list unsent;   /* with something to send at the end of this turn */
-    struct table sessions_by_ticket, links;
+    struct table sessions_by_ticket, links, intakes, intakes_by_id;
+    struct intake_list waiting_intakes; /* of broken streams, the oldest first */
+    unsigned waiting_intake_count;
     unsigned session_count;
     uint64_t ticket_next;
     /* Over all links: a late answer to a link that was forgotten, or to a relay that was

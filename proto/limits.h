@@ -55,6 +55,16 @@
 #define TEXT_SIZE_MAX    12000
 #define PAIRS_PER_STREAM 64
 
+/* Stream management (XEP-0198). Stanzas of one stream whose outcome is open: one bit each, and
+   more than any thread has parcels for by default. */
+#define SM_WINDOW            1024
+#define SM_ID_SIZE           256 /* of a peer's SM-ID, with the NUL; a longer one is not resumed */
+/* Stanzas of ours that one stream may have unacknowledged and still be resumed. */
+#define SM_RESEND_MAX        4096
+#define SM_UNACKED_LOOSE_MAX 128 /* parcels kept for stanzas nobody waits for, by link */
+#define SM_TRIES_MAX         4    /* <resume/> and <enable/> on one stream */
+#define SM_WAITING_MAX       1024 /* broken streams a worker keeps for their peers to resume */
+
 /* Dialback claims that one address (of IPv6: one /64) may have under verification at a time, on
    each worker: every one costs up to four DNS questions and a connection. */
 #define DIALBACK_CHECKS_PER_ADDRESS_MAX 64
@@ -62,6 +72,7 @@
 /* A MESSAGE that goes to another thread, whole: a text of TEXT_SIZE_MAX and 2 KB of header. */
 #define SIP_HANDOVER_SIZE_MAX 14336
 
+_Static_assert((SM_WINDOW & (SM_WINDOW - 1)) == 0, "numbers wrap at 2^32 in step with the window");
 _Static_assert(SIP_HANDOVER_SIZE_MAX >= TEXT_SIZE_MAX + 2048, "the longest text can come in");
 _Static_assert(STANZA_SIZE_DEFAULT >= STANZA_SIZE_MIN, "RFC 6120 §13.12");
 _Static_assert(SIP_UDP_REQUEST_SIZE_MAX < SIP_DATAGRAM_SIZE_MAX, "requests fit a datagram");

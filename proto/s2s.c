@@ -103,6 +103,28 @@ void s2s_close(struct s2s_action *action, enum stream_error error, struct span t
     *action = (struct s2s_action){.kind = S2S_CLOSE, .error = error, .text = text};
 }
 
+void s2s_write_end(struct writer *writer, enum stream_error error, struct span text,
+                   const struct s2s_too_high *too_high)
+{
+    char memory[160];
+    struct writer application = writer_make(memory, sizeof(memory));
+    if (error == STREAM_ERROR_NONE) {
+        writer_put_literal(writer, "</stream:stream>");
+        return;
+    }
+    if (too_high->is_set)
+        sm_write_too_high(&application, too_high->h, too_high->sent);
+    stream_error_write(writer, error, text, writer_span(&application));
+}
+
+void s2s_close_too_high(struct s2s_action *action, struct s2s_too_high *too_high, uint32_t h,
+                        uint32_t sent)
+{
+    *too_high = (struct s2s_too_high){true, h, sent};
+    s2s_close(action, STREAM_ERROR_UNDEFINED_CONDITION,
+              SPAN("you acknowledge more stanzas than were sent to you"));
+}
+
 bool s2s_is_stanza(const struct xml_node *node)
 {
     return xml_node_is(node, SPAN(NS_SERVER), SPAN("message")) ||

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * What the two negotiation machines of a server-to-server stream (s2s_in, s2s_out) share. They are
- * pure: fed with events and facts, they write what must be sent into a writer and say in an
+ * What the two negotiation machines of a server-to-server stream (s2s_in, s2s_out) share. They
+ * are pure: fed with events and facts, they write what must be sent into a writer and say in an
  * action what the owner has to do. "local" is always a domain of ours, "remote" the partner's.
  */
 #ifndef PASSERELLE_PROTO_S2S_H
 #define PASSERELLE_PROTO_S2S_H
 
 #include "proto/limits.h"
+#include "proto/sm.h"
 #include "proto/stanza_error.h"
 #include "proto/xml_stream.h"
 
@@ -26,6 +27,7 @@ struct s2s_policy {
     enum s2s_auth (*pair)(void *context, struct span local, struct span remote);
     /* Did the peer of this stream show a verified certificate that speaks for `remote`? */
     bool (*certified)(void *context, struct span remote);
+    bool stream_management; /* inbound: offered, once a pair is authorised */
 };
 
 enum s2s_action_kind {
@@ -39,6 +41,14 @@ enum s2s_action_kind {
     S2S_VERIFIED,        /* outbound: answer to a db:verify of ours */
     S2S_READY,           /* outbound: stanzas may be sent */
     S2S_STANZA,          /* inbound: message, iq or presence on an authorised stream */
+    S2S_SM_ENABLE,       /* inbound: s2s_in_sm_enabled or sm_write_failed; see sm.resume */
+    S2S_SM_RESUME,       /* inbound: s2s_in_sm_resumed or sm_write_failed; see sm.id */
+    S2S_SM_REQUEST,      /* inbound: sm_write_answer with what is handled, soon */
+    S2S_SM_ENABLED,      /* outbound: what is sent behind <enable/> is counted; see sm */
+    S2S_SM_ACKED,        /* outbound: see sm.h */
+    S2S_SM_RESUMED,      /* outbound: READY, going on behind sm.h of the former stream */
+    S2S_SM_REFUSED,      /* outbound: READY, but the former stream is over; see sm.has_h */
+    S2S_SM_FAILED,       /* outbound: nothing is counted on this stream after all */
     S2S_UNSOLICITED,     /* a db answer nobody asked for was ignored */
     S2S_CLOSE            /* see error, received, text */
 };
@@ -54,6 +64,13 @@ struct s2s_action {
     struct span host; /* CLOSE by see-other-host: the host, and a port, as the peer wrote it */
     enum s2s_verdict verdict;
     enum stanza_error fault; /* with S2S_ERROR, and CLOSE by a refused pair */
+    struct sm_element sm;    /* SM_… */
+};
+
+/* The peer acknowledged what was never sent: our stream error says so (XEP-0198 §6). */
+struct s2s_too_high {
+    bool is_set;
+    uint32_t h, sent;
 };
 
 struct s2s_domain {
@@ -76,6 +93,12 @@ void s2s_write_verify(struct writer *writer, const struct s2s_action *pair);
 void s2s_write_verified(struct writer *writer, const struct s2s_action *pair);
 /* Fills in verdict and fault of a typed db element; false when the type is unknown. */
 bool s2s_read_verdict(const struct xml_node *node, struct s2s_action *action) MUST_USE;
+/* <stream:error>, or with STREAM_ERROR_NONE just the closing tag. */
+void s2s_write_end(struct writer *writer, enum stream_error error, struct span text,
+                   const struct s2s_too_high *too_high);
+/* Fills in `too_high` and a CLOSE that will tell it. */
+void s2s_close_too_high(struct s2s_action *action, struct s2s_too_high *too_high, uint32_t h,
+                        uint32_t sent);
 void s2s_close(struct s2s_action *action, enum stream_error error, struct span text);
 bool s2s_is_stanza(const struct xml_node *node);
 

@@ -5,8 +5,8 @@
 
 #define SASL_TRIES_MAX 2 /* RFC 6120 §6.4.5 */
 
-void s2s_in_init(struct s2s_in *in, const struct memory *memory, const struct s2s_policy *policy,
-                 bool secure)
+void s2s_in_init(struct s2s_in *in, const struct memory *memory,
+                 const struct s2s_policy *policy, bool secure)
 {
     assert(memory != NULL);
     assert(policy != NULL);
@@ -40,7 +40,8 @@ void s2s_in_tls_done(struct s2s_in *in)
     in->state = S2S_IN_HEADER;
 }
 
-static struct s2s_pair *find_pair(const struct s2s_in *in, struct span local, struct span remote)
+static struct s2s_pair *find_pair(const struct s2s_in *in, struct span local,
+                                  struct span remote)
 {
     for (unsigned i = 0; i < in->pair_count; i++) {
         struct s2s_pair *pair = &in->pairs[i];
@@ -83,7 +84,8 @@ bool s2s_in_authorised(const struct s2s_in *in, struct span local, struct span r
 bool s2s_in_authorised_remote(const struct s2s_in *in, struct span remote)
 {
     for (unsigned i = 0; i < in->pair_count; i++) {
-        if (in->pairs[i].authorised && span_equal(s2s_domain_span(&in->pairs[i].remote), remote))
+        if (in->pairs[i].authorised &&
+            span_equal(s2s_domain_span(&in->pairs[i].remote), remote))
             return true;
     }
     return false;
@@ -106,10 +108,7 @@ void s2s_in_write_close(struct s2s_in *in, struct writer *writer, enum stream_er
                          span_of(in->id));
     in->header_sent = true;
     in->state = S2S_IN_CLOSED;
-    if (error != STREAM_ERROR_NONE)
-        stream_error_write(writer, error, text, SPAN_NONE);
-    else
-        writer_put_literal(writer, "</stream:stream>");
+    s2s_write_end(writer, error, text, &in->too_high);
 }
 
 static void write_features(struct s2s_in *in, struct writer *writer)
@@ -135,12 +134,14 @@ static void write_features(struct s2s_in *in, struct writer *writer)
     } else {
         writer_put_literal(writer,
                            "<dialback xmlns='" NS_DIALBACK_FEATURE "'><errors/></dialback>");
+        if (in->policy->stream_management)
+            writer_put_literal(writer, SM_FEATURE);
     }
     writer_put_literal(writer, "</stream:features>");
 }
 
-/* Closes a stream that has no way to be authorised for the pair in its header: whoever looks for
-   the cause at the other end finds it, instead of features that offer nothing. */
+/* Closes a stream that has no way to be authorised for the pair in its header: whoever looks
+   for the cause at the other end finds it, instead of features that offer nothing. */
 static bool close_hopeless(const struct s2s_in *in, struct s2s_action *action)
 {
     struct span local = s2s_domain_span(&in->local), remote = s2s_domain_span(&in->remote);
@@ -391,6 +392,66 @@ static void on_starttls(struct s2s_in *in, struct writer *writer, struct s2s_act
     action->kind = S2S_START_TLS;
 }
 
+/* XEP-0198 §3 and §5: one try, and only behind the authentication. */
+static void on_sm_start(struct s2s_in *in, struct writer *writer, struct s2s_action *action)
+{
+    bool is_resume = action->sm.kind == SM_RESUME;
+    if (!s2s_in_authorised_any(in))
+        sm_write_failed(writer, STANZA_ERROR_UNEXPECTED_REQUEST);
+    else if (!in->policy->stream_management)
+        sm_write_failed(writer, STANZA_ERROR_FEATURE_NOT_IMPLEMENTED);
+    else if (in->sm_on || ++in->sm_tries > SM_TRIES_MAX)
+        s2s_close(action, STREAM_ERROR_POLICY_VIOLATION,
+                  SPAN("stream management is on, or was tried too often"));
+    else if (is_resume && action->sm.h != 0)
+        s2s_close_too_high(action, &in->too_high, action->sm.h, 0);
+    else
+        action->kind = is_resume ? S2S_SM_RESUME : S2S_SM_ENABLE;
+}
+
+static void on_sm(struct s2s_in *in, const struct xml_node *node, struct writer *writer,
+                  struct s2s_action *action)
+{
+    action->sm = sm_read(node);
+    switch (action->sm.kind) {
+    case SM_ENABLE:
+    case SM_RESUME: on_sm_start(in, writer, action); break;
+    case SM_REQUEST:
+        if (in->sm_on)
+            action->kind = S2S_SM_REQUEST;
+        break;
+    case SM_ANSWER:
+        /* This side sends no stanza on this stream. */
+        if (in->sm_on && action->sm.h != 0)
+            s2s_close_too_high(action, &in->too_high, action->sm.h, 0);
+        break;
+    case SM_BROKEN:
+        s2s_close(action, STREAM_ERROR_INVALID_XML,
+                  SPAN("'h' or 'previd' is missing or wrong"));
+        break;
+    case SM_ENABLED:
+    case SM_RESUMED:
+    case SM_FAILED:
+    case SM_UNKNOWN:
+        s2s_close(action, STREAM_ERROR_UNSUPPORTED_STANZA_TYPE, SPAN("unknown element"));
+        break;
+    }
+}
+
+void s2s_in_sm_enabled(struct s2s_in *in, struct writer *writer, struct span id, uint32_t max_s)
+{
+    assert(!in->sm_on);
+    in->sm_on = true;
+    sm_write_enabled(writer, id, max_s);
+}
+
+void s2s_in_sm_resumed(struct s2s_in *in, struct writer *writer, struct span id, uint32_t h)
+{
+    assert(!in->sm_on);
+    in->sm_on = true;
+    sm_write_resumed(writer, id, h);
+}
+
 static void on_element(struct s2s_in *in, const struct xml_node *node, struct writer *writer,
                        struct s2s_action *action)
 {
@@ -406,6 +467,8 @@ static void on_element(struct s2s_in *in, const struct xml_node *node, struct wr
     } else if (xml_node_is(node, SPAN(NS_DIALBACK), SPAN("result")) ||
                xml_node_is(node, SPAN(NS_DIALBACK), SPAN("verify"))) {
         on_dialback(in, node, writer, action);
+    } else if (span_equal(node->space, SPAN(NS_SM))) {
+        on_sm(in, node, writer, action);
     } else if (xml_node_is(node, SPAN(NS_COMPRESS), SPAN("compress"))) {
         writer_put_literal(writer,
                            "<failure xmlns='" NS_COMPRESS "'><unsupported-method/></failure>");
@@ -427,7 +490,9 @@ void s2s_in_event(struct s2s_in *in, const struct xml_event *event, struct write
     case XML_EVENT_NONE: break;
     case XML_EVENT_OPEN: on_open(in, event, writer, action); break;
     case XML_EVENT_STANZA: on_element(in, event->node, writer, action); break;
-    case XML_EVENT_CLOSE: s2s_close(action, STREAM_ERROR_NONE, SPAN("closed by the peer")); break;
+    case XML_EVENT_CLOSE:
+        s2s_close(action, STREAM_ERROR_NONE, SPAN("closed by the peer"));
+        break;
     case XML_EVENT_ERROR: s2s_close(action, event->error, event->detail); break;
     }
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * The receiving side of a stream (RFC 6120 §4–6, XEP-0178, XEP-0220). TLS is required. The owner
- * keeps the struct and its memory; pure.
+ * The receiving side of a stream (RFC 6120 §4–6, XEP-0178, XEP-0220). TLS is required. The
+ * owner keeps the struct and its memory; pure.
  */
 #ifndef PASSERELLE_PROTO_S2S_IN_H
 #define PASSERELLE_PROTO_S2S_IN_H
@@ -9,10 +9,10 @@
 #include "proto/s2s.h"
 
 enum s2s_in_state {
-    S2S_IN_HEADER,  /* a stream header is due */
-    S2S_IN_PLAIN,   /* STARTTLS is due */
-    S2S_IN_TLS,     /* the handshake runs */
-    S2S_IN_SECURE,  /* header and features are exchanged under TLS */
+    S2S_IN_HEADER, /* a stream header is due */
+    S2S_IN_PLAIN,  /* STARTTLS is due */
+    S2S_IN_TLS,    /* the handshake runs */
+    S2S_IN_SECURE, /* header and features are exchanged under TLS */
     S2S_IN_CLOSED
 };
 
@@ -26,6 +26,9 @@ struct s2s_in {
     const struct s2s_policy *policy;
     enum s2s_in_state state;
     bool secure, header_sent, external_offered, external_done;
+    bool sm_on; /* stanzas are counted */
+    unsigned sm_tries;
+    struct s2s_too_high too_high;
     unsigned sasl_tries;
     char id[S2S_ID_SIZE];
     char lang[36];
@@ -36,8 +39,8 @@ struct s2s_in {
 };
 
 /* `secure`: direct TLS, whose handshake is over. memory and policy must outlive it. */
-void s2s_in_init(struct s2s_in *in, const struct memory *memory, const struct s2s_policy *policy,
-                 bool secure);
+void s2s_in_init(struct s2s_in *in, const struct memory *memory,
+                 const struct s2s_policy *policy, bool secure);
 void s2s_in_fini(struct s2s_in *in);
 /* The unpredictable id for the next header: call before each OPEN event. */
 void s2s_in_set_id(struct s2s_in *in, struct span id);
@@ -54,6 +57,11 @@ void s2s_in_verified(struct s2s_in *in, const struct s2s_action *answer, struct 
    STREAM_ERROR_NONE just the closing tag. */
 void s2s_in_write_close(struct s2s_in *in, struct writer *writer, enum stream_error error,
                         struct span text);
+/* The answers to S2S_SM_ENABLE and S2S_SM_RESUME: from here on stanzas are counted. `id` empty:
+   it cannot be resumed. */
+void s2s_in_sm_enabled(struct s2s_in *in, struct writer *writer, struct span id,
+                       uint32_t max_s);
+void s2s_in_sm_resumed(struct s2s_in *in, struct writer *writer, struct span id, uint32_t h);
 bool s2s_in_authorised(const struct s2s_in *in, struct span local, struct span remote);
 bool s2s_in_authorised_remote(const struct s2s_in *in, struct span remote);
 bool s2s_in_authorised_any(const struct s2s_in *in);

@@ -40,10 +40,7 @@ void s2s_out_write_close(struct s2s_out *out, struct writer *writer, enum stream
                          struct span text)
 {
     out->state = S2S_OUT_CLOSED;
-    if (error != STREAM_ERROR_NONE)
-        stream_error_write(writer, error, text, SPAN_NONE);
-    else
-        writer_put_literal(writer, "</stream:stream>");
+    s2s_write_end(writer, error, text, &out->too_high);
 }
 
 static void write_base64(struct writer *writer, struct span text)
@@ -120,6 +117,30 @@ static bool offers_external(const struct xml_node *features)
     return false;
 }
 
+static void enable(struct s2s_out *out, struct writer *writer)
+{
+    sm_write_enable(writer, true);
+    out->sm = S2S_OUT_SM_ASKED;
+}
+
+/* Authenticated, and the negotiation is over but for stream management. Stanzas do not wait for
+   the answer to <enable/> (XEP-0198 §4), but for that to <resume/>: it says which are missing.
+ */
+static void on_last_features(struct s2s_out *out, const struct xml_node *node,
+                             struct writer *writer, struct s2s_action *action)
+{
+    bool is_offered = out->sm_wanted && offers(node, SPAN(NS_SM), SPAN("sm"));
+    if (is_offered && out->sm_previous.size > 0) {
+        sm_write_resume(writer, out->sm_previous, 0);
+        out->state = S2S_OUT_RESUME;
+        return;
+    }
+    if (is_offered)
+        enable(out, writer);
+    out->state = S2S_OUT_READY;
+    action->kind = S2S_READY;
+}
+
 static void on_features(struct s2s_out *out, const struct xml_node *node, struct writer *writer,
                         struct s2s_action *action)
 {
@@ -135,8 +156,7 @@ static void on_features(struct s2s_out *out, const struct xml_node *node, struct
         return;
     }
     if (out->external_done) {
-        out->state = S2S_OUT_READY;
-        action->kind = S2S_READY;
+        on_last_features(out, node, writer, action);
         return;
     }
     if (offers(node, SPAN(NS_DIALBACK_FEATURE), SPAN("dialback")))
@@ -235,6 +255,58 @@ static void on_sasl(struct s2s_out *out, const struct xml_node *node, struct wri
     }
 }
 
+static void on_sm_failed(struct s2s_out *out, struct writer *writer, struct s2s_action *action)
+{
+    if (out->state == S2S_OUT_RESUME) {
+        enable(out, writer);
+        out->state = S2S_OUT_READY;
+        action->kind = S2S_SM_REFUSED;
+    } else if (out->sm == S2S_OUT_SM_ASKED) {
+        out->sm = S2S_OUT_SM_OFF;
+        action->kind = S2S_SM_FAILED;
+    }
+}
+
+static void on_sm(struct s2s_out *out, const struct xml_node *node, struct writer *writer,
+                  struct s2s_action *action)
+{
+    action->sm = sm_read(node);
+    bool is_awaited = true;
+    switch (action->sm.kind) {
+    case SM_ENABLED:
+        is_awaited = out->sm == S2S_OUT_SM_ASKED;
+        out->sm = is_awaited ? S2S_OUT_SM_ON : out->sm;
+        action->kind = S2S_SM_ENABLED;
+        break;
+    case SM_RESUMED:
+        is_awaited =
+            out->state == S2S_OUT_RESUME && span_equal(action->sm.id, out->sm_previous);
+        if (is_awaited) {
+            out->sm = S2S_OUT_SM_ON;
+            out->state = S2S_OUT_READY;
+        }
+        action->kind = S2S_SM_RESUMED;
+        break;
+    case SM_FAILED: on_sm_failed(out, writer, action); break;
+    case SM_REQUEST:
+        /* The peer sends no stanza on this stream. */
+        if (out->sm != S2S_OUT_SM_OFF)
+            sm_write_answer(writer, 0);
+        break;
+    case SM_ANSWER:
+        if (out->sm == S2S_OUT_SM_ON)
+            action->kind = S2S_SM_ACKED;
+        break;
+    case SM_ENABLE:
+    case SM_RESUME:
+    case SM_UNKNOWN:
+    case SM_BROKEN: is_awaited = false; break;
+    }
+    if (!is_awaited)
+        s2s_close(action, STREAM_ERROR_POLICY_VIOLATION,
+                  SPAN("stream management out of order"));
+}
+
 static void on_element(struct s2s_out *out, const struct xml_node *node, struct writer *writer,
                        struct s2s_action *action)
 {
@@ -249,6 +321,8 @@ static void on_element(struct s2s_out *out, const struct xml_node *node, struct 
         }
     } else if (span_equal(node->space, SPAN(NS_SASL))) {
         on_sasl(out, node, writer, action);
+    } else if (span_equal(node->space, SPAN(NS_SM))) {
+        on_sm(out, node, writer, action);
     } else if (span_equal(node->space, SPAN(NS_DIALBACK))) {
         on_dialback(out, node, action);
     } else if (xml_node_is(node, SPAN(NS_STREAMS), SPAN("error"))) {
@@ -275,7 +349,9 @@ void s2s_out_event(struct s2s_out *out, const struct xml_event *event, struct wr
     case XML_EVENT_NONE: break;
     case XML_EVENT_OPEN: on_open(out, event, action); break;
     case XML_EVENT_STANZA: on_element(out, event->node, writer, action); break;
-    case XML_EVENT_CLOSE: s2s_close(action, STREAM_ERROR_NONE, SPAN("closed by the peer")); break;
+    case XML_EVENT_CLOSE:
+        s2s_close(action, STREAM_ERROR_NONE, SPAN("closed by the peer"));
+        break;
     case XML_EVENT_ERROR: s2s_close(action, event->error, event->detail); break;
     }
 }

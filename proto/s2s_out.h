@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
  * The initiating side of a stream (RFC 6120 §4–6, XEP-0178, XEP-0220) for one pair of domains.
- * Nothing but the header and <starttls/> is ever sent in clear. The owner keeps the struct; pure.
+ * Nothing but the header and <starttls/> is ever sent in clear. The owner keeps the struct;
+ * pure.
  */
 #ifndef PASSERELLE_PROTO_S2S_OUT_H
 #define PASSERELLE_PROTO_S2S_OUT_H
@@ -9,15 +10,23 @@
 #include "proto/s2s.h"
 
 enum s2s_out_state {
-    S2S_OUT_HEADER,   /* the peer's header is due */
+    S2S_OUT_HEADER, /* the peer's header is due */
     S2S_OUT_FEATURES,
-    S2S_OUT_PROCEED,  /* <starttls/> was sent */
+    S2S_OUT_PROCEED, /* <starttls/> was sent */
     S2S_OUT_TLS,
-    S2S_OUT_SASL,     /* <auth/> was sent */
-    S2S_OUT_KEY,      /* the owner makes a dialback key */
-    S2S_OUT_RESULT,   /* db:result was sent */
+    S2S_OUT_SASL,   /* <auth/> was sent */
+    S2S_OUT_KEY,    /* the owner makes a dialback key */
+    S2S_OUT_RESULT, /* db:result was sent */
+    S2S_OUT_RESUME, /* <resume/> was sent */
     S2S_OUT_READY,
     S2S_OUT_CLOSED
+};
+
+/* Whether the stanzas we send are counted (XEP-0198). */
+enum s2s_out_sm {
+    S2S_OUT_SM_OFF,
+    S2S_OUT_SM_ASKED, /* <enable/> was sent: they are, unless it is refused */
+    S2S_OUT_SM_ON
 };
 
 struct s2s_out {
@@ -25,7 +34,11 @@ struct s2s_out {
     enum s2s_auth auth;
     bool secure, has_certificate, external_done, external_failed, dialback_offered;
     struct s2s_domain local, remote, scratch_local, scratch_remote;
-    char id[256]; /* the peer's stream id */
+    char id[256];   /* the peer's stream id */
+    bool sm_wanted; /* set by the owner behind s2s_out_init: enabled where it is offered */
+    struct span sm_previous; /* likewise: SM-ID of a stream to resume, the owner's memory */
+    enum s2s_out_sm sm;
+    struct s2s_too_high too_high;
 };
 
 /* `has_certificate`: we show one for `local`. Domains are prepared. */

@@ -134,6 +134,23 @@ static bool answer_verify(struct side *side, const struct s2s_action *asked)
     return action.kind != S2S_CLOSE;
 }
 
+/* Taken, or a stream that is not known. */
+static void answer_sm(struct side *side, const struct s2s_action *action)
+{
+    char memory[4096];
+    struct writer writer = writer_make(memory, sizeof(memory));
+    unsigned how = side->truth.answers & 3;
+    side->truth.answers = side->truth.answers >> 2 | how << 6;
+    if (action->kind == S2S_SM_ENABLE)
+        s2s_in_sm_enabled(&side->in, &writer, how == 0 ? SPAN("") : SPAN("sm-id"), 60);
+    else if (how < 2 && action->sm.id.size < 1000)
+        s2s_in_sm_resumed(&side->in, &writer, action->sm.id, how);
+    else
+        sm_write_failed(&writer, STANZA_ERROR_ITEM_NOT_FOUND);
+    CHECK(!writer.overflow);
+    mirror(side, writer_span(&writer));
+}
+
 /* False at the end of the stream. */
 static bool act(struct side *side, const struct s2s_action *action)
 {
@@ -164,6 +181,17 @@ static bool act(struct side *side, const struct s2s_action *action)
         CHECK(side->truth.secure && side->truth.auth != S2S_AUTH_EXTERNAL);
         return answer_verify(side, action) && side->truth.proved_count < PROVED_MAX / 2;
     case S2S_STANZA: CHECK(side->truth.proved_count > 0 && side->truth.secure); return true;
+    case S2S_SM_ENABLE:
+    case S2S_SM_RESUME:
+        CHECK(side->truth.proved_count > 0 && side->truth.secure && !side->in.sm_on);
+        answer_sm(side, action);
+        return true;
+    case S2S_SM_REQUEST: CHECK(side->in.sm_on); return true;
+    case S2S_SM_ENABLED:
+    case S2S_SM_ACKED:
+    case S2S_SM_RESUMED:
+    case S2S_SM_REFUSED:
+    case S2S_SM_FAILED:
     case S2S_NEED_KEY:
     case S2S_VERIFIED:
     case S2S_READY: CHECK(false); return false; /* for the initiating side */
@@ -211,7 +239,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     side.truth.auth = auths[choice >> 2 & 3];
     side.truth.answers = fuzz_choice(&input);
     side.memory = account_memory(&side.account);
-    side.policy = (struct s2s_policy){&side.truth, hosts, pair, certified};
+    side.policy = (struct s2s_policy){&side.truth, hosts, pair, certified, true};
     side.xml = xml_stream_open(&side.memory, NULL);
     side.mirror = xml_stream_open(&side.memory, NULL);
     CHECK(side.xml != NULL && side.mirror != NULL);

@@ -65,11 +65,29 @@ static bool act(struct side *side, const struct s2s_action *action, struct write
         side->sent_key = true;
         sent(side, writer_span(writer));
         return true;
+    case S2S_SM_ENABLED:
+    case S2S_SM_ACKED:
+    case S2S_SM_FAILED:
+        CHECK(side->ready && side->out.sm_wanted && side->out.external_done);
+        return true;
+    case S2S_SM_RESUMED:
+        CHECK(span_equal(action->sm.id, side->out.sm_previous));
+        CHECK(side->secure && !side->ready && side->out.external_done);
+        side->ready = true;
+        return true;
+    case S2S_SM_REFUSED:
+        CHECK(side->out.sm_previous.size > 0);
+        CHECK(side->secure && !side->ready && side->out.external_done);
+        side->ready = true;
+        return true;
     case S2S_READY:
         CHECK(side->secure && !side->ready);
         CHECK(side->sent_key || (side->asked_external && side->out.external_done));
         side->ready = true;
         return true;
+    case S2S_SM_ENABLE:
+    case S2S_SM_RESUME:
+    case S2S_SM_REQUEST:
     case S2S_PAIR_AUTHORISED:
     case S2S_VERIFY:
     case S2S_ANSWER_VERIFY:
@@ -119,6 +137,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     CHECK(s2s_domain_read(&local, SPAN("sip.example")));
     CHECK(s2s_domain_read(&remote, SPAN("xmpp.example")));
     s2s_out_init(&side.out, &local, &remote, auths[choice >> 2 & 3], (choice & 2) != 0);
+    side.out.sm_wanted = (choice & 16) != 0;
+    side.out.sm_previous = (choice & 32) != 0 ? SPAN("former") : SPAN_NONE;
     s2s_out_start(&side.out, side.secure, &writer);
     sent(&side, writer_span(&writer));
     bool more = true;

@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import socket
 
 import peers
 
@@ -48,6 +49,22 @@ class Relay(peers.Peer):
 
     def command(self):
         return [PROGRAM, "-c", self.folder / "passerelle.yaml"]
+
+    def control(self, command):
+        """The answer of the stats socket to one command."""
+        with socket.socket(socket.AF_UNIX) as one:
+            one.settimeout(peers.PATIENCE_S)
+            one.connect(str(self.folder / "stats.sock"))
+            one.sendall(f"{command}\n".encode())
+            one.shutdown(socket.SHUT_WR)
+            data = b""
+            while chunk := one.recv(65536):
+                data += chunk
+        return data.decode()
+
+    def count(self, name):
+        rows = (line.split("\t") for line in self.control("show stat").splitlines())
+        return next(int(row[1]) for row in rows if row[0] == name)
 
     def ready(self):
         return all(peers.listens(port) for port in self.ports)

@@ -83,7 +83,9 @@ def recover(stranger, alice):
 @pytest.mark.parametrize("way", ["stop", "kill"])
 def test_restart_under_traffic(relay, request, xmpp_user, sip_user, pair, way):
     """Nobody hears twice what became of a message: delivered or refused, never both. What is on
-    the wire when the relay is killed is lost, or comes again where SIP repeats its request."""
+    the wire when the relay is killed is lost, or comes again where SIP repeats its request.
+    With stream management (Prosody's) nothing to SIP is lost; behind a kill Prosody may refuse
+    what was delivered and not acknowledged."""
     domain, tenant = pair
     server, user = PEOPLE[domain]
     stranger = xmpp_user(request.getfixturevalue(server), user)
@@ -101,7 +103,10 @@ def test_restart_under_traffic(relay, request, xmpp_user, sip_user, pair, way):
     messages = drain(stranger.messages)
     refused = collections.Counter(item["id"] for item in messages if item["type"] == "error")
     arrived = collections.Counter(item["body"] for item in messages if item["type"] != "error")
-    assert all(delivered[text] + refused[text] <= 1 for text in traffic.sent)
+    ends = [delivered[text] + refused[text] for text in traffic.sent]
+    is_managed = domain == XMPP_DOMAIN
+    assert max(ends) <= (2 if is_managed and way == "kill" else 1)
+    assert min(ends) >= is_managed, ends
     assert all(arrived[text] for text, status in traffic.answers.items() if status == 200)
     again = sum(count - 1 for count in arrived.values())
     assert again <= (way == "kill"), arrived

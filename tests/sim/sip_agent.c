@@ -82,8 +82,7 @@ static void send_rubbish(struct sip_agent *agent, uint64_t flow)
         "MESSAGE sip:u0@x0.example SIP/2.0\r\n\r\n",
         "MESSAGE sip:u0@x0.example SIP/7.0\r\nContent-Length: 5\r\n\r\n",
         "SIP/2.0 200 OK\r\nVia: SIP/2.0/UDP 10.0.0.1;branch=z9hG4bK01\r\n\r\n",
-        "ACK sip:u0@x0.example SIP/2.0\r\nVia: SIP/2.0/UDP 10.2.0.1\r\nContent-Length: "
-        "0\r\n\r\n"};
+        "ACK sip:u0@x0.example SIP/2.0\r\nVia: SIP/2.0/UDP 10.2.0.1\r\nl: 0\r\n\r\n"};
     char bytes[512];
     struct sip_flow *found = flow != 0 ? sip_flow_find(agent, flow) : NULL;
     if (found != NULL && sim_chance(500)) {

@@ -89,6 +89,7 @@ static void test_defaults(void **state)
     assert_int_equal(strlen(config->dialback_secret), 64);
     assert_true(config->dns_allow_special);
     assert_int_equal(config->stanza_size_max, 65536);
+    assert_true(config->stream_management);
     config_close(&config);
     assert_null(config);
 }

@@ -49,7 +49,7 @@ static void bench_init(struct bench *bench, enum s2s_auth auth, bool certificate
 {
     memset(bench, 0, sizeof(*bench));
     bench->facts = (struct facts){auth, certificate};
-    bench->policy = (struct s2s_policy){&bench->facts, hosts, pair, certified};
+    bench->policy = (struct s2s_policy){&bench->facts, hosts, pair, certified, false};
     bench->xml = xml_stream_open(&heap_memory, NULL);
     assert_non_null(bench->xml);
     s2s_in_init(&bench->in, &heap_memory, &bench->policy, secure);

@@ -368,6 +368,7 @@ static void test_end_behind_backpressure(void **state)
     enum { MESSAGES = 180 };
     unsigned arrived = 0, told = 0;
     world_open(&world, "any", "any", false);
+    world.a.config->stream_management = false;
     exchange(&world, "m", OUTCOME_DELIVERED, OUTCOME_DELIVERED);
     for (unsigned n = 0; n < MESSAGES; n++)
         send_message(&world, "m", "b.example");
@@ -405,6 +406,7 @@ static void test_peer_that_does_not_read(void **state)
     unsigned arrived = 0, failed = 0, told = 0;
     memset(text, 'x', sizeof(text) - 1);
     world_open(&world, "any", "any", false);
+    world.a.config->stream_management = false;
     exchange(&world, "m", OUTCOME_DELIVERED, OUTCOME_DELIVERED);
     world.a.config->confirm_timeout_ms = 50;
     world.a.config->deliver_timeout_ms = 400;
@@ -437,6 +439,51 @@ static void test_peer_that_does_not_read(void **state)
     world_close(&world);
 }
 
+static void answer(struct world *world, struct parcel *parcel)
+{
+    parcel->outcome.kind = OUTCOME_DELIVERED;
+    mesh_return(world->b.thread.mesh, EGRESS, &parcel);
+    mesh_flush(world->b.thread.mesh, EGRESS);
+}
+
+/* b acknowledges what is before the first open outcome, and nothing behind it; and when it stops it
+   goes only when the last one is known and a has heard of it. */
+static void test_acknowledged_in_order(void **state)
+{
+    (void)state;
+    struct world world;
+    struct parcel *held[4], *parcel;
+    world_open(&world, "any", "any", false);
+    exchange(&world, "m", OUTCOME_DELIVERED, OUTCOME_DELIVERED);
+    for (unsigned n = 0; n < 4; n++) {
+        send_message(&world, "m", "b.example");
+        held[n] = await(&world, &world.b);
+        parcel = await(&world, &world.a); /* the pong says that b has it */
+        assert_int_equal(parcel->outcome.kind, OUTCOME_DELIVERED);
+        mesh_give(world.a.thread.mesh, EGRESS, &parcel);
+    }
+    uint64_t acked = count(&world.a, STAT_SM_ACKED);
+    answer(&world, held[1]);
+    answer(&world, held[3]);
+    for (unsigned n = 0; n < 20; n++)
+        turn(&world);
+    assert_int_equal(count(&world.a, STAT_SM_ACKED), acked);
+    answer(&world, held[0]);
+    for (unsigned n = 0; n < 20; n++)
+        assert_false(worker_drain(world.b.worker, false)), turn(&world);
+    answer(&world, held[2]);
+    for (unsigned n = 0; n < TURNS && !worker_drain(world.b.worker, false); n++)
+        turn(&world);
+    assert_true(worker_drain(world.b.worker, false));
+    for (unsigned n = 0; n < TURNS && count(&world.a, STAT_SM_LOST) == 0 &&
+                         count(&world.a, STAT_SM_ACKED) < acked + 7;
+         n++)
+        turn(&world);
+    assert_true(count(&world.a, STAT_SM_ACKED) >= acked + 7); /* three pings between them */
+    assert_int_equal(count(&world.a, STAT_SM_LOST), 0);
+    world_close(&world);
+}
+
 static int start(void **state)
 {
     (void)state;
@@ -461,6 +508,7 @@ int main(void)
         cmocka_unit_test(test_full_keeps_answers),
         cmocka_unit_test(test_end_behind_backpressure),
         cmocka_unit_test(test_peer_that_does_not_read),
+        cmocka_unit_test(test_acknowledged_in_order),
     };
     return cmocka_run_group_tests(tests, start, stop);
 }
