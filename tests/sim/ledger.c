@@ -197,11 +197,28 @@ void ledger_heard_error(struct ledger_message *message, struct span condition)
         message->was_full = true;
 }
 
+void ledger_bounced(struct ledger_message *message)
+{
+    sim_trace("ledger: #%u is refused by its own server", message->number);
+    if (message->was_bounced)
+        sim_fail("#%u: refused twice by its own server", message->number);
+    message->was_bounced = true;
+}
+
 void ledger_heard_answer(struct ledger_message *message)
 {
     sim_trace("ledger: #%u is answered", message->number);
     if (++message->arrivals > 1)
         sim_fail("#%u: a second answer", message->number);
+}
+
+/* May an answer of an XMPP server take longer than the relay waits for it? Also behind messages
+   that the relay has no parcels for. */
+static bool is_slow(const struct plan *plan)
+{
+    bool may_be_full = plan->parcels == 128 && plan->to_sip > 60;
+    return plan->network.latency_max_ns > 10 * SIM_MS || plan->network.window < 65536 ||
+           plan->pause > 0 || plan->is_flood || may_be_full;
 }
 
 void ledger_heard_status(struct ledger_message *message, int status)
@@ -221,7 +238,11 @@ void ledger_heard_status(struct ledger_message *message, int status)
         sim_fail("#%u: 200 for what the XMPP server has not", message->number);
     /* A refusal may be lost with its stream, and a later ping be answered on another. */
     const union net_address *host = &ledger.plan->partners[message->partner].address;
-    if (status == 200 && message->was_refused && !had_trouble(host, message))
+    const struct plan_partner *partner = &ledger.plan->partners[message->partner];
+    /* What was acknowledged and not refused in time is taken for delivered. */
+    bool may_be_late = partner->managed && (partner->mute > 0 || partner->answer_ns >= SIM_S ||
+                                            is_slow(ledger.plan));
+    if (status == 200 && message->was_refused && !may_be_late && !had_trouble(host, message))
         sim_fail("#%u: 200 for what the XMPP server refused", message->number);
 }
 
@@ -250,6 +271,23 @@ static bool dns_may_fail(void)
     return ledger.plan->dns_fail > 0;
 }
 
+/* On a managed stream nothing is lost, whatever becomes of it, or of the relay: but for an
+   error that SIP gave a reason for and whose stream broke. */
+static bool is_lost(const struct ledger_message *message)
+{
+    const struct plan_tenant *tenant = &ledger.plan->tenants[message->tenant];
+    bool is_known = message->was_accepted || message->errors > 0 || message->was_bounced;
+    bool may_fail = message->was_refused || message->is_long || message->was_full ||
+                    message->type == LEDGER_HEADLINE || dns_may_fail() ||
+                    ledger.trunk_failed[message->tenant] || ledger.plan->is_flood ||
+                    ledger.plan->recipient_queue_max < 64;
+    for (unsigned i = 0; i < tenant->trunk_count; i++)
+        may_fail =
+            may_fail || network_had_other_trouble(&tenant->trunks[i].address,
+                                                  ledger.restarting_ns, ledger.restarted_ns);
+    return message->is_counted && !is_known && !may_fail;
+}
+
 static void check_to_sip(const struct ledger_message *message)
 {
     const struct plan_partner *partner = &ledger.plan->partners[message->partner];
@@ -263,22 +301,16 @@ static void check_to_sip(const struct ledger_message *message)
         return;
     bool may_be_silent = message->type == LEDGER_HEADLINE || dns_may_fail() ||
                          was_away(message) || had_trouble_before(&partner->address, message);
+    may_be_silent = may_be_silent || message->was_bounced;
     if (!message->was_accepted && !has_error && !may_be_silent)
         sim_fail("#%u: neither delivered nor answered", message->number);
+    if (is_lost(message))
+        sim_fail("#%u: lost on a managed stream", message->number);
     bool has_reason = message->was_refused || message->is_long || message->was_full ||
                       was_away(message) || trunks_had_trouble(message, true) ||
                       ledger.trunk_failed[message->tenant] || dns_may_fail();
     if (has_error && !has_reason)
         sim_fail("#%u: an error without a reason", message->number);
-}
-
-/* May an answer of an XMPP server take longer than the relay waits for it? Also behind messages
-   that the relay has no parcels for. */
-static bool is_slow(const struct plan *plan)
-{
-    bool may_be_full = plan->parcels == 128 && plan->to_sip > 60;
-    return plan->network.latency_max_ns > 10 * SIM_MS || plan->network.window < 65536 ||
-           plan->pause > 0 || plan->is_flood || may_be_full;
 }
 
 static void check_to_xmpp(const struct ledger_message *message)

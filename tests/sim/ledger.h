@@ -27,6 +27,8 @@ struct ledger_message {
     unsigned arrivals; /* XMPP→SIP: transactions; SIP→XMPP: stanzas */
     unsigned errors;   /* error stanzas its XMPP sender got */
     bool was_full;     /* … saying resource-constraint */
+    bool is_counted;   /* it went over a managed stream of its XMPP server */
+    bool was_bounced;  /* the relay did not acknowledge it: its own server refused it */
     bool was_accepted; /* the receiver took it (2xx, or no error) */
     bool was_refused;  /* the receiver said no, or nothing */
     bool may_repeat;   /* the receiver's answer asks for another try */
@@ -40,9 +42,9 @@ struct ledger {
     unsigned count;
     /* the last one that arrived, + 1, by partner, its user, tenant, its user */
     unsigned last[2][PLAN_PARTNER_MAX][PLAN_USER_MAX][PLAN_TENANT_MAX][PLAN_USER_MAX];
-    bool trunk_failed[PLAN_TENANT_MAX]; /* a trunk once gave a reason to avoid it */
-    bool is_stopping;                   /* the relay was told to end */
-    uint64_t restarted_ns;              /* 0: never */
+    bool trunk_failed[PLAN_TENANT_MAX];   /* a trunk once gave a reason to avoid it */
+    bool is_stopping;                     /* the relay was told to end */
+    uint64_t restarting_ns, restarted_ns; /* 0: never */
     struct {
         uint64_t since_ns, until_ns; /* 0: it was always there; UINT64_MAX: it still is not */
     } away[PLAN_TENANT_MAX]; /* not in the configuration of the relay, once or more often */
@@ -68,6 +70,7 @@ void ledger_arrived_xmpp(struct ledger_message *message, struct span stream_from
 /* The SIP peer's answer. 0: none will come. */
 void ledger_judged_sip(struct ledger_message *message, int status);
 /* What the senders heard. */
+void ledger_bounced(struct ledger_message *message);
 void ledger_heard_answer(struct ledger_message *message);
 void ledger_heard_error(struct ledger_message *message, struct span condition);
 void ledger_heard_status(struct ledger_message *message, int status);

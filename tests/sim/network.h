@@ -120,6 +120,8 @@ void network_calm(void);
 void network_note_trouble(const union net_address *host);
 /* Was there any with this host since then? */
 bool network_had_trouble(const union net_address *host, uint64_t since_ns);
+/* … at any time but between these two? */
+bool network_had_other_trouble(const union net_address *host, uint64_t from_ns, uint64_t to_ns);
 /* Has the thread of this ring something to do now? */
 bool network_is_ready(const struct ring *ring);
 

@@ -69,6 +69,8 @@ static void draw_partner(struct plan_partner *partner, unsigned i)
                                      .direct_tls = sim_chance(300),
                                      .auth = (enum partner_auth)sim_below(3),
                                      .answer_ns = sim_chance(300) ? 3 * SIM_S : 5 * SIM_MS};
+    partner->managed = sim_chance(500);
+    partner->resumes = partner->managed && sim_chance(700);
     if (sim_chance(200))
         partner->mute = (unsigned)sim_between(50, 1000);
     if (sim_chance(400))

@@ -26,6 +26,7 @@ struct plan_partner {
     unsigned mute, refuse, misaddress; /* per mille: pings without an answer, messages refused,
                                           messages sent in another domain's name */
     unsigned closes;                   /* streams it ends, per mille of stanzas */
+    bool managed, resumes;             /* it knows stream management; and resumption */
     unsigned rubbish;                  /* letters that are no XMPP, per mille */
     bool is_impostor;                  /* shows the certificate of another domain, and only
                                           certificates count */

@@ -54,6 +54,17 @@ bool network_had_trouble(const union net_address *host, uint64_t since_ns)
     return found;
 }
 
+bool network_had_other_trouble(const union net_address *host, uint64_t from_ns, uint64_t to_ns)
+{
+    bool found = network.trouble_count == NETWORK_TROUBLE_MAX;
+    for (unsigned i = network.trouble_count; i > 0 && !found; i--) {
+        uint64_t at_ns = network.troubles[i - 1].at_ns;
+        found = (at_ns < from_ns || at_ns > to_ns) &&
+                net_address_equal_host(&network.troubles[i - 1].host, host);
+    }
+    return found;
+}
+
 /* ---- words ---- */
 
 static void words_init(struct network_words *words)

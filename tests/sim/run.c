@@ -115,6 +115,7 @@ static void note_trouble(const struct plan *plan)
 static void restart(struct run *run, const char *folder)
 {
     sim_trace("the relay is %s", run->plan.is_killed ? "killed" : "stopped");
+    ledger.restarting_ns = sim.now_ns;
     note_trouble(&run->plan);
     if (!run->plan.is_killed)
         drain(run);

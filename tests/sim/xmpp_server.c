@@ -43,13 +43,13 @@ void xmpp_server_post(struct xmpp_letter *letter)
     pump(letter->pair);
 }
 
-static void letter_drop(struct xmpp_pair *pair)
+static struct xmpp_letter *letter_take(struct xmpp_pair *pair)
 {
     struct xmpp_letter *letter = pair->first;
     pair->first = letter->next;
     if (pair->first == NULL)
         pair->last = &pair->first;
-    free(letter);
+    return letter;
 }
 
 void xmpp_server_end(struct xmpp_stream *stream)
@@ -104,7 +104,9 @@ static void send_letters(struct xmpp_pair *pair)
             ledger_sent(message);
         if (message != NULL && message->is_forged)
             network_note_trouble(&pair->server->partner->address); /* it ends the stream */
-        letter_drop(pair);
+        letter = letter_take(pair);
+        if (!xmpp_managed_sent(pair, letter))
+            free(letter);
         if (sim_chance(pair->server->partner->rubbish)) {
             write_rubbish(stream);
             break;
@@ -114,6 +116,7 @@ static void send_letters(struct xmpp_pair *pair)
             return;
         }
     }
+    xmpp_managed_ask(pair);
     xmpp_stream_flush(stream);
 }
 
@@ -217,7 +220,7 @@ static void on_retry(void *context, uint64_t number)
 static void pump(struct xmpp_pair *pair)
 {
     struct xmpp_server *server = pair->server;
-    bool wanted = pair->first != NULL || has_verifies(pair);
+    bool wanted = pair->first != NULL || pair->managed.first != NULL || has_verifies(pair);
     if (!wanted || server->is_over)
         return;
     if (pair->stream != NULL) {
@@ -261,6 +264,7 @@ void xmpp_server_died(struct xmpp_stream *stream)
     for (unsigned i = 0; i < XMPP_VERIFY_MAX; i++)
         if (pair->verifies[i].stream == stream->number)
             pair->verifies[i].stream = 0;
+    xmpp_managed_died(stream, pair);
     if (pair->stream != stream)
         return;
     pair->stream = NULL;
@@ -274,7 +278,8 @@ void xmpp_server_died(struct xmpp_stream *stream)
 bool xmpp_server_is_settled(const struct xmpp_server *server)
 {
     for (unsigned i = 0; i < server->plan->tenant_count; i++)
-        if (server->pairs[i].first != NULL && !server->partner->is_impostor)
+        if ((server->pairs[i].first != NULL || server->pairs[i].managed.first != NULL) &&
+            !server->partner->is_impostor)
             return false;
     return true;
 }
@@ -350,6 +355,7 @@ void xmpp_server_open(struct xmpp_server *server, const struct plan *plan, unsig
         struct xmpp_pair *pair = &server->pairs[i];
         *pair = (struct xmpp_pair){.server = server, .remote = plan->tenants[i].domain};
         pair->last = &pair->first;
+        xmpp_managed_open(&pair->managed);
     }
     listen_all(server);
     if (partner->down_until_ns > 0) {
@@ -377,10 +383,12 @@ void xmpp_server_event(struct xmpp_server *server, const struct ring_event *even
 void xmpp_server_close(struct xmpp_server *server)
 {
     server->is_over = true;
+    for (unsigned i = 0; i < server->plan->tenant_count; i++)
+        xmpp_managed_bounce(&server->pairs[i]);
     while (server->streams != NULL)
         xmpp_stream_free(server->streams);
     for (unsigned i = 0; i < server->plan->tenant_count; i++)
         while (server->pairs[i].first != NULL)
-            letter_drop(&server->pairs[i]);
+            free(letter_take(&server->pairs[i]));
     tls_context_close(&server->context);
 }

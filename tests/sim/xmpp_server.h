@@ -8,6 +8,7 @@
 #define PASSERELLE_TESTS_SIM_XMPP_SERVER_H
 
 #include "tests/sim/ledger.h"
+#include "tests/sim/xmpp_managed.h"
 #include "tests/sim/xmpp_stream.h"
 
 #define XMPP_VERIFY_MAX 32u
@@ -34,6 +35,7 @@ struct xmpp_pair {
     const char *remote;
     struct xmpp_stream *stream; /* its own one, while there is one */
     struct xmpp_letter *first, **last;
+    struct xmpp_managed managed;
     struct xmpp_verify verifies[XMPP_VERIFY_MAX];
     uint64_t retry_at_ns;
     uint64_t answer_at_ns; /* of the last answer: the next one does not overtake it */

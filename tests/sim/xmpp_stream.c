@@ -116,7 +116,7 @@ void xmpp_stream_end(struct xmpp_stream *stream)
         return;
     if (stream->tls != NULL)
         tls_shutdown(stream->tls, &stream->output);
-    stream->is_closing = true;
+    stream->is_closing = stream->is_clean = true;
     xmpp_stream_flush(stream);
 }
 
@@ -153,7 +153,7 @@ static void begin_tls(struct xmpp_stream *stream)
     set_state(stream, XMPP_STREAM_TLS);
 }
 
-static void become_ready(struct xmpp_stream *stream)
+void xmpp_stream_ready(struct xmpp_stream *stream)
 {
     set_state(stream, XMPP_STREAM_READY);
     xml_stream_set_stanza_size_max(stream->xml, STANZA_SIZE_MAX);
@@ -171,6 +171,8 @@ static void say_features(struct xmpp_stream *stream)
                          "</mechanisms>"));
     if (stream->tls != NULL && !stream->authenticated && auth != AUTH_EXTERNAL)
         say(stream, SPAN("<dialback xmlns='" NS_FEATURE_DIALBACK "'><errors/></dialback>"));
+    if (stream->authenticated && stream->server->partner->managed)
+        say(stream, SPAN("<sm xmlns='urn:xmpp:sm:3'/>"));
     say(stream, SPAN("</stream:features>"));
 }
 
@@ -189,7 +191,7 @@ static void on_open(struct xmpp_stream *stream, const struct xml_node *header)
     if (stream->state != XMPP_STREAM_DEAD)
         say_features(stream);
     if (stream->authenticated && stream->state == XMPP_STREAM_SECURE)
-        become_ready(stream);
+        xmpp_stream_ready(stream);
 }
 
 static void send_key(struct xmpp_stream *stream)
@@ -205,6 +207,15 @@ static void send_key(struct xmpp_stream *stream)
     say(stream, writer_span(&writer));
 }
 
+static void on_last_features(struct xmpp_stream *stream, const struct xml_node *features)
+{
+    bool is_offered = xml_node_child(features, SPAN("urn:xmpp:sm:3"), SPAN("sm")) != NULL;
+    if (!is_offered)
+        sim_fail("%s: the relay offers no stream management", stream->local);
+    if (!stream->server->partner->managed || !xmpp_managed_begin(stream))
+        xmpp_stream_ready(stream);
+}
+
 static void on_features(struct xmpp_stream *stream, const struct xml_node *features)
 {
     const struct xml_node *mechanisms =
@@ -215,7 +226,7 @@ static void on_features(struct xmpp_stream *stream, const struct xml_node *featu
     if (stream->tls == NULL)
         say(stream, SPAN("<starttls xmlns='" NS_TLS "'/>"));
     else if (stream->authenticated)
-        become_ready(stream);
+        on_last_features(stream, features);
     else if (mechanisms != NULL && stream->server->partner->auth != AUTH_DIALBACK)
         say(stream, SPAN("<auth xmlns='" NS_SASL "' mechanism='EXTERNAL'>=</auth>"));
     else if (has_dialback)
@@ -234,7 +245,7 @@ static void on_key(struct xmpp_stream *stream, const struct xml_node *node)
     if (stream->accepted)
         xmpp_server_verify(stream, xml_node_text(node));
     else if (span_equal(type, SPAN("valid")) && stream->state == XMPP_STREAM_SECURE)
-        become_ready(stream);
+        xmpp_stream_ready(stream);
     else
         xmpp_stream_kill(stream, "the relay refused our key");
 }
@@ -250,7 +261,7 @@ void xmpp_stream_verdict(struct xmpp_stream *stream, bool valid)
     writer_put_literal(&writer, "/>");
     say(stream, writer_span(&writer));
     if (valid && stream->state == XMPP_STREAM_SECURE)
-        become_ready(stream);
+        xmpp_stream_ready(stream);
     xmpp_stream_flush(stream);
 }
 
@@ -289,9 +300,12 @@ static void on_element(struct xmpp_stream *stream, const struct xml_node *node)
     } else if (span_equal(node->space, SPAN(NS_STREAMS))) {
         const struct xml_node *condition = xml_node_first_element(node);
         struct span name = condition != NULL ? condition->name : SPAN("?");
+        stream->is_clean = true;
         sim_trace("%s: stream error %.*s", stream->local, (int)name.size, name.data);
         network_note_trouble(&stream->server->partner->address);
         xmpp_stream_kill(stream, "the relay's stream error");
+    } else if (span_equal(node->space, SPAN("urn:xmpp:sm:3"))) {
+        xmpp_managed_element(stream, node);
     } else if (xml_node_is(node, SPAN(NS_TLS), SPAN("starttls"))) {
         say(stream, SPAN("<proceed xmlns='" NS_TLS "'/>"));
         begin_tls(stream);
@@ -312,6 +326,7 @@ static void on_element(struct xmpp_stream *stream, const struct xml_node *node)
     } else if (verify) {
         xmpp_server_verified(stream, node);
     } else if (stream->accepted && stream->state == XMPP_STREAM_READY) {
+        xmpp_managed_received(stream);
         xmpp_server_stanza(stream, node);
     } else {
         sim_fail("%s: the relay sends <%.*s> before it may", stream->local,
@@ -383,7 +398,10 @@ static void pull(struct xmpp_stream *stream)
             break;
         case XML_EVENT_OPEN: on_open(stream, event.node); break;
         case XML_EVENT_STANZA: on_element(stream, event.node); break;
-        case XML_EVENT_CLOSE: xmpp_stream_kill(stream, "the relay closed it"); break;
+        case XML_EVENT_CLOSE:
+            stream->is_clean = true;
+            xmpp_stream_kill(stream, "the relay closed it");
+            break;
         case XML_EVENT_ERROR:
             sim_fail("%s: XML of the relay: %.*s", stream->local, (int)event.detail.size,
                      event.detail.data);

@@ -37,6 +37,8 @@ struct xmpp_stream {
     bool accepted, direct, authenticated;
     bool may_verify; /* our own: the relay's features under TLS have come */
     bool in_flight, is_closing, has_died;
+    bool is_managed; /* its stanzas are counted */
+    bool is_clean;   /* one of the two has closed it, so it is not resumed */
     char local[XMPP_NAME_SIZE], remote[XMPP_NAME_SIZE]; /* the server's domain, the relay's */
     char id[XMPP_ID_SIZE];                              /* given by the receiving side */
     unsigned headers;
@@ -54,6 +56,8 @@ void xmpp_stream_event(struct xmpp_stream *stream, const struct ring_event *even
 /* Written at once; `false` when the stream is not what it must be or its buffer is full. */
 bool xmpp_stream_write(struct xmpp_stream *stream, struct span text);
 void xmpp_stream_flush(struct xmpp_stream *stream);
+/* It is resumed, or known not to be: stanzas may go. */
+void xmpp_stream_ready(struct xmpp_stream *stream);
 /* </stream:stream>, then the socket is dropped once that is out. */
 void xmpp_stream_end(struct xmpp_stream *stream);
 /* At once. */

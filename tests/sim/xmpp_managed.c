@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "tests/sim/xmpp_managed.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "tests/sim/xmpp_server.h"
+
+#define NS_MANAGED "urn:xmpp:sm:3"
+
+void xmpp_managed_open(struct xmpp_managed *managed)
+{
+    *managed = (struct xmpp_managed){.sent = 0};
+    managed->last = &managed->first;
+}
+
+static void say(struct xmpp_stream *stream, struct writer *writer)
+{
+    assert(!writer->overflow);
+    if (!xmpp_stream_write(stream, writer_span(writer)))
+        xmpp_stream_kill(stream, "cannot write");
+}
+
+static void say_number(struct xmpp_stream *stream, struct span name, uint32_t h, struct span id)
+{
+    char text[256];
+    struct writer writer = writer_make(text, sizeof(text));
+    writer_put_char(&writer, '<');
+    writer_put(&writer, name);
+    writer_put_literal(&writer, " xmlns='" NS_MANAGED "' h='");
+    writer_put_uint(&writer, h);
+    writer_put_char(&writer, '\'');
+    if (id.size > 0)
+        writer_put_attribute(&writer, SPAN("previd"), id);
+    writer_put_literal(&writer, "/>");
+    say(stream, &writer);
+}
+
+static struct xmpp_managed *managed_of(struct xmpp_stream *stream)
+{
+    struct xmpp_pair *pair = xmpp_server_pair(stream->server, span_of(stream->remote));
+    assert(pair != NULL);
+    return &pair->managed;
+}
+
+static bool read_h(const struct xml_node *node, uint32_t *h)
+{
+    struct span text = xml_node_attribute(node, SPAN("h"));
+    uint64_t value = 0;
+    for (size_t i = 0; i < text.size; i++)
+        value = value * 10 + (uint64_t)(text.data[i] - '0');
+    *h = (uint32_t)value;
+    return text.size > 0 && value <= UINT32_MAX;
+}
+
+/* ---- our own stream ---- */
+
+static void pop(struct xmpp_managed *managed)
+{
+    struct xmpp_letter *letter = managed->first;
+    managed->first = letter->next;
+    if (managed->first == NULL)
+        managed->last = &managed->first;
+    free(letter);
+}
+
+void xmpp_managed_bounce(struct xmpp_pair *pair)
+{
+    struct xmpp_managed *managed = &pair->managed;
+    while (managed->first != NULL) {
+        if (managed->first->message != NULL)
+            ledger_bounced(managed->first->message);
+        pop(managed);
+    }
+    managed->sent = managed->acked = 0;
+    managed->id[0] = '\0';
+}
+
+static void enable(struct xmpp_stream *stream)
+{
+    if (!xmpp_stream_write(stream, SPAN("<enable xmlns='" NS_MANAGED "' resume='true'/>")))
+        return;
+    stream->is_managed = true;
+}
+
+bool xmpp_managed_begin(struct xmpp_stream *stream)
+{
+    struct xmpp_managed *managed = managed_of(stream);
+    if (managed->id[0] != '\0') {
+        say_number(stream, SPAN("resume"), 0, span_of(managed->id));
+        return true;
+    }
+    assert(managed->first == NULL);
+    enable(stream);
+    return false;
+}
+
+static void acknowledged(struct xmpp_stream *stream, uint32_t h)
+{
+    struct xmpp_managed *managed = managed_of(stream);
+    if (h - managed->acked > managed->sent - managed->acked) {
+        sim_fail("%s: the relay acknowledges %u of %u..%u", stream->local, h, managed->acked,
+                 managed->sent);
+        return;
+    }
+    for (; managed->acked != h; managed->acked++)
+        pop(managed);
+}
+
+static void on_resumed(struct xmpp_stream *stream, uint32_t h)
+{
+    struct xmpp_managed *managed = managed_of(stream);
+    sim_trace("%s: stream %u resumed at %u of %u", stream->local, (unsigned)stream->number, h,
+              managed->sent);
+    acknowledged(stream, h);
+    stream->is_managed = true;
+    for (struct xmpp_letter *letter = managed->first; letter != NULL; letter = letter->next)
+        if (!xmpp_stream_write(stream, span_make(letter->text, letter->size))) {
+            xmpp_stream_kill(stream, "cannot send it all again");
+            return;
+        }
+    xmpp_stream_ready(stream);
+}
+
+static void on_failed(struct xmpp_stream *stream)
+{
+    struct xmpp_pair *pair = xmpp_server_pair(stream->server, span_of(stream->remote));
+    sim_trace("%s: stream %u is not resumed", stream->local, (unsigned)stream->number);
+    xmpp_managed_bounce(pair);
+    enable(stream);
+    xmpp_stream_ready(stream);
+}
+
+static void on_enabled(struct xmpp_stream *stream, const struct xml_node *node)
+{
+    struct xmpp_managed *managed = managed_of(stream);
+    struct span id = xml_node_attribute(node, SPAN("id"));
+    if (id.size >= sizeof(managed->id) || !stream->is_managed)
+        sim_fail("%s: a strange <enabled/>", stream->local);
+    else if (stream->server->partner->resumes)
+        snprintf(managed->id, sizeof(managed->id), "%.*s", (int)id.size,
+                 id.size > 0 ? id.data : "");
+}
+
+bool xmpp_managed_sent(struct xmpp_pair *pair, struct xmpp_letter *letter)
+{
+    struct xmpp_managed *managed = &pair->managed;
+    if (!pair->stream->is_managed)
+        return false;
+    letter->next = NULL;
+    *managed->last = letter;
+    managed->last = &letter->next;
+    managed->sent++;
+    if (letter->message != NULL)
+        letter->message->is_counted = true;
+    return true;
+}
+
+void xmpp_managed_ask(struct xmpp_pair *pair)
+{
+    if (pair->stream->is_managed && sim_chance(700))
+        (void)xmpp_stream_write(pair->stream, SPAN("<r xmlns='" NS_MANAGED "'/>"));
+}
+
+/* ---- the relay's stream ---- */
+
+void xmpp_managed_received(struct xmpp_stream *stream)
+{
+    if (stream->is_managed)
+        managed_of(stream)->received++;
+}
+
+static void on_enable(struct xmpp_stream *stream)
+{
+    char text[256];
+    struct writer writer = writer_make(text, sizeof(text));
+    struct xmpp_managed *managed = managed_of(stream);
+    managed->received = 0;
+    stream->is_managed = true;
+    snprintf(managed->their_id, sizeof(managed->their_id), "%s-%u", stream->remote,
+             ++managed->their_count);
+    writer_put_literal(&writer, "<enabled xmlns='" NS_MANAGED "'");
+    if (stream->server->partner->resumes) {
+        writer_put_literal(&writer, " resume='true'");
+        writer_put_attribute(&writer, SPAN("id"), span_of(managed->their_id));
+    }
+    writer_put_literal(&writer, "/>");
+    say(stream, &writer);
+}
+
+static void on_resume(struct xmpp_stream *stream, const struct xml_node *node)
+{
+    struct xmpp_managed *managed = managed_of(stream);
+    struct span previous = xml_node_attribute(node, SPAN("previd"));
+    if (!span_equal(previous, span_of(managed->their_id)) || sim_chance(100)) {
+        char text[256];
+        struct writer writer = writer_make(text, sizeof(text));
+        writer_put_literal(&writer, "<failed xmlns='" NS_MANAGED
+                                    "'><item-not-found xmlns='" NS_STANZAS "'/></failed>");
+        say(stream, &writer);
+        return;
+    }
+    stream->is_managed = true;
+    say_number(stream, SPAN("resumed"), managed->received, previous);
+}
+
+void xmpp_managed_element(struct xmpp_stream *stream, const struct xml_node *node)
+{
+    uint32_t h = 0;
+    bool has_h = read_h(node, &h), mine = !stream->accepted;
+    if (mine && span_equal(node->name, SPAN("enabled")))
+        on_enabled(stream, node);
+    else if (mine && span_equal(node->name, SPAN("resumed")) && has_h)
+        on_resumed(stream, h);
+    else if (mine && span_equal(node->name, SPAN("failed")))
+        on_failed(stream);
+    else if (mine && span_equal(node->name, SPAN("a")) && has_h)
+        acknowledged(stream, h);
+    else if (!mine && span_equal(node->name, SPAN("enable")))
+        on_enable(stream);
+    else if (!mine && span_equal(node->name, SPAN("resume")) && has_h)
+        on_resume(stream, node);
+    else if (!mine && span_equal(node->name, SPAN("r")) &&
+             !sim_chance(stream->server->partner->mute))
+        say_number(stream, SPAN("a"), managed_of(stream)->received, SPAN_NONE);
+    else if (mine || !span_equal(node->name, SPAN("r")))
+        sim_fail("%s: a strange <%.*s/>", stream->local, (int)node->name.size, node->name.data);
+}
+
+/* ---- its end ---- */
+
+void xmpp_managed_died(struct xmpp_stream *stream, struct xmpp_pair *pair)
+{
+    struct xmpp_managed *managed = &pair->managed;
+    if (stream->accepted && stream->is_managed && stream->is_clean)
+        managed->their_id[0] = '\0';
+    if (pair->stream != stream || !stream->is_managed)
+        return;
+    if (stream->is_clean || managed->id[0] == '\0' || stream->server->is_over)
+        xmpp_managed_bounce(pair);
+}

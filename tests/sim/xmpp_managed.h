@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * Stream management (XEP-0198) of a simulated XMPP server, written on its own. Of its own
+ * streams it keeps every letter until the relay acknowledges it; when one breaks, it resumes
+ * it, and when that fails it refuses the letters to their senders, as Prosody does. Streams of
+ * the relay it acknowledges as soon as a stanza has come, unless it is asked and mute, and lets
+ * the relay resume them.
+ */
+#ifndef PASSERELLE_TESTS_SIM_XMPP_MANAGED_H
+#define PASSERELLE_TESTS_SIM_XMPP_MANAGED_H
+
+#include "tests/sim/xmpp_stream.h"
+
+#define XMPP_SM_ID_SIZE 64
+
+struct xmpp_pair;
+struct xmpp_letter;
+
+/* Of one pair. */
+struct xmpp_managed {
+    /* Its own stream: letters sent and not acknowledged, the first with the number `acked`. */
+    struct xmpp_letter *first, **last;
+    uint32_t sent, acked;
+    char id[XMPP_SM_ID_SIZE]; /* of the stream to resume; empty: none */
+    /* The relay's stream. */
+    uint32_t received;
+    char their_id[XMPP_SM_ID_SIZE];
+    unsigned their_count;
+};
+
+void xmpp_managed_open(struct xmpp_managed *managed);
+/* The relay offers it on our own stream: false when the stream is ready at once. */
+bool xmpp_managed_begin(struct xmpp_stream *stream);
+/* An element of its namespace. */
+void xmpp_managed_element(struct xmpp_stream *stream, const struct xml_node *node);
+/* A stanza of the relay has come. */
+void xmpp_managed_received(struct xmpp_stream *stream);
+/* A letter was written to its own stream; true: it is kept here. */
+bool xmpp_managed_sent(struct xmpp_pair *pair, struct xmpp_letter *letter);
+/* Writes <r/> behind what was sent. */
+void xmpp_managed_ask(struct xmpp_pair *pair);
+/* Its stream is over; what cannot be sent again is refused. */
+void xmpp_managed_died(struct xmpp_stream *stream, struct xmpp_pair *pair);
+/* Refuses what is unacknowledged. */
+void xmpp_managed_bounce(struct xmpp_pair *pair);
+
+#endif
