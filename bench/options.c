@@ -49,6 +49,13 @@ static int options_choice(const char *text, const char *const *names, int count)
     return i < count ? i : -1;
 }
 
+/* A configuration is asked for whatever the drive that will need it. */
+static void options_choose(struct bench_options *options, enum bench_command command)
+{
+    if (options->command != BENCH_CONFIG)
+        options->command = command;
+}
+
 static bool options_drive(struct bench_options *options, const char *text)
 {
     static const char *const names[] = {"xmpp-sip", "sip-xmpp", "duplex",
@@ -57,9 +64,9 @@ static bool options_drive(struct bench_options *options, const char *text)
     if (choice >= 0 && choice <= LOAD_DUPLEX)
         options->load.drive = (enum load_drive)choice;
     else if (choice == 3)
-        options->command = BENCH_IDLE;
+        options_choose(options, BENCH_IDLE);
     else if (choice > 3)
-        options->command = BENCH_CHURN;
+        options_choose(options, BENCH_CHURN);
     options->handshake = choice == 5;
     return choice >= 0;
 }
@@ -189,8 +196,9 @@ static bool options_fit(const struct bench_options *options)
         problem = "--drive idle needs --pid";
     else if (options->fraction > 0 && options->phase.rate > 0)
         problem = "--fraction measures the peak itself: leave --rate away";
-    else if (options->ramp_ms > 0 && (options->command != BENCH_LOAD || options->fraction > 0 ||
-                                      options->phase.seconds > 0))
+    else if (plays && options->ramp_ms > 0 &&
+             (options->command != BENCH_LOAD || options->fraction > 0 ||
+              options->phase.seconds > 0))
         problem =
             "--ramp is for xmpp-sip, sip-xmpp and duplex, and takes --step, not --seconds "
             "or --fraction";

@@ -202,8 +202,8 @@ def test_reports_while_traffic_flows_both_ways(tmp_path):
 
 def test_memory_stays_bounded_under_flood(make_relay):
     memory = make_relay().run_load("duplex", 40000)["relay"]["rss_kib"]
-    # A sanitizer keeps what is freed.
-    assert memory["max"] - memory["idle"] < 64 * 1024 or "PASSERELLE_BUILD" in os.environ
+    # A sanitizer keeps what is freed, and much beside.
+    assert memory["max"] - memory["idle"] < 64 * 1024 or BUILD.name != "build"
 
 
 def test_the_floor_is_the_sum_of_its_parts(tmp_path):
