@@ -178,7 +178,7 @@ static void on_enable(struct xmpp_stream *stream)
     struct xmpp_managed *managed = managed_of(stream);
     managed->received = 0;
     stream->is_managed = true;
-    snprintf(managed->their_id, sizeof(managed->their_id), "%s-%u", stream->remote,
+    snprintf(managed->their_id, sizeof(managed->their_id), "%.40s-%u", stream->remote,
              ++managed->their_count);
     writer_put_literal(&writer, "<enabled xmlns='" NS_MANAGED "'");
     if (stream->server->partner->resumes) {
