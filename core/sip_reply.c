@@ -102,7 +102,9 @@ static void send_answer(struct sip_uas *uas, struct span copied, const struct si
     char text[RESPONSE_SIZE_MAX];
     struct writer writer = writer_make(text, sizeof(text));
     parts.server = SPAN("Passerelle/" PASSERELLE_VERSION);
-    parts.step = way->transport == SIP_TRANSPORT_UDP ? SIP_DATAGRAM_STEP : 0;
+    /* A stranger's source may be forged: no byte more for it than must be. */
+    bool is_batched = way->transport == SIP_TRANSPORT_UDP && way->trunk != 0;
+    parts.step = is_batched ? SIP_DATAGRAM_STEP : 0;
     sip_write_answer(&writer, copied, &parts);
     if (!writer.overflow)
         sip_transport_respond(uas->wire, way, writer_span(&writer));

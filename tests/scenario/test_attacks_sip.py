@@ -294,6 +294,7 @@ def test_answers_do_not_amplify(scene, attacked):  # noqa: F811
         answer = stranger.response()
         assert status_of(answer) == 403
         assert len(answer) < len(data) + 100
+        assert b"\r\nServer: Passerelle" in answer, "blanks for a stranger"
     scene.to_xmpp("a moment passes")
     assert stranger.responses.empty()
     stranger.close()
