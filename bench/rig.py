@@ -17,6 +17,10 @@ import tempfile
 import time
 
 TOP = pathlib.Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(TOP / "tools"))
+
+from ports import take_port  # noqa: E402
+
 BUILD = TOP / os.environ.get("PASSERELLE_BUILD", "build")
 ADDRESS = "127.0.0.1"
 
@@ -53,25 +57,6 @@ def machine_line(about):
     return (f"{about['date']}, {about['cores']} cores of {about['cpu']}, Linux "
             f"{about['kernel']}, commit {about['commit']}; load average {about['load']:.1f} "
             "before the start")
-
-
-_given_ports = set()
-
-
-def free_port():
-    """A port that is free for TCP and UDP, never the same twice."""
-    while True:
-        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as tcp, \
-                socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
-            tcp.bind((ADDRESS, 0))
-            port = tcp.getsockname()[1]
-            try:
-                udp.bind((ADDRESS, port))
-            except OSError:
-                continue
-            if port not in _given_ports:
-                _given_ports.add(port)
-                return port
 
 
 def _die_with_parent():
@@ -154,7 +139,7 @@ class Relay:
         self.folder = folder / name
         self.folder.mkdir()
         certificates(self.folder, "relay.bench,127.0.0.1", "partner.bench,*.bench,trunk.bench")
-        where = [f"{ADDRESS}:{free_port()}" for _ in range(4)]
+        where = [f"{ADDRESS}:{take_port()}" for _ in range(4)]
         dev = self.folder / "dev"
         self.words = ["--relay", where[0], "--relay-sip", where[1], "--listen", where[2],
                       "--listen-sip", where[3], "--transport", transport,
@@ -168,7 +153,7 @@ class Relay:
               "--relay-key", dev / "relay.bench.key"]],
             check=True, text=True, stdout=subprocess.PIPE).stdout
         if direct_tls:
-            self.tls_port = free_port()
+            self.tls_port = take_port()
             config = config.replace(
                 "xmpp:\n", f"xmpp:\n  listen_direct_tls: [\"{ADDRESS}:{self.tls_port}\"]\n", 1)
         (self.folder / "relay.yaml").write_text(config)
@@ -196,7 +181,7 @@ class Openssl:
         self.folder = folder / "openssl"
         self.folder.mkdir()
         certificates(self.folder, "relay.bench")
-        self.tls_port = free_port()
+        self.tls_port = take_port()
         self.process = start(["openssl", "s_server", "-accept", self.tls_port, "-quiet",
                               "-cert", "dev/relay.bench.pem", "-key", "dev/relay.bench.key",
                               "-CAfile", "dev/ca.pem", "-verify", 1, "-num_tickets", 0],

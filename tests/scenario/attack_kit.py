@@ -13,6 +13,7 @@ import pytest
 import attack_certificates as certificates
 import peers
 import relay as relays
+from ports import take_port
 from attack_wire import *  # noqa: F401,F403
 from attack_wire import (HOSTILE, OTHER_TENANT, OTHER_TRUNK_HOST, PARTNER, PARTNER_HOST, PATIENCE_S,
                          POOL, SECOND, SECRET, STRANGER_HOST, STRICT, TENANT, TLS_TENANT, TRUNK_HOST,
@@ -28,11 +29,10 @@ class AttackedRelay(peers.Peer):
 
     def __init__(self, folder, changes=None):
         super().__init__(folder)
-        ports, self.authority = peers.Ports(), certificates.Authority(self.folder / "ca")
+        self.authority = certificates.Authority(self.folder / "ca")
         names = "s2s direct udp tcp tls partner second trunk other_trunk tls_trunk".split()
         for name in names:
-            setattr(self, name, ports.take())
-        self.ports = ports
+            setattr(self, name, take_port())
         self.own = self.authority.issue("relay", [certificates.dns(name) for name in (
             TENANT, OTHER_TENANT, TLS_TENANT)])
         self.good = self.authority.issue(PARTNER, [certificates.dns(PARTNER)])

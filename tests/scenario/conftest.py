@@ -9,7 +9,9 @@ import sys
 
 import pytest
 
-sys.path.insert(0, str(pathlib.Path(__file__).parent))
+HERE = pathlib.Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+sys.path[:0] = [str(HERE), str(ROOT / "tools"), str(ROOT / "bench")]
 
 import attack_certificates  # noqa: E402
 import ejabberd as ejabberds  # noqa: E402
@@ -17,8 +19,8 @@ import peers  # noqa: E402
 import relay as relays  # noqa: E402
 import terminal  # noqa: E402
 import users  # noqa: E402
+from ports import take_port  # noqa: E402
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 RELAY_HOST = "relay.example"
 PROXY_HOST = "proxy.example"          # what Kamailio's certificate names
 
@@ -56,12 +58,12 @@ class World:
     """Who is where. `relay_*` ports are the relay's to listen on."""
 
     def __init__(self, folder):
-        self.folder, self.ports = folder, peers.Ports()
+        self.folder = folder
         names = """dns kamailio kamailio_tls front relay_s2s relay_direct relay_udp relay_tcp
             relay_tls xmpp_s2s xmpp_c2s dialback_s2s dialback_c2s any_s2s any_c2s ejabberd_s2s
             ejabberd_c2s many_s2s many_c2s many_direct nobody""".split()
         for name in names:
-            setattr(self, name, self.ports.take())
+            setattr(self, name, take_port())
         self.certificates = folder / "certificates"
         # The authority of these certificates is trusted by nobody else.
         self.strange_certificates = folder / "strange-certificates"
@@ -268,7 +270,7 @@ def sip_user(world, kamailio):
     with contextlib.ExitStack() as stack:
         def make(name, domain=SIP_DOMAIN, proxy_port=None):
             user = stack.enter_context(
-                users.SipUser(name, domain, world.ports.take(), proxy_port or kamailio.port))
+                users.SipUser(name, domain, take_port(), proxy_port or kamailio.port))
             assert user.register().status == 200
             return user
         yield make
@@ -293,5 +295,5 @@ def sipp(world, tmp_path):
         def make(scenario, port=None, **options):
             folder = tmp_path / f"sipp-{scenario}"
             return stack.enter_context(
-                peers.Sipp(folder, scenario, port or world.ports.take(), **options))
+                peers.Sipp(folder, scenario, port or take_port(), **options))
         yield make

@@ -5,7 +5,6 @@ before, and is stopped by its process id."""
 import ctypes
 import os
 import pathlib
-import random
 import re
 import signal
 import socket
@@ -31,34 +30,6 @@ def wait_for(what, check, patience_s=PATIENCE_S):
         if time.monotonic() > deadline:
             raise TimeoutError(f"{what}: not within {patience_s} s")
         time.sleep(0.05)
-
-
-class Ports:
-    """Hands out ports that are free for UDP and TCP, on IPv4 and IPv6, none of them twice. They
-    are below the range from which the kernel gives ports to everybody who asks for any: such
-    a port would be gone again before its server binds it."""
-
-    def __init__(self):
-        low = int(pathlib.Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
-        self.candidates = random.sample(range(10000, low), low - 10000)
-
-    def take(self):
-        while True:
-            port = self.candidates.pop()
-            if all(self._is_free(port, *kind) for kind in (
-                    (socket.AF_INET, socket.SOCK_STREAM, ADDRESS),
-                    (socket.AF_INET, socket.SOCK_DGRAM, ADDRESS),
-                    (socket.AF_INET6, socket.SOCK_STREAM, "::1"))):
-                return port
-
-    @staticmethod
-    def _is_free(port, family, kind, address):
-        with socket.socket(family, kind) as probe:
-            try:
-                probe.bind((address, port))
-            except OSError:
-                return False
-        return True
 
 
 def _die_with_parent():

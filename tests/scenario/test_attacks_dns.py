@@ -15,6 +15,7 @@ import pytest
 import peers
 from attack_certificates import plain_context
 from attack_kit import PATIENCE_S, TENANT, Server, message, numbers, running, sip  # noqa: F401
+from ports import take_port
 
 SOA = "ns.example. x.example. 1 60 60 60 5"
 
@@ -25,7 +26,7 @@ class Names:
 
     def __init__(self):
         self.zone = {}
-        self.port = peers.Ports().take()
+        self.port = take_port()
         self._udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._udp.bind((peers.ADDRESS, self.port))
         self._tcp = socket.create_server((peers.ADDRESS, self.port))
@@ -140,7 +141,7 @@ def claims(relay, sender, count, source):
 
 def found(relay, names, domain, port=None):
     """A partner by DNS, who takes what the relay sends."""
-    port = port or relay.ports.take()
+    port = port or take_port()
     names.add(f"_xmpp-server._tcp.{domain}", "SRV", f"0 0 {port} host.{domain}.")
     names.add(f"host.{domain}", "A", peers.ADDRESS)
     return Server(port, relay.good, domain)

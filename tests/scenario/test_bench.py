@@ -4,7 +4,6 @@
 import json
 import os
 import pathlib
-import socket
 import subprocess
 import threading
 import time
@@ -12,22 +11,10 @@ import time
 import pytest
 
 from pages import page_of
+from ports import take_port
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
 BUILD = TOP / os.environ.get("PASSERELLE_BUILD", "build")
-
-
-def free_port():
-    """A port that is free for TCP and UDP."""
-    while True:
-        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as tcp, \
-                socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
-            tcp.bind(("127.0.0.1", 0))
-            try:
-                udp.bind(tcp.getsockname())
-            except OSError:
-                continue
-            return tcp.getsockname()[1]
 
 
 class Relay:
@@ -36,7 +23,7 @@ class Relay:
     def __init__(self, folder, workers=1, egress=1, transport="udp", load=(), parcels=1024,
                  certificates=None):
         self.folder = folder
-        self.s2s, self.partner, self.sip, self.trunk = (free_port() for _ in range(4))
+        self.s2s, self.partner, self.sip, self.trunk = (take_port() for _ in range(4))
         dev = certificates or folder / "dev"
         if certificates is None:
             subprocess.run([TOP / "tools/dev-certificates", dev, "relay.bench,127.0.0.1",

@@ -9,7 +9,7 @@ import threading
 
 import pytest
 
-from test_bench import BUILD, TOP, assert_clean, free_port, make_relay, relay  # noqa: F401
+from test_bench import BUILD, TOP, assert_clean, take_port, make_relay, relay  # noqa: F401
 
 
 def metric(relay, name):
@@ -254,7 +254,7 @@ def garble(source, target):
 def test_a_text_that_changed_on_its_way_is_counted(make_relay):  # noqa: F811
     """Somebody between the relay and the SIP side changes a letter."""
     relay = make_relay(transport="tcp")
-    port = free_port()
+    port = take_port()
 
     def carry(listener):
         while True:

@@ -4,6 +4,7 @@ import pytest
 
 import users
 from conftest import SIP_DOMAIN, XMPP_DOMAIN
+from ports import take_port
 
 # Markup, characters beyond the BMP, right-to-left text, and a quote for every syntax.
 HARD_TEXT = "<b>&amp;</b> \"'\\ ]]> Grüße 🜁 שלום\nsecond line"
@@ -76,7 +77,7 @@ def test_a_character_xml_forbids_does_not_break_the_link(relay, prosody, xmpp_us
 def test_sip_sender_of_a_foreign_domain_is_refused(relay, world, prosody, xmpp_user):
     """A trunk speaks for its tenant's domains only."""
     romeo = xmpp_user(prosody, "romeo")
-    with users.SipUser("alice", "evil.example", world.ports.take(), world.relay_udp) as alice:
+    with users.SipUser("alice", "evil.example", take_port(), world.relay_udp) as alice:
         assert alice.send(f"sip:{romeo.jid}", "Trust me").status == 403
     assert romeo.messages.empty()
 

@@ -15,6 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 import peers
 import relay as relays
 from conftest import SIP_DOMAIN, XMPP_DOMAIN
+from ports import take_port
 
 TENANT = SIP_DOMAIN.split(".", maxsplit=1)[0]  # as the relay of conftest calls it
 CONTROL = relays.BUILD / "passerellectl"
@@ -58,10 +59,10 @@ def lone(world, tmp_path):
 
     def start(changes=None, **places):
         names = ("relay_s2s", "relay_direct", "relay_udp", "relay_tcp", "relay_tls", "kamailio")
-        place = {name: world.ports.take() for name in names}
+        place = {name: take_port() for name in names}
         corner = types.SimpleNamespace(certificates=world.certificates, ca_file=world.ca_file,
                                        **{**place, **places})
-        server = relays.Relay(tmp_path / f"relay-{len(started)}", corner, world.ports.take(),
+        server = relays.Relay(tmp_path / f"relay-{len(started)}", corner, take_port(),
                               [SIP_DOMAIN], changes)
         server.corner = corner
         started.append(server)
@@ -164,7 +165,7 @@ def test_a_broken_trunk_is_told(lone, world):
     """Nothing listens at the trunk: OPTIONS find it down, and since when."""
     relay = lone({"sip": {"t1_ms": 10}, "tenants": [
         {"name": "acme", "domains": [SIP_DOMAIN], "trunks": [
-            {"uri": f"sip:{peers.ADDRESS}:{world.ports.take()};transport=tcp",
+            {"uri": f"sip:{peers.ADDRESS}:{take_port()};transport=tcp",
              "options_interval": 1}]}]})
     down = peers.wait_for("the trunk is down", lambda: [
         row for row in rows(relay, "trunks") if row["state"] == "down"])[0]

@@ -16,6 +16,7 @@ from attack_kit import certificates, running
 from attack_wire import (OTHER_TENANT, PARTNER, PARTNER_HOST, PATIENCE_S, TENANT,
                          TLS_TENANT, TRUNK_HOST, Closed, Datagrams, Stream, answer, message, sip)
 from test_bench import assert_clean, make_relay  # noqa: F401  (the latter is a fixture)
+from ports import take_port
 
 RELOADS = 1000
 NEW_TENANT = "new.example"
@@ -80,7 +81,7 @@ def replace(old, new):
 # ---- what is new ----
 
 def test_a_tenant_is_added(scene):
-    relay, port = scene.relay, scene.relay.ports.take()
+    relay, port = scene.relay, take_port()
     said = accepted(reload(relay, tenants=[
         {"name": "new", "domains": [NEW_TENANT], "trunks": [
             {"uri": f"sip:{TRUNK_HOST}:{port};transport=udp", "options_interval": 0}]},
@@ -122,7 +123,7 @@ def test_another_trunk_takes_over(scene):
     trunk.status = None
     scene.line.send(message("under way", stanza_id="under way"))
     request = trunk.requests.get(timeout=PATIENCE_S)
-    port = relay.ports.take()
+    port = take_port()
     changed = {**named(relay, "a"), "trunks": [
         {"uri": f"sip:{TRUNK_HOST}:{port};transport=udp", "options_interval": 0}]}
     delivered = relay.count("xmpp_messages_delivered_total")
@@ -141,7 +142,7 @@ def test_a_partner_moves(scene):
     relay = scene.relay
     others = [one for one in relay.settings["partners"] if one["domain"] != PARTNER]
     moved = {"domain": PARTNER, "host": peers.ADDRESS, "port": relay.partner}
-    accepted(reload(relay, partners=[{**moved, "port": relay.ports.take()}, *others]))
+    accepted(reload(relay, partners=[{**moved, "port": take_port()}, *others]))
     scene.check()  # the stream that stands is used
     accepted(reload(relay, partners=[moved, *others]))
     scene.check()

@@ -9,6 +9,7 @@ import attack_certificates as certificates
 import peers
 from attack_kit import (OTHER_TENANT, PARTNER, PARTNER_HOST, PATIENCE_S, Server, attacked,  # noqa: F401
                         message, running, scene, sip)
+from ports import take_port
 
 ERRORS = "urn:ietf:params:xml:ns:xmpp-streams"
 STANZAS = "urn:ietf:params:xml:ns:xmpp-stanzas"
@@ -82,7 +83,7 @@ def test_refusal_that_comes_before_the_pong_is_the_answer(attacked, scene):  # n
 
 def test_other_host_is_followed_once(attacked, scene):  # noqa: F811
     """RFC 6120 §4.9.3.19; the pair is not the one that has a stream already."""
-    port, calls, honest = attacked.ports.take(), [], scene.partner.serve
+    port, calls, honest = take_port(), [], scene.partner.serve
     other = Server(port, attacked.good)
     line = attacked.trusted(to=OTHER_TENANT)
 
