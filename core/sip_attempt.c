@@ -27,6 +27,15 @@ void sip_attempt_arm(struct sip_uac *uac, struct request *request)
         timer_arm(&uac->thread->timers, &request->timer, deadline_ms);
 }
 
+void sip_attempt_note(const struct request *request, int status, long retry_after_s)
+{
+    const struct trunk_result result = {.target = &request->target,
+                                        .status = status,
+                                        .retry_after_s = retry_after_s,
+                                        .is_keep_alive = request->parcel == NULL};
+    trunk_note(request->trunk, &result);
+}
+
 /* Starts a client transaction on request->trunk. */
 static enum start start_on_trunk(struct sip_uac *uac, struct request *request)
 {
@@ -48,7 +57,7 @@ static enum start start_on_trunk(struct sip_uac *uac, struct request *request)
     if (error == -EAGAIN)
         return START_BUSY;
     if (error < 0) {
-        trunk_note(request->trunk, &request->target, 0, -1);
+        sip_attempt_note(request, 0, -1);
         return START_FAILED;
     }
     request->in_flight = true;

@@ -388,8 +388,8 @@ void sip_uac_response(struct sip_uac *uac, struct span bytes, unsigned *owner)
     }
     if (sip_client_response(&request->client, response.status) & SIP_CLIENT_FINAL) {
         /* Whoever says 408 is there: only our own Timer F counts against the trunk. */
-        trunk_note(request->trunk, &request->target,
-                   response.status == 408 ? 480 : response.status, response.retry_after);
+        sip_attempt_note(request, response.status == 408 ? 480 : response.status,
+                         response.retry_after);
         request->answered = true;
         conclude(uac, request, &response);
     } else {
@@ -417,7 +417,7 @@ void sip_uac_lost(struct sip_uac *uac, uint64_t connection)
                                        .retry_after = -1};
         request->answered = false;
         (void)sip_client_transport_error(&request->client);
-        trunk_note(request->trunk, &request->target, 0, -1);
+        sip_attempt_note(request, 0, -1);
         conclude(uac, request, &response);
     }
 }
@@ -437,7 +437,7 @@ void sip_uac_tick(struct sip_uac *uac, struct timer *timer)
                                       .reason = SPAN("The SIP side did not answer in time"),
                                       .retry_after = -1};
         request->answered = false;
-        trunk_note(request->trunk, &request->target, 408, -1);
+        sip_attempt_note(request, 408, -1);
         conclude(uac, request, &timeout);
         return;
     }

@@ -87,6 +87,8 @@ bool sip_attempt_once(struct sip_uac *uac, struct request *request, struct trunk
 void sip_attempt_repeat(struct sip_uac *uac, struct request *request);
 /* Arms the timer for what the state machine waits for. */
 void sip_attempt_arm(struct sip_uac *uac, struct request *request);
+/* Tells the trunk what became of the attempt (struct trunk_result). */
+void sip_attempt_note(const struct request *request, int status, long retry_after_s);
 /* The transaction is over. Nothing happens when there is none. */
 void sip_attempt_end(struct request *request);
 

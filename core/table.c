@@ -2,6 +2,7 @@
 #include "core/table.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <stdlib.h>
 
 #define TABLE_FIRST_SIZE 64u
@@ -22,14 +23,12 @@ void table_fini(struct table *table)
     *table = (struct table){0};
 }
 
-static void grow(struct table *table)
+static int grow(struct table *table)
 {
     size_t size = table->size == 0 ? TABLE_FIRST_SIZE : 2 * table->size;
     struct table_node **chains = calloc(size, sizeof(*chains));
-    if (chains == NULL && table->size == 0)
-        abort();
     if (chains == NULL)
-        return;
+        return -ENOMEM;
     for (size_t i = 0; i < table->size; i++) {
         while (table->chains[i] != NULL) {
             struct table_node *node = table->chains[i];
@@ -41,14 +40,20 @@ static void grow(struct table *table)
     free(table->chains);
     table->chains = chains;
     table->size = size;
+    return 0;
+}
+
+int table_reserve(struct table *table)
+{
+    return table->size > 0 ? 0 : grow(table);
 }
 
 void table_add(struct table *table, struct table_node *node, uint64_t hash, void *owner)
 {
     assert(owner != NULL);
     assert(node->owner == NULL);
-    if (table->count >= table->size)
-        grow(table);
+    if (table->count >= table->size && grow(table) < 0 && table->size == 0)
+        abort();
     struct table_node **chain = &table->chains[hash & (table->size - 1)];
     *node = (struct table_node){*chain, hash, owner};
     *chain = node;

@@ -20,6 +20,8 @@ struct table {
 void table_init(struct table *table);
 /* Frees the chains; the nodes are their owners'. */
 void table_fini(struct table *table);
+/* Makes the first chains, so that table_add never aborts. -ENOMEM. */
+int table_reserve(struct table *table) MUST_USE;
 /* Aborts when memory for the first chains is refused; a refused growth only costs time. */
 void table_add(struct table *table, struct table_node *node, uint64_t hash, void *owner);
 /* Nothing happens when the node is in no table. */

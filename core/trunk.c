@@ -141,24 +141,28 @@ void trunk_arm_next(struct trunk *trunk)
         timer_arm(&thread->timers, &trunk->timer, next_ms);
 }
 
-void trunk_start(struct trunk *trunk)
+int trunk_start(struct trunk *trunk)
 {
     struct thread *thread = trunk->table->thread;
     if (is_named(trunk)) {
         ask(trunk);
         trunk_arm_next(trunk);
-        return;
+        return 0;
     }
     uint16_t port =
         trunk->config->port != 0 ? trunk->config->port : default_port(trunk->config->transport);
     int error = net_address_parse_host(&trunk->literal.at.address, trunk->config->host, port);
     trunk->literal.at.transport = trunk->config->transport;
     assert(error == 0);
+    error = trunk_server_join(trunk, &trunk->literal);
+    if (error < 0)
+        return error;
     trunk->targets = &trunk->literal;
     trunk->target_count = 1;
     /* One a millisecond: the first keep-alive of ten thousand trunks is no burst. */
     if (trunk->config->options_interval_s != 0)
         timer_arm(&thread->timers, &trunk->timer, thread->now_ms + trunk->config->index);
+    return 0;
 }
 
 int trunk_open(struct trunk_table **table, struct thread *thread)
@@ -167,14 +171,12 @@ int trunk_open(struct trunk_table **table, struct thread *thread)
     if (made == NULL)
         return -ENOMEM;
     made->thread = thread;
-    int error = thread->resolver == NULL
-                    ? 0
-                    : resolver_port_open(&made->port, thread->resolver, thread->ring);
-    if (error < 0) {
-        free(made);
-        return error;
-    }
-    error = trunk_take_config(made);
+    table_init(&made->servers);
+    int error = table_reserve(&made->servers);
+    if (error == 0 && thread->resolver != NULL)
+        error = resolver_port_open(&made->port, thread->resolver, thread->ring);
+    if (error == 0)
+        error = trunk_take_config(made);
     if (error < 0)
         trunk_close(&made);
     *table = made;
@@ -183,6 +185,8 @@ int trunk_open(struct trunk_table **table, struct thread *thread)
 
 void trunk_targets_free(struct trunk *trunk)
 {
+    for (unsigned i = 0; i < trunk->target_count; i++)
+        trunk_server_leave(trunk->table, &trunk->targets[i]);
     if (trunk->targets != &trunk->literal)
         free(trunk->targets);
     trunk->targets = NULL;
@@ -200,6 +204,8 @@ void trunk_close(struct trunk_table **table)
     trunk_free_retired(closed, true);
     if (closed->port != NULL)
         resolver_port_close(&closed->port);
+    assert(closed->servers.count == 0);
+    table_fini(&closed->servers);
     free(closed->trunks);
     free(closed);
     *table = NULL;
@@ -246,41 +252,75 @@ static bool is_broken(const struct trunk *trunk)
     return true;
 }
 
-void trunk_note(struct trunk *trunk, const struct sip_target *target, int status,
-                long retry_after_s)
+static void note_answer(struct trunk *trunk, unsigned index, int status, uint64_t answered_ms)
 {
+    trunk->last_status = status;
+    trunk->answered_ms = answered_ms;
+    trunk->targets[index].misses = 0;
+    trunk->target_next = index;
+    set_status(trunk, TRUNK_UP);
+}
+
+/* The next request goes to the next target: once, however many requests failed there together. */
+static void pass_over(struct trunk *trunk, unsigned index)
+{
+    if (trunk->target_next == index)
+        trunk->target_next = (index + 1) % trunk->target_count;
+}
+
+/* `misses`: how many there are now. */
+static void note_miss(struct trunk *trunk, unsigned index, unsigned misses)
+{
+    struct trunk_target *noted = &trunk->targets[index];
+    noted->misses = misses;
+    if (misses >= TRUNK_MISSES_MAX)
+        noted->blocked_until_ms = trunk->table->thread->now_ms + TRUNK_BREAK_MS;
+    pass_over(trunk, index);
+    if (is_broken(trunk))
+        set_status(trunk, TRUNK_DOWN);
+}
+
+void trunk_note(struct trunk *trunk, const struct trunk_result *result)
+{
+    uint64_t now_ms = trunk->table->thread->now_ms;
+    int status = result->status;
+    unsigned index = 0;
     if (trunk->config == NULL)
         return;
-    uint64_t now_ms = trunk->table->thread->now_ms;
     bool failed = status == 0 || status == 408;
-    unsigned index = 0;
     trunk->last_status = status;
     trunk->failed += failed;
-    if (!failed)
-        trunk->answered_ms = now_ms;
-    while (index < trunk->target_count && !sip_target_equal(&trunk->targets[index].at, target))
+    while (index < trunk->target_count &&
+           !sip_target_equal(&trunk->targets[index].at, result->target))
         index++;
     if (index == trunk->target_count)
         return; /* DNS no longer names it */
     struct trunk_target *noted = &trunk->targets[index];
-    if (failed && ++noted->misses >= TRUNK_MISSES_MAX)
-        noted->blocked_until_ms = now_ms + TRUNK_BREAK_MS;
-    if (!failed)
-        noted->misses = 0;
-    if (status == 503 && retry_after_s >= 0) {
+    trunk_server_note(noted->server, result, now_ms);
+    if (failed) {
+        note_miss(trunk, index, noted->misses + 1);
+    } else if (status == 503 && result->retry_after_s >= 0) {
         /* RFC 3261 §21.5.4: no request to that server meanwhile; an hour at most. */
-        uint64_t wait_s = retry_after_s > 3600 ? 3600 : (uint64_t)retry_after_s;
+        uint64_t wait_s = result->retry_after_s > 3600 ? 3600 : (uint64_t)result->retry_after_s;
+        trunk->answered_ms = now_ms;
+        noted->misses = 0;
         noted->blocked_until_ms = now_ms + 1000 * wait_s;
-    } else if (!failed) {
-        trunk->target_next = index;
-        set_status(trunk, TRUNK_UP);
-        return;
+        pass_over(trunk, index);
+    } else {
+        note_answer(trunk, index, status, now_ms);
     }
-    /* Once, however many requests failed there together. */
-    if (trunk->target_next == index)
-        trunk->target_next = (index + 1) % trunk->target_count;
-    if (failed && is_broken(trunk))
-        set_status(trunk, TRUNK_DOWN);
+}
+
+/* What another trunk's keep-alives say of the server, as if they were this one's. */
+static void learn(struct trunk *trunk, unsigned index)
+{
+    const struct trunk_server *server = trunk->targets[index].server;
+    if (server->misses > trunk->targets[index].misses) {
+        trunk->last_status = 408;
+        note_miss(trunk, index, server->misses);
+    } else if (server->misses == 0 && server->answered_ms > trunk->answered_ms) {
+        note_answer(trunk, index, server->status, server->answered_ms);
+    }
 }
 
 /* In the order of the services, and within one as the resolver has put them. What is known of a
@@ -308,14 +348,32 @@ static void fill_targets(const struct trunk *trunk, const struct resolver_answer
     assert(count == answer->target_count);
 }
 
+/* The targets of an answer; NULL when memory runs out. */
+static struct trunk_target *make_targets(const struct trunk *trunk,
+                                         const struct resolver_answer *answer)
+{
+    unsigned joined = 0;
+    struct trunk_target *targets = malloc(answer->target_count * sizeof(*targets));
+    if (targets == NULL)
+        return NULL;
+    fill_targets(trunk, answer, targets);
+    while (joined < answer->target_count && trunk_server_join(trunk, &targets[joined]) == 0)
+        joined++;
+    if (joined == answer->target_count)
+        return targets;
+    while (joined > 0)
+        trunk_server_leave(trunk->table, &targets[--joined]);
+    free(targets);
+    return NULL;
+}
+
 static void take_answer(struct trunk *trunk, const struct resolver_answer *answer)
 {
     struct thread *thread = trunk->table->thread;
     bool first = trunk->target_count == 0;
     trunk->resolving = false;
     bool found = answer->status == RESOLVER_FOUND && answer->target_count > 0;
-    struct trunk_target *targets =
-        found ? malloc(answer->target_count * sizeof(*targets)) : NULL;
+    struct trunk_target *targets = found ? make_targets(trunk, answer) : NULL;
     if (targets == NULL) {
         tell(trunk, "trunk.dns",
              found ? SPAN("out of memory") : span_of(resolver_status_text(answer->status)));
@@ -323,7 +381,6 @@ static void take_answer(struct trunk *trunk, const struct resolver_answer *answe
         trunk_arm_next(trunk);
         return;
     }
-    fill_targets(trunk, answer, targets);
     trunk_targets_free(trunk);
     trunk->targets = targets;
     trunk->target_count = answer->target_count;
@@ -349,8 +406,12 @@ bool trunk_tick(struct trunk_table *table, struct timer *timer, struct trunk **t
 {
     struct trunk *due = timer->owner;
     assert(due->table == table);
-    bool wants_options = due->config->options_interval_s != 0 &&
-                         free_target(due, table->thread->now_ms) < due->target_count;
+    unsigned index = free_target(due, table->thread->now_ms);
+    bool wants_options = due->config->options_interval_s != 0 && index < due->target_count;
+    if (wants_options && !trunk_server_ask(due->targets[index].server, due, table->thread->now_ms)) {
+        learn(due, index);
+        wants_options = false;
+    }
     if (due->resolve_at_ms != 0 && table->thread->now_ms >= due->resolve_at_ms)
         ask(due);
     trunk_arm_next(due);

@@ -14,9 +14,12 @@
 
 enum trunk_status { TRUNK_UNKNOWN, TRUNK_UP, TRUNK_DOWN };
 
+struct trunk_server;
+
 /* One address of a trunk. RFC 3263 §4.3: what one says about itself is not said of the others. */
 struct trunk_target {
     struct sip_target at;
+    struct trunk_server *server; /* who is there, for all trunks that lead there */
     unsigned misses;           /* failures in a row */
     uint64_t blocked_until_ms; /* Retry-After or open circuit breaker */
 };
@@ -52,14 +55,18 @@ void trunk_reload(struct trunk_table *table);
 bool trunk_usable(const struct trunk *trunk, uint64_t now_ms);
 /* The target for the next request, from the one on that worked last. */
 const struct sip_target *trunk_target(const struct trunk *trunk, uint64_t now_ms);
-/* What became of a request to `target`: its final status, 408 for Timer F, 0 for a transport
-   failure. `retry_after_s` is negative when the response had none. After a failure the next
-   request goes to the next target. */
-void trunk_note(struct trunk *trunk, const struct sip_target *target, int status,
-                long retry_after_s);
+/* What became of a request to `target`. After a failure the next request goes to the next target. */
+struct trunk_result {
+    const struct sip_target *target;
+    int status;         /* final; 408 for Timer F, 0 for a transport failure */
+    long retry_after_s; /* negative: the response had none */
+    bool is_keep_alive;
+};
+void trunk_note(struct trunk *trunk, const struct trunk_result *result);
 /* Takes resolver answers that have come. */
 void trunk_pump(struct trunk_table *table);
-/* The timer of a trunk. True: send an OPTIONS to *trunk now. */
+/* The timer of a trunk. True: send an OPTIONS to *trunk now. Of all trunks to one server over UDP or
+   TCP one asks, and none while the server answers requests anyway. */
 bool trunk_tick(struct trunk_table *table, struct timer *timer, struct trunk **trunk);
 void trunk_reset_queued(struct trunk_table *table);
 /* Appends rows for `show trunks` (core/inquiry.h). */

@@ -17,7 +17,10 @@ static struct trunk *trunk_make(struct trunk_table *table, const struct config_t
     made->changed_ms = table->thread->now_ms;
     made->timer.kind = EGRESS_TIMER_TRUNK;
     made->timer.owner = made;
-    trunk_start(made);
+    if (trunk_start(made) < 0) {
+        free(made);
+        return NULL;
+    }
     return made;
 }
 

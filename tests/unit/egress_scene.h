@@ -41,6 +41,7 @@ struct scene_options {
     const char *transport; /* of the first trunk */
     unsigned egress_count;
     unsigned keep_alive_s; /* of the first trunk */
+    bool neighbour;        /* another tenant, neighbour.example, whose only trunk is the first, too */
     bool wildcard;         /* listens on 0.0.0.0 */
     unsigned t1_ms;        /* 0: 10, so that Timer F ends after 640 ms */
 };
@@ -127,6 +128,11 @@ static inline void read_config(const struct scene_options *options)
         options->egress_count != 0 ? options->egress_count : 1, host, scene.own, host, scene.own,
         tls, scene.ports[0], transport,
         is_tls ? ", identity: proxy.example" : "", scene.ports[1]);
+    if (options->neighbour)
+        (void)snprintf(text + strlen(text), sizeof(text) - strlen(text),
+                       "  - {domains: [neighbour.example], trunks: [{uri: "
+                       "\"sip:127.0.0.1:%u;transport=%s\", options_interval: %u}]}\n",
+                       scene.ports[0], transport, options->keep_alive_s);
     write_certificates(is_tls);
     write_file("p.yaml", text);
     (void)snprintf(path, sizeof(path), "%s/p.yaml", scene.folder);
@@ -254,12 +260,12 @@ static inline void answer(int fd, const char *status)
     send_text(fd, text);
 }
 
-static inline void post(const char *user, struct span body)
+static inline void post_to(const char *user, const char *domain, struct span body)
 {
     char uri[100];
     struct parcel *parcel = mesh_take(scene.mesh, WORKER, MESH_TRAFFIC);
     assert_non_null(parcel);
-    (void)snprintf(uri, sizeof(uri), "sip:%s@sip.example", user);
+    (void)snprintf(uri, sizeof(uri), "sip:%s@%s", user, domain);
     parcel->kind = PARCEL_MESSAGE_TO_SIP;
     parcel->snapshot = scene.config->snapshot;
     parcel->wants_outcome = true;
@@ -268,6 +274,11 @@ static inline void post(const char *user, struct span body)
     parcel->draft.content_type = SPAN("text/plain;charset=utf-8");
     parcel->draft.body = parcel_copy(parcel, body);
     mesh_post(scene.mesh, WORKER, EGRESS, &parcel);
+}
+
+static inline void post(const char *user, struct span body)
+{
+    post_to(user, "sip.example", body);
 }
 
 static inline struct parcel *at_worker(void)

@@ -140,14 +140,11 @@ static void test_via_names_the_way_to_the_trunk(void **state)
     assert_memory_equal(scene.text, "SIP/2.0 482 ", 12);
 }
 
-static void test_report_of_trunks(void **state)
+/* What `show trunks` is made of; free() it. */
+static char *report_of_trunks(void)
 {
-    (void)state;
-    char *text = NULL, row[200];
+    char *text = NULL;
     size_t size = 0;
-    post("romeo", SPAN("one"));
-    post("romeo", SPAN("two"));
-    receive(scene.trunks[0]);
     struct parcel *parcel = mesh_take(scene.mesh, CONTROL, MESH_CONTROL);
     struct inquiry inquiry = {INQUIRY_TRUNKS, open_memstream(&text, &size)};
     assert_non_null(parcel);
@@ -161,6 +158,17 @@ static void test_report_of_trunks(void **state)
     assert_non_null(parcel);
     mesh_give(scene.mesh, CONTROL, &parcel);
     assert_int_equal(fclose(inquiry.out), 0);
+    return text;
+}
+
+static void test_report_of_trunks(void **state)
+{
+    (void)state;
+    char row[200];
+    post("romeo", SPAN("one"));
+    post("romeo", SPAN("two"));
+    receive(scene.trunks[0]);
+    char *text = report_of_trunks();
     /* egress 0; no answer yet; one in flight, one queued, one sent, none failed */
     (void)snprintf(row, sizeof(row),
                    "0\texample\tsip:127.0.0.1:%u;transport=udp\tudp\t127.0.0.1:%u\tunknown\t",
@@ -204,6 +212,56 @@ static void test_keep_alive(void **state)
     assert_int_equal(take_outcome().kind, OUTCOME_DELIVERED);
 }
 
+static int set_up_neighbours(void **state)
+{
+    (void)state;
+    return open_scene(&(struct scene_options){.keep_alive_s = 1, .neighbour = true});
+}
+
+/* Both tenants' trunks to the one server. */
+static bool both_are(const char *status)
+{
+    unsigned found = 0;
+    char *text = report_of_trunks(), to[60];
+    (void)snprintf(to, sizeof(to), "udp\t127.0.0.1:%u\t%s\t", scene.ports[0], status);
+    for (const char *hit = text; (hit = strstr(hit, to)) != NULL; hit++)
+        found++;
+    free(text);
+    return found == 2;
+}
+
+/* Answers keep-alives, or not, until both trunks have the status. Returns how many there were; all
+   are one tenant's. */
+static unsigned keep_alives_until(const char *status, bool answers)
+{
+    unsigned heard = 0, calls = 0;
+    char from[300] = "", call[300], last[300] = "";
+    for (unsigned i = 0; !both_are(status); i++) {
+        assert_in_range(i, 0, 6 * TURNS);
+        if (!hears(scene.trunks[0], 1))
+            continue;
+        receive(scene.trunks[0]);
+        assert_memory_equal(scene.text, "OPTIONS ", 8);
+        header("From", from, sizeof(from));
+        assert_non_null(strstr(from, "sip.example"));
+        header("Call-ID", call, sizeof(call));
+        calls += strcmp(call, last) != 0;
+        (void)snprintf(last, sizeof(last), "%s", call);
+        if (answers)
+            answer(scene.trunks[0], "200 OK");
+        heard++;
+    }
+    assert_in_range(calls, 1, heard);
+    return calls;
+}
+
+static void test_neighbours_share_keep_alives(void **state)
+{
+    (void)state;
+    assert_in_range(keep_alives_until("up", true), 1, 3);
+    assert_in_range(keep_alives_until("down", false), 3, 6);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -217,6 +275,7 @@ int main(void)
         ROW(test_report_of_trunks),
         ROW_WITH(set_up_wildcard, test_via_names_the_way_to_the_trunk),
         ROW_WITH(set_up_keep_alive, test_keep_alive),
+        ROW_WITH(set_up_neighbours, test_neighbours_share_keep_alives),
     };
     return cmocka_run_group_tests(tests, start_tls, stop_tls);
 }
