@@ -70,15 +70,14 @@ static void forward(struct egress *egress, const struct sip_input *input, unsign
         mesh_post(thread->mesh, thread->self, owner, &parcel);
 }
 
-static void take_message(struct egress *egress, const struct sip_input *input, bool handed_over)
+static void take_message(struct egress *egress, const struct sip_input *input)
 {
-    unsigned owner = egress->thread->self;
     if (input->is_request) {
-        sip_uas_request(egress->uas, input, handed_over);
+        sip_uas_request(egress->uas, input);
         return;
     }
-    sip_uac_response(egress->uac, input->bytes, &owner);
-    if (owner != egress->thread->self && !handed_over)
+    unsigned owner = sip_uac_response(egress->uac, input);
+    if (owner != egress->thread->self)
         forward(egress, input, owner);
 }
 
@@ -87,7 +86,7 @@ static void pump_input(struct egress *egress)
     struct sip_input input;
     while (sip_transport_next(egress->wire, &input)) {
         switch (input.kind) {
-        case SIP_INPUT_MESSAGE: take_message(egress, &input, false); break;
+        case SIP_INPUT_MESSAGE: take_message(egress, &input); break;
         case SIP_INPUT_REJECT: sip_uas_reject(egress->uas, &input); break;
         case SIP_INPUT_LOST: sip_uac_lost(egress->uac, input.flow.connection); break;
         }
@@ -103,9 +102,10 @@ static void take_bytes(struct egress *egress, struct parcel *parcel)
                                        .connection = parcel->connection,
                                        .trunk = thread_get_trunk(egress->thread, parcel)},
                               .bytes = parcel->bytes,
+                              .carrier = parcel,
                               .is_request = !span_starts(parcel->bytes, SPAN("SIP/"))};
     sip_transport_carry(egress->wire, parcel);
-    take_message(egress, &input, true);
+    take_message(egress, &input);
     sip_transport_carry(egress->wire, NULL);
 }
 

@@ -64,7 +64,7 @@ struct parcel {
     uint32_t tenant;     /* its index in that configuration; see thread_tenant */
     struct parcel *next; /* for the one queue it may be in */
 
-    struct jid from, to;     /* prepared; in text */
+    struct jid from, to;     /* prepared; in text. SIP_BYTES: a MESSAGE's, when they are there */
     struct span stanza_id;   /* XMPP→SIP: id to answer with; empty for none */
     struct span stanza_type; /* XMPP→SIP: "chat", "headline" … */
     struct sip_draft draft;  /* MESSAGE_TO_SIP */
@@ -111,6 +111,11 @@ static inline struct span parcel_copy(struct parcel *parcel, struct span text)
         memcpy(place, text.data, text.size);
     parcel->text_used += (uint32_t)text.size;
     return span_make(place, text.size);
+}
+static inline struct jid parcel_copy_jid(struct parcel *parcel, const struct jid *jid)
+{
+    return (struct jid){parcel_copy(parcel, jid->local), parcel_copy(parcel, jid->domain),
+                        parcel_copy(parcel, jid->resource)};
 }
 
 #endif

@@ -12,12 +12,6 @@
 
 #define ERROR_STANZA_SIZE 8192
 
-static struct jid copy_jid(struct parcel *parcel, const struct jid *jid)
-{
-    return (struct jid){parcel_copy(parcel, jid->local), parcel_copy(parcel, jid->domain),
-                        parcel_copy(parcel, jid->resource)};
-}
-
 /* Turns an own parcel into a stanza for the link (local, remote) and posts it. */
 static void post_stanza(struct worker *worker, struct parcel *parcel, struct span local,
                         struct span remote, struct span stanza)
@@ -142,8 +136,8 @@ static bool confirm(struct session *session, const struct xml_node *stanza,
     if (parcel == NULL)
         return false;
     parcel->kind = PARCEL_CONFIRM;
-    parcel->from = copy_jid(parcel, to);
-    parcel->to = copy_jid(parcel, from);
+    parcel->from = parcel_copy_jid(parcel, to);
+    parcel->to = parcel_copy_jid(parcel, from);
     parcel->stanza_id = parcel_copy(parcel, xml_node_attribute(stanza, SPAN("id")));
     parcel->outcome.kind = OUTCOME_DELIVERED;
     if (failed) {
@@ -235,8 +229,8 @@ static bool on_message(struct session *session, const struct xml_node *stanza,
     if (parcel == NULL)
         return false;
     parcel->tenant = tenant != NULL ? tenant->index : UINT32_MAX;
-    parcel->from = copy_jid(parcel, from);
-    parcel->to = copy_jid(parcel, to);
+    parcel->from = parcel_copy_jid(parcel, from);
+    parcel->to = parcel_copy_jid(parcel, to);
     begin_message(session, stanza, parcel);
     struct writer writer = parcel_writer(parcel);
     struct stanza_fault fault = {.error = STANZA_ERROR_NONE};

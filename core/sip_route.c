@@ -3,7 +3,7 @@
  * Requests that landed on another thread than the one that owns their conversation. All
  * datagrams of one trunk address land on one thread, so with several threads most do. What the
  * owner does (parsing, checks, the transaction) is not done here too: of a MESSAGE only the
- * addresses are read, to find the owner and the trunk it came by.
+ * addresses are read, to find the owner and the trunk it came by, and given to the owner with it.
  */
 #include "core/sip_uas_priv.h"
 
@@ -11,8 +11,13 @@
 
 #include "proto/sip_line.h"
 
+static size_t jid_size(const struct jid *jid)
+{
+    return jid->local.size + jid->domain.size + jid->resource.size;
+}
+
 bool sip_route_post(struct sip_uas *uas, const struct sip_flow *flow, struct span bytes,
-                    unsigned owner)
+                    const struct parties *parties, unsigned owner)
 {
     struct thread *thread = uas->thread;
     struct parcel *parcel = mesh_take(thread->mesh, thread->self, MESH_CONTROL);
@@ -25,18 +30,38 @@ bool sip_route_post(struct sip_uas *uas, const struct sip_flow *flow, struct spa
     thread_put_trunk(thread, parcel, flow->trunk);
     parcel->bytes = parcel_copy(parcel, bytes);
     assert(parcel->bytes.data != NULL); /* SIP_HANDOVER_SIZE_MAX */
+    if (jid_size(&parties->from) + jid_size(&parties->to) <=
+        PARCEL_TEXT_SIZE - parcel->text_used) {
+        parcel->from = parcel_copy_jid(parcel, &parties->from);
+        parcel->to = parcel_copy_jid(parcel, &parties->to);
+    }
     mesh_post(thread->mesh, thread->self, owner, &parcel);
     return true;
 }
 
-/* The addresses of a guarded MESSAGE, and its first Via where that matters. False when anything
-   is unusual: then the whole of it is looked at. */
-static bool read_addresses(struct span bytes, struct sip_message *message)
+bool sip_route_parties(const struct sip_uas *uas, const struct parcel *carrier,
+                       struct parties *parties)
 {
+    if (carrier == NULL || carrier->from.domain.size == 0)
+        return false;
+    *parties =
+        (struct parties){.from = carrier->from,
+                         .to = carrier->to,
+                         .from_result = ADDRESS_OK,
+                         .to_result = ADDRESS_OK,
+                         .tenant = config_find_tenant(uas->thread->config, carrier->from.domain)};
+    return true;
+}
+
+/* The addresses of a guarded MESSAGE, and its first Via when it came by a connection. False when anything
+   is unusual: then the whole of it is looked at. */
+static bool read_addresses(const struct sip_input *input, struct sip_message *message)
+{
+    struct span bytes = input->bytes;
     struct span start = span_from(bytes, sizeof("MESSAGE ") - 1);
     struct span rest = span_from(bytes, span_find(bytes, '\n') + 1), uri, parameters;
     struct sip_line line;
-    bool has_from = false, has_via = false;
+    bool has_from = false, has_via = input->flow.transport == SIP_TRANSPORT_UDP;
     if (!span_starts(bytes, SPAN("MESSAGE ")) ||
         !sip_uri_parse(span_to(start, span_find(start, ' ')), &message->request_uri))
         return false;
@@ -72,7 +97,7 @@ bool sip_route_elsewhere(struct sip_uas *uas, const struct sip_input *input)
     struct parties parties;
     struct sip_flow flow = input->flow;
     if (thread->config->egress_count == 1 || input->bytes.size > SIP_HANDOVER_SIZE_MAX ||
-        !read_addresses(input->bytes, &message))
+        !read_addresses(input, &message))
         return false;
     sip_check_parties_of(uas, &message, &parties);
     if (parties.from_result != ADDRESS_OK || parties.to_result != ADDRESS_OK ||
@@ -82,7 +107,7 @@ bool sip_route_elsewhere(struct sip_uas *uas, const struct sip_input *input)
     if (owner == thread->self)
         return false;
     flow.trunk = sip_check_source(uas, &flow, parties.tenant);
-    if (flow.trunk == 0 || !sip_route_post(uas, &flow, input->bytes, owner))
+    if (flow.trunk == 0 || !sip_route_post(uas, &flow, input->bytes, &parties, owner))
         return false;
     sip_route_alias(uas, &flow, &message.via);
     stats_count(thread->stats, STAT_SIP_REQUESTS_IN);

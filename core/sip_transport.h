@@ -51,6 +51,7 @@ struct sip_input {
     enum sip_input_kind kind;
     struct sip_flow flow;
     struct span bytes; /* valid until the next call */
+    const struct parcel *carrier; /* by which another thread gave it to us; NULL: from the wire */
     bool is_request;
     int status;
     struct span reason;

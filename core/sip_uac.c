@@ -369,13 +369,10 @@ static unsigned owner_of(const struct sip_uac *uac, struct span bytes)
     return is_egress ? owner : uac->thread->self;
 }
 
-void sip_uac_response(struct sip_uac *uac, struct span bytes, unsigned *owner)
+static void take_response(struct sip_uac *uac, struct span bytes)
 {
     struct stats *stats = uac->thread->stats;
     struct sip_message response;
-    *owner = owner_of(uac, bytes);
-    if (*owner != uac->thread->self)
-        return; /* it reads the rest */
     if (sip_message_parse_response(bytes, &response) != SIP_PARSE_OK) {
         stats_count(stats, STAT_SIP_GUARD_REJECTED);
         return;
@@ -395,6 +392,15 @@ void sip_uac_response(struct sip_uac *uac, struct span bytes, unsigned *owner)
     } else {
         sip_attempt_arm(uac, request);
     }
+}
+
+unsigned sip_uac_response(struct sip_uac *uac, const struct sip_input *input)
+{
+    unsigned self = uac->thread->self;
+    unsigned owner = input->carrier != NULL ? self : owner_of(uac, input->bytes);
+    if (owner == self)
+        take_response(uac, input->bytes);
+    return owner;
 }
 
 void sip_uac_lost(struct sip_uac *uac, uint64_t connection)

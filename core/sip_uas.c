@@ -73,12 +73,8 @@ static struct parcel *fill_parcel(struct sip_uas *uas, const struct sip_message 
     struct writer digits = writer_make(id_text, sizeof(id_text));
     writer_put_hex(&digits, id, sizeof(id));
     parcel->stanza_id = parcel_copy(parcel, writer_span(&digits));
-    parcel->from.local = parcel_copy(parcel, parties->from.local);
-    parcel->from.domain = parcel_copy(parcel, parties->from.domain);
-    parcel->from.resource = parcel_copy(parcel, parties->from.resource);
-    parcel->to.local = parcel_copy(parcel, parties->to.local);
-    parcel->to.domain = parcel_copy(parcel, parties->to.domain);
-    parcel->to.resource = parcel_copy(parcel, parties->to.resource);
+    parcel->from = parcel_copy_jid(parcel, &parties->from);
+    parcel->to = parcel_copy_jid(parcel, &parties->to);
     struct xmpp_draft draft = {0};
     struct writer memory = parcel_writer(parcel);
     struct writer scratch = writer_make(uas->scratch, sizeof(uas->scratch));
@@ -266,9 +262,10 @@ static void answer_method(struct sip_uas *uas, const struct sip_call *call)
     sip_reply_reject(uas, call, parts);
 }
 
-static void hand_over(struct sip_uas *uas, const struct sip_call *call, unsigned owner)
+static void hand_over(struct sip_uas *uas, const struct sip_call *call,
+                      const struct parties *parties, unsigned owner)
 {
-    if (sip_route_post(uas, &call->flow, call->request->raw, owner))
+    if (sip_route_post(uas, &call->flow, call->request->raw, parties, owner))
         return;
     stats_count(uas->thread->stats, STAT_BACKPRESSURE_PAUSES);
     /* Over UDP this may be one more copy of a request that the owner has: only it knows the
@@ -359,7 +356,7 @@ static void serve(struct sip_uas *uas, const struct sip_call *call,
     if (parties->from_result == ADDRESS_OK && parties->to_result == ADDRESS_OK)
         owner = route_egress(thread->config, &parties->from, &parties->to);
     if (owner != thread->self && !handed_over)
-        hand_over(uas, call, owner);
+        hand_over(uas, call, parties, owner);
     else
         serve_message(uas, call, parties);
 }
@@ -377,13 +374,14 @@ static bool is_repeated(struct sip_uas *uas, const struct sip_call *call,
     unsigned owner = route_egress(thread->config, &parties->from, &parties->to);
     if (owner == thread->self || handed_over)
         return sip_reply_again(uas, call);
-    hand_over(uas, call, owner);
+    hand_over(uas, call, parties, owner);
     return true;
 }
 
-void sip_uas_request(struct sip_uas *uas, const struct sip_input *input, bool handed_over)
+void sip_uas_request(struct sip_uas *uas, const struct sip_input *input)
 {
     struct thread *thread = uas->thread;
+    bool handed_over = input->carrier != NULL;
     struct sip_message request;
     struct sip_call call = {.request = &request, .flow = input->flow};
     struct sip_response_parts bad = {0};
@@ -402,7 +400,7 @@ void sip_uas_request(struct sip_uas *uas, const struct sip_input *input, bool ha
     sip_reply_names(uas, &request, &call.names);
     struct parties parties = {0};
     bool is_message = result == SIP_PARSE_OK && request.method == SIP_METHOD_MESSAGE;
-    if (is_message)
+    if (is_message && !sip_route_parties(uas, input->carrier, &parties))
         sip_check_parties_of(uas, &request, &parties);
     bool needs_tenant = is_message && parties.from_result == ADDRESS_OK;
     if (!handed_over && !(needs_tenant && parties.tenant == NULL))

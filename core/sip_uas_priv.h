@@ -104,9 +104,13 @@ void sip_reply_expire(struct sip_uas *uas);
 /* Hands a MESSAGE to the thread that owns its conversation when that is another and it may come in
    at all. False: it is to be taken here, whatever is to be said of it. */
 bool sip_route_elsewhere(struct sip_uas *uas, const struct sip_input *input);
-/* Hands `bytes` (SIP_HANDOVER_SIZE_MAX at most) to `owner`. False when no parcel is free. */
+/* Hands `bytes` (SIP_HANDOVER_SIZE_MAX at most) to `owner`, and the parties, both of whose addresses
+   are good. False when no parcel is free. */
 bool sip_route_post(struct sip_uas *uas, const struct sip_flow *flow, struct span bytes,
-                    unsigned owner) MUST_USE;
+                    const struct parties *parties, unsigned owner) MUST_USE;
+/* The parties that came with the parcel. False: none did. They live as long as its text. */
+bool sip_route_parties(const struct sip_uas *uas, const struct parcel *carrier,
+                       struct parties *parties);
 /* RFC 5923: the connection the request came by is the one to its trunk, when its Via says so. */
 void sip_route_alias(struct sip_uas *uas, const struct sip_flow *flow,
                      const struct sip_via *via);
