@@ -3,8 +3,7 @@
 #ifndef PASSERELLE_BENCH_BENCH_H
 #define PASSERELLE_BENCH_BENCH_H
 
-#include "bench/options.h"
-#include "bench/usage.h"
+#include "bench/report.h"
 
 struct bench {
     struct bench_options options;
@@ -18,6 +17,10 @@ struct bench {
 void bench_explain(const struct bench *bench, int status);
 /* Every message of the last phase ended as it should. */
 bool bench_is_clean(const struct ledger *ledger);
+/* One phase with its report; `summary` may be NULL. True when every message ended as it should.
+ */
+bool bench_phase(struct bench *bench, const struct load_phase *phase, const char *key,
+                 struct report_summary *summary);
 /* From here until usage_stop the cost of the relay and our own is watched. */
 void bench_watch(struct bench *bench);
 /* The messages of --warmup. True when every one ended as it should. */
@@ -27,6 +30,10 @@ bool bench_warm_up(struct bench *bench);
 
 /* --drive churn and handshake: opens its streams itself. */
 bool mode_churn(struct bench *bench);
+/* soak: faults by a seed, every message judged at the end. */
+bool mode_soak(struct bench *bench);
+/* --slow, --hostile: without them, then with them. */
+bool mode_beside(struct bench *bench);
 /* --ramp: the highest rate that holds. */
 bool mode_ramp(struct bench *bench);
 

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bench/random.h"
+
 /* ---- options ---- */
 
 bool choice_parse_spread(struct choice_options *options, const char *text)
@@ -94,14 +96,11 @@ unsigned choice_most_size(const struct choice_options *options)
 
 /* ---- drawing ---- */
 
-/* splitmix64's finaliser over seed, number and what is drawn. */
+/* Of seed, number and what is drawn. */
 static uint64_t choice_hash(const struct choice *choice, uint32_t number, uint32_t what)
 {
-    uint64_t z = choice->options.seed + 0x9e3779b97f4a7c15ull * (number + 1ull) +
-                 0xd1342543de82ef95ull * what;
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebull;
-    return z ^ (z >> 31);
+    return random_mix(choice->options.seed + RANDOM_STEP * (number + 1ull) +
+                      0xd1342543de82ef95ull * what);
 }
 
 int choice_open(struct choice *choice, const struct choice_options *options, unsigned users)

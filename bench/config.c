@@ -3,6 +3,8 @@
 
 #include <stdio.h>
 
+#include "bench/rogue.h"
+
 static const char *const config_transports[] = {"udp", "tcp", "tls"};
 
 static void config_print_relay(const struct bench_options *options)
@@ -39,6 +41,9 @@ void bench_config_print(const struct bench_options *options)
     }
     net_address_format_host(&load->own_xmpp, host);
     puts("partners:");
+    if (load->slow > 0)
+        printf("  - domain: " ROGUE_DEAF_DOMAIN "\n    host: %s\n    port: %u\n", host,
+               net_address_port(&load->own_xmpp));
     for (unsigned i = 0; i < load->xmpp_domains; i++)
         printf("  - domain: x%u.bench\n    host: %s\n    port: %u\n", i, host,
                net_address_port(&load->own_xmpp));

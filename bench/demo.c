@@ -133,7 +133,7 @@ static void demo_on_datagram(struct demo *demo, const struct ring_event *event)
         return;
     }
     struct writer answer = writer_make(memory, sizeof(memory));
-    if (!sip_peer_answer(datagram, &answer) ||
+    if (!sip_peer_answer(datagram, SPAN("200 OK"), &answer) ||
         ring_send_datagram(demo->ring, demo->udp, &event->peer, answer.data, answer.used) != 0)
         return;
     const char *end = memmem(datagram.data, datagram.size, "\r\n\r\n", 4);

@@ -62,14 +62,17 @@ void ledger_arrived(struct ledger *ledger, uint32_t number, uint32_t mark, uint6
     if (entry == NULL)
         return;
     if (entry->arrived) {
-        if (mark != 0 && entry->mark == mark)
+        if (mark != 0 && entry->mark == mark) {
             ledger->repeated++;
-        else
-            ledger->duplicated++;
+            return;
+        }
+        ledger->duplicated++;
+        entry->duplicated = true;
         return;
     }
     uint32_t *last = &ledger->last[entry->user];
-    if (number + 1 < *last)
+    entry->reordered = number + 1 < *last;
+    if (entry->reordered)
         ledger->reordered++;
     else
         *last = number + 1;
@@ -102,6 +105,21 @@ void ledger_answered(struct ledger *ledger, uint32_t number, bool good)
     ledger->failed++;
     if (entry->arrived)
         ledger->contradicted++;
+}
+
+void ledger_timed_out(struct ledger *ledger, uint32_t number)
+{
+    struct ledger_entry *entry = ledger_find(ledger, number);
+    if (entry != NULL && !entry->answered)
+        entry->timed_out = true;
+    ledger_answered(ledger, number, false);
+}
+
+void ledger_handed_over(struct ledger *ledger, uint32_t number)
+{
+    struct ledger_entry *entry = ledger_find(ledger, number);
+    if (entry != NULL)
+        entry->handed_over = true;
 }
 
 bool ledger_overdue(struct ledger *ledger, uint32_t before_ms, uint32_t *from)

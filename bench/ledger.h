@@ -14,7 +14,7 @@
 #include "bench/histogram.h"
 
 #define LEDGER_USER_MAX 16384
-#define LEDGER_MARK_MAX 0x1fffffffu
+#define LEDGER_MARK_MAX 0x1ffffffu
 
 struct ledger_entry {
     uint64_t start_ns;   /* when it should have left: latency counts from here */
@@ -22,8 +22,10 @@ struct ledger_entry {
     uint32_t sent_ms;    /* when it left last */
     uint16_t user;       /* who sends it, and to whom */
     uint16_t text_size;  /* bytes of its text */
-    uint32_t mark : 29;  /* of the transaction it arrived in */
-    uint32_t arrived : 1, answered : 1, failed : 1;
+    uint32_t mark : 25;  /* of the transaction it arrived in */
+    uint32_t arrived : 1, answered : 1, failed : 1, duplicated : 1, reordered : 1;
+    uint32_t handed_over : 1; /* answered 202: nobody knows whether it arrived */
+    uint32_t timed_out : 1;   /* no answer came: it counts as failed */
 };
 
 struct ledger {
@@ -61,6 +63,10 @@ void ledger_arrived(struct ledger *ledger, uint32_t number, uint32_t mark, uint6
 void ledger_damaged(struct ledger *ledger);
 /* Its sender was answered: delivered, or not. */
 void ledger_answered(struct ledger *ledger, uint32_t number, bool good);
+/* Its sender has given up waiting for an answer. */
+void ledger_timed_out(struct ledger *ledger, uint32_t number);
+/* It was answered with 202. */
+void ledger_handed_over(struct ledger *ledger, uint32_t number);
 /* The next number at or after `*from` that left before `before_ms` and has no answer; false
    when there is none. */
 bool ledger_overdue(struct ledger *ledger, uint32_t before_ms, uint32_t *from);

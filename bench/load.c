@@ -5,12 +5,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "bench/rogue.h"
 #include "net/clock.h"
 
 #define LOAD_LINGER_NS       200000000ull
 #define LOAD_BATCH           64   /* sends of one turn, so that receiving keeps pace */
 #define LOAD_RESEND_MS       500u /* T1 of RFC 3261 */
 #define LOAD_RESEND_EVERY_NS 100000000ull
+#define LOAD_GIVE_UP_NS      (64ull * LOAD_RESEND_MS * 1000000ull) /* Timer F */
 
 /* ---- events ---- */
 
@@ -58,8 +60,11 @@ static void load_on_stream(struct load *load, const struct ring_event *event)
     bool was_dead = stream->state == BENCH_STREAM_DEAD;
     bool was_ready = stream->state == BENCH_STREAM_READY;
     bench_stream_event(stream, event, load->tls, load_on_stanza);
-    if (!stream->inbound && !was_ready && stream->state == BENCH_STREAM_READY)
+    bool is_new = !was_ready && stream->state == BENCH_STREAM_READY;
+    if (is_new && !stream->inbound)
         load_note_ready(load, stream);
+    if (is_new && stream->inbound && load->rogues != NULL)
+        rogues_meet(load->rogues, stream);
     if (stream->inbound && !was_dead && stream->state == BENCH_STREAM_DEAD)
         ring_drop(load->ring, stream->handle);
 }
@@ -84,10 +89,14 @@ void load_turn(struct load *load, uint64_t wait_ns)
             load_on_stream(load, &event);
         else if (bench_is_of(&event, BENCH_OWNER_COMPONENT))
             component_event(&load->component, &event);
+        else if (bench_is_of(&event, BENCH_OWNER_ROGUE))
+            rogues_event(load->rogues, &event);
         else if (!sip_side_event(&load->sip, &event) && event.kind == RING_ACCEPTED)
             load_on_accept(load, &event);
     }
     load->now_ns = clock_now_ns();
+    if (load->rogues != NULL)
+        rogues_turn(load->rogues);
     if (load->tick != NULL && load->now_ns >= load->tick_ns) {
         load->tick_ns = load->now_ns + LOAD_TICK_NS;
         load->tick(load->tick_context, load);
@@ -133,23 +142,28 @@ static bool load_send_one(struct load *load, struct ledger *ledger, uint64_t due
     return true;
 }
 
-/* A SIP client over UDP sends again what is not answered (RFC 3261 §17.1.2.2). */
+/* A SIP client over UDP sends again what is not answered, and takes it for failed when Timer F
+   fires (RFC 3261 §17.1.2.2). */
 static void load_resend(struct load *load)
 {
     uint32_t now_ms = (uint32_t)(load->now_ns / 1000000), number = load->to_xmpp.first;
     if (load->options.transport != SIP_TRANSPORT_UDP || load->now_ns < load->overdue_ns)
         return;
     load->overdue_ns = load->now_ns + LOAD_RESEND_EVERY_NS;
-    while (ledger_overdue(&load->to_xmpp, now_ms - LOAD_RESEND_MS, &number) &&
-           load_send_sip(load, ledger_find(&load->to_xmpp, number), number)) {
-        ledger_find(&load->to_xmpp, number)->sent_ms = now_ms;
+    for (; ledger_overdue(&load->to_xmpp, now_ms - LOAD_RESEND_MS, &number); number++) {
+        struct ledger_entry *entry = ledger_find(&load->to_xmpp, number);
+        if (load->now_ns > entry->start_ns + LOAD_GIVE_UP_NS) {
+            ledger_timed_out(&load->to_xmpp, number);
+            continue;
+        }
+        if (!load_send_sip(load, entry, number))
+            break;
+        entry->sent_ms = now_ms;
         load->to_xmpp.resent++;
-        number++;
     }
 }
 
-/* Sends what may go; returns when to try again, in nanoseconds from now. */
-static uint64_t load_send(struct load *load)
+uint64_t load_send(struct load *load)
 {
     bool sent = true;
     for (unsigned i = 0; i < LOAD_BATCH && sent; i++) {

@@ -35,6 +35,14 @@ struct load_options {
     unsigned size;      /* bytes of a whole stanza or of a SIP body, the mean */
     bool utf8;          /* texts of characters with one to four bytes */
     unsigned timeout_s; /* without any progress: the rest counts as lost */
+    unsigned slow, hostile; /* peers beside the load (rogue.h) */
+};
+
+/* What is wrong with the SIP side; all zero: nothing. */
+struct load_manners {
+    bool silent; /* it does not hear requests */
+    bool busy;   /* it answers them with 503 */
+    double loss; /* UDP: the share of datagrams that get lost, each way */
 };
 
 struct load_phase {
@@ -68,6 +76,9 @@ struct load {
     const char *tls_version, *tls_cipher; /* of the stream that was ready last; NULL: none */
     char failure[200];     /* what the first failed message was told; empty: none failed */
     uint32_t answers_lost; /* our own answers that did not fit: the generator is the limit */
+    struct load_manners manners;
+    uint64_t chance;       /* the state of what is drawn for them */
+    struct rogues *rogues; /* rogue.h; NULL: none are beside the load */
     struct choice choice;
     char *text; /* that messages are filled up with: CHOICE_SIZE_MAX bytes */
     void (*tick)(void *context, const struct load *load); /* about 50 times a second */

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "bench/load_priv.h"
 
+#include "bench/random.h"
+#include "bench/rogue.h"
 #include "bench/sip_peer.h"
 #include "net/clock.h"
 
@@ -9,7 +11,8 @@
 
 static bool load_write(struct load *load, struct bench_stream *stream, struct span stanza)
 {
-    if (stream->state != BENCH_STREAM_READY || !bench_stream_write(stream, stanza))
+    if (stream->state != BENCH_STREAM_READY || stream->ending ||
+        !bench_stream_write(stream, stanza))
         return false;
     if (!stream->dirty) {
         stream->dirty = true;
@@ -69,7 +72,9 @@ static void load_pong(struct load *load, struct bench_stream *stream, const stru
     writer_put_attribute(&writer, SPAN("to"), xml_node_attribute(iq, SPAN("from")));
     writer_put_attribute(&writer, SPAN("id"), xml_node_attribute(iq, SPAN("id")));
     writer_put_literal(&writer, "/>");
-    if (reply == NULL || writer.overflow || !load_write(load, reply, writer_span(&writer)))
+    /* Where there is no stream, as in a soak at times, nobody is too slow to answer. */
+    if (reply != NULL && reply->state == BENCH_STREAM_READY && !reply->ending &&
+        (writer.overflow || !load_write(load, reply, writer_span(&writer))))
         load->answers_lost++;
 }
 
@@ -88,6 +93,9 @@ static void load_note_failure(struct load *load, struct span what)
 static void load_on_error(struct load *load, const struct xml_node *stanza)
 {
     uint32_t number;
+    struct span id = xml_node_attribute(stanza, SPAN("id")); /* "m" and the number */
+    if (!span_starts(id, SPAN("m")) || !sip_peer_digits(span_from(id, 1), &number))
+        return; /* of a rogue */
     const struct xml_node *error = xml_node_child(stanza, SPAN(NS_SERVER), SPAN("error"));
     const struct xml_node *text =
         error != NULL ? xml_node_child(error, SPAN(NS_STANZAS), SPAN("text")) : NULL;
@@ -96,9 +104,7 @@ static void load_on_error(struct load *load, const struct xml_node *stanza)
         load_note_failure(load, xml_node_text(text));
     else if (condition != NULL)
         load_note_failure(load, condition->name);
-    struct span id = xml_node_attribute(stanza, SPAN("id")); /* "m" and the number */
-    if (sip_peer_digits(span_from(id, 1), &number))
-        ledger_answered(&load->to_sip, number, false);
+    ledger_answered(&load->to_sip, number, false);
 }
 
 void load_on_stanza(struct bench_stream *stream, const struct xml_node *stanza)
@@ -165,30 +171,63 @@ bool load_send_xmpp(struct load *load, struct ledger_entry *entry, uint32_t numb
 
 /* ---- SIP side ---- */
 
+/* Does this datagram get lost? */
+static bool load_loses(struct load *load)
+{
+    return load->manners.loss > 0 && random_share(&load->chance) < load->manners.loss;
+}
+
+static void load_on_response(struct load *load, struct span message, int status,
+                             uint32_t number)
+{
+    load->progress_ns = clock_now_ns();
+    if (status >= 300)
+        load_note_failure(load, span_to(message, span_find(message, '\r')));
+    if (status == 202)
+        ledger_handed_over(&load->to_xmpp, number);
+    ledger_answered(&load->to_xmpp, number, status < 300);
+}
+
+static void load_answer(struct load *load, struct span request, bool busy,
+                        const struct sip_flow *flow)
+{
+    char memory[2048];
+    struct writer answer = writer_make(memory, sizeof(memory));
+    struct span status =
+        busy ? SPAN("503 Service Unavailable\r\nRetry-After: 1") : SPAN("200 OK");
+    if (sip_peer_answer(request, status, &answer) && !load_loses(load) &&
+        !sip_side_answer(&load->sip, flow, writer_span(&answer)))
+        load->answers_lost++;
+}
+
+static void load_on_request(struct load *load, struct span request, const struct sip_flow *flow)
+{
+    uint32_t number = 0;
+    struct span body = sip_peer_body(request);
+    bool numbered = sip_peer_number(body, &number);
+    const struct ledger_entry *entry = numbered ? ledger_find(&load->to_sip, number) : NULL;
+    /* A retransmission gets the answer that was given (RFC 3261 §17.2.2). */
+    bool busy = load->manners.busy && (entry == NULL || !entry->arrived);
+    load_answer(load, request, busy, flow);
+    if (!numbered || busy)
+        return;
+    load->progress_ns = clock_now_ns();
+    ledger_arrived(&load->to_sip, number, sip_peer_mark(request), load->progress_ns);
+    load_check_text(load, &load->to_sip, number, body);
+}
+
 void load_on_sip(void *context, struct span message, const struct sip_flow *flow)
 {
     struct load *load = context;
-    char memory[2048];
     uint32_t number = 0;
+    if (load_loses(load) ||
+        (load->rogues != NULL && rogues_on_sip(load->rogues, message, flow)))
+        return;
     int status = sip_peer_response(message, &number);
-    if (status != 0) {
-        load->progress_ns = clock_now_ns();
-        if (status >= 300)
-            load_note_failure(load, span_to(message, span_find(message, '\r')));
-        ledger_answered(&load->to_xmpp, number, status < 300);
-        return;
-    }
-    struct writer answer = writer_make(memory, sizeof(memory));
-    if (!sip_peer_answer(message, &answer))
-        return;
-    if (!sip_side_answer(&load->sip, flow, writer_span(&answer)))
-        load->answers_lost++;
-    struct span body = sip_peer_body(message);
-    if (!sip_peer_number(body, &number))
-        return;
-    load->progress_ns = clock_now_ns();
-    ledger_arrived(&load->to_sip, number, sip_peer_mark(message), load->progress_ns);
-    load_check_text(load, &load->to_sip, number, body);
+    if (status != 0)
+        load_on_response(load, message, status, number);
+    else if (!load->manners.silent)
+        load_on_request(load, message, flow);
 }
 
 bool load_send_sip(struct load *load, struct ledger_entry *entry, uint32_t number)

@@ -8,6 +8,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 
+#include "bench/rogue.h"
 #include "net/clock.h"
 #include "net/digest.h"
 
@@ -95,6 +96,7 @@ static int load_open_memory(struct load *load)
         choice_open(&load->choice, &options->choice, options->users) != 0)
         return -ENOMEM;
     load_fill_text(load);
+    load->chance = options->choice.seed;
     digest_random(&load->run, sizeof(load->run));
     return 0;
 }
@@ -107,6 +109,7 @@ static int load_open_files(struct load *load)
     rlim_t need = load->options.streams + LOAD_FILES_ELSE;
     if (load->options.drive != LOAD_XMPP_TO_SIP)
         need += load->options.streams;
+    need += load->options.slow + load->options.hostile;
     if (getrlimit(RLIMIT_NOFILE, &files) != 0)
         return -errno;
     if (files.rlim_cur >= need)
@@ -196,6 +199,7 @@ void load_close(struct load *load)
         bench_stream_close(load->in[i]);
         free(load->in[i]);
     }
+    rogues_close(load->rogues);
     sip_side_close(&load->sip);
     component_close(&load->component);
     free(load->out);

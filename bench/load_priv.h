@@ -13,6 +13,8 @@
 
 /* Sends what was written, waits for events and hands them out. */
 void load_turn(struct load *load, uint64_t wait_ns);
+/* Sends what may go; returns when to try again, in nanoseconds from now. */
+uint64_t load_send(struct load *load);
 /* Clears both ledgers for a phase; its messages get the next numbers. */
 void load_start(struct load *load, const struct load_phase *phase);
 /* -EPIPE and `problem` when one of our streams or the far side is dead. */

@@ -41,8 +41,8 @@ void bench_watch(struct bench *bench)
     bench->load.tick_context = bench;
 }
 
-/* One phase with its report. True when every message ended as it should. */
-static bool bench_phase(struct bench *bench, const struct load_phase *phase, const char *key)
+bool bench_phase(struct bench *bench, const struct load_phase *phase, const char *key,
+                 struct report_summary *summary)
 {
     bench_watch(bench);
     int status = load_run(&bench->load, phase);
@@ -52,7 +52,7 @@ static bool bench_phase(struct bench *bench, const struct load_phase *phase, con
         report_progress(&bench->load, &bench->usage, true);
     bool clean = status == 0 && bench_is_clean(&bench->load.to_sip) &&
                  bench_is_clean(&bench->load.to_xmpp);
-    report_phase(&bench->load, &bench->options, &bench->usage, key);
+    report_phase(&bench->load, &bench->options, &bench->usage, key, summary);
     report_texts(&bench->load, &bench->options, key);
     if (status != 0)
         bench_explain(bench, status);
@@ -90,11 +90,11 @@ static bool bench_load(struct bench *bench)
 {
     struct load_phase phase = bench->options.phase;
     bool warm = bench_warm_up(bench);
-    bool clean = bench_phase(bench, &phase, NULL);
+    bool clean = bench_phase(bench, &phase, NULL, NULL);
     phase.rate = bench->options.fraction * bench_peak(bench);
     if (clean && phase.rate > 0) {
         phase.window = phase.count; /* an open loop waits for nobody */
-        clean = bench_phase(bench, &phase, "at_fraction");
+        clean = bench_phase(bench, &phase, "at_fraction", NULL);
     }
     report_end(&bench->options);
     return warm && clean;
@@ -141,8 +141,12 @@ static int bench_run(const struct bench_options *options)
         clean = mode_churn(&bench);
     } else if (options->command == BENCH_IDLE) {
         clean = bench_idle(&bench, before_kib, (double)(clock_now_ns() - start_ns) / 1e9);
+    } else if (options->command == BENCH_SOAK) {
+        clean = mode_soak(&bench);
     } else if (options->ramp_ms > 0) {
         clean = mode_ramp(&bench);
+    } else if (options->load.slow + options->load.hostile > 0) {
+        clean = mode_beside(&bench);
     } else {
         clean = bench_load(&bench);
     }
@@ -176,6 +180,7 @@ int main(int argc, char **argv)
     case BENCH_FLOOR: status = floor_run(&options) == 0 ? EXIT_SUCCESS : EXIT_FAILURE; break;
     case BENCH_LOAD:
     case BENCH_CHURN:
+    case BENCH_SOAK:
     case BENCH_IDLE: status = bench_run(&options); break;
     }
     tls_stop();

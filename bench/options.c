@@ -7,6 +7,12 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "bench/rogue.h"
+
+#define SOAK_SECONDS 600
+#define SOAK_RATE    200 /* messages a second, of each direction */
+#define SOAK_PEERS   4   /* slow ones, and hostile ones */
+
 enum bench_option {
     OPT_FIRST = 256,
 #define OPTION(constant, name, value) constant,
@@ -105,6 +111,15 @@ static bool options_seed(struct choice_options *choice, const char *text)
     return errno == 0 && end != text && *end == '\0' && *text != '-';
 }
 
+static bool options_minutes(struct load_phase *phase, const char *text)
+{
+    double minutes;
+    bool good = options_real(text, 30.0 * 24 * 60, &minutes);
+    phase->count = 100000000;
+    phase->seconds = good ? minutes * 60 : 0;
+    return good;
+}
+
 static bool options_set_load(struct bench_options *options, int option, const char *text)
 {
     struct load_options *load = &options->load;
@@ -131,6 +146,8 @@ static bool options_set_load(struct bench_options *options, int option, const ch
     case OPT_TEXT: return options_text(load, text);
     case OPT_SPREAD: return choice_parse_spread(&load->choice, text);
     case OPT_SEED: return options_seed(&load->choice, text);
+    case OPT_SLOW: return options_number(text, 0, ROGUE_MAX, &load->slow);
+    case OPT_HOSTILE: return options_number(text, 0, ROGUE_MAX, &load->hostile);
     case OPT_TIMEOUT: return options_number(text, 1, 600, &load->timeout_s);
     default: return false;
     }
@@ -144,6 +161,9 @@ static bool options_set(struct bench_options *options, int option, const char *t
     case OPT_SECONDS:
         phase->count = 100000000;
         return options_real(text, 3600, &phase->seconds);
+    case OPT_MINUTES: return options_minutes(phase, text);
+    case OPT_EVERY: return options_real(text, 3600, &options->every_s);
+    case OPT_STATS: options->stats = text; return true;
     case OPT_MESSAGES: return options_number(text, 1, 100000, &options->messages);
     case OPT_WINDOW: return options_number(text, 1, 10000000, &phase->window);
     case OPT_RATE: return options_real(text, 1e7, &phase->rate);
@@ -167,6 +187,22 @@ static bool options_set(struct bench_options *options, int option, const char *t
     }
 }
 
+/* Both ways, an open loop, peers of both families. */
+static void options_complete_soak(struct bench_options *options)
+{
+    struct load_options *load = &options->load;
+    struct load_phase *phase = &options->phase;
+    load->drive = LOAD_DUPLEX;
+    if (load->slow + load->hostile == 0)
+        load->slow = load->hostile = SOAK_PEERS;
+    if (phase->seconds == 0)
+        phase->seconds = SOAK_SECONDS;
+    if (phase->rate == 0)
+        phase->rate = SOAK_RATE;
+    phase->count = UINT32_MAX / 4;
+    phase->window = UINT32_MAX;
+}
+
 /* What follows from other options. */
 static void options_complete(struct bench_options *options)
 {
@@ -175,6 +211,8 @@ static void options_complete(struct bench_options *options)
     load->size = choice_mean_size(&load->choice);
     if (options->handshake)
         options->messages = 0;
+    if (options->command == BENCH_SOAK)
+        options_complete_soak(options);
     if (options->phase.count == 0)
         options->phase.count = churn ? 1000 : 20000;
     /* A user is at one place, so that the order of its messages counts. */
@@ -202,6 +240,12 @@ static bool options_fit(const struct bench_options *options)
         problem =
             "--ramp is for xmpp-sip, sip-xmpp and duplex, and takes --step, not --seconds "
             "or --fraction";
+    else if (plays && load->slow + load->hostile > 0 && options->command != BENCH_SOAK &&
+             (options->command != BENCH_LOAD || options->ramp_ms > 0 || options->fraction > 0))
+        problem = "--slow and --hostile are for xmpp-sip, sip-xmpp, duplex and soak, without "
+                  "--ramp and --fraction";
+    else if (load->sip_name != NULL && (load->slow + load->hostile > 0))
+        problem = "--slow, --hostile and soak play against a relay: leave --sip-name away";
     else if (load->component_secret != NULL &&
              (load->sip_name == NULL || load->drive != LOAD_XMPP_TO_SIP ||
               options->command == BENCH_CHURN))
@@ -225,6 +269,7 @@ bool bench_options_read(struct bench_options *options, int argc, char **argv)
                                       .step_s = 2,
                                       .rate_max = 1e6,
                                       .settle_s = 3,
+                                      .every_s = 3,
                                       .workers = 1,
                                       .egress = 1,
                                       .progress = isatty(STDERR_FILENO) != 0};
@@ -239,9 +284,14 @@ bool bench_options_read(struct bench_options *options, int argc, char **argv)
             fprintf(stderr, "passerelle-bench: bad value for %s: %s\n", argv[optind - 2],
                     optarg);
     }
-    if (good && optind < argc && strcmp(argv[optind], "floor") == 0) {
-        options->command = BENCH_FLOOR;
-        optind++;
+    if (good && optind < argc) {
+        static const char *const names[] = {"floor", "soak"};
+        static const enum bench_command commands[] = {BENCH_FLOOR, BENCH_SOAK};
+        int command = options_choice(argv[optind], names, 2);
+        if (command >= 0) {
+            options_choose(options, commands[command]);
+            optind++;
+        }
     }
     if (good && optind < argc) {
         fprintf(stderr, "passerelle-bench: unexpected argument: %s\n", argv[optind]);

@@ -11,6 +11,7 @@ enum bench_command {
     BENCH_CHURN,
     BENCH_IDLE,
     BENCH_FLOOR,
+    BENCH_SOAK,
     BENCH_CONFIG,
     BENCH_DEMO,
     BENCH_HELP
@@ -28,6 +29,8 @@ struct bench_options {
     uint32_t warmup;   /* messages of each direction before what is measured */
     double fraction;   /* of the peak: a second phase with an open loop; 0: none */
     double settle_s;   /* idle: how long to wait before the memory is read */
+    double every_s;    /* soak: from fault to fault, the mean */
+    const char *stats; /* the relay's stats socket; NULL: not asked */
     struct process_list processes;
     bool json, progress;
     /* for --print-config */

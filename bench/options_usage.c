@@ -3,11 +3,15 @@
 
 #include <stdio.h>
 
+#include "bench/fault_plan.h"
+#include "bench/rogue.h"
+
 static const char options_usage[] =
     "usage: passerelle-bench [options]                    load\n"
     "       passerelle-bench --drive churn [options]      streams that come and go\n"
     "       passerelle-bench --drive handshake [options]  what a new stream costs\n"
     "       passerelle-bench --drive idle [options]       memory of idle sessions\n"
+    "       passerelle-bench soak [options]               a long load while things go wrong\n"
     "       passerelle-bench floor [options]              unavoidable work of one message\n"
     "       passerelle-bench --print-config [options]     a relay configuration for this load\n"
     "       passerelle-bench --demo [options]             a few messages each way, shown\n"
@@ -76,6 +80,11 @@ static const char options_usage[] =
     "                           5 %. What fails is tried once more. Prints each step\n"
     "  --step S                 ramp: length of a step in seconds (2)\n"
     "  --rate-max R             ramp: try no higher rate (1000000)\n"
+    "  --slow N, --hostile N    the load twice: alone, then with N slow and N hostile peers at\n"
+    "                           a time beside it (below), and what they cost it, as a ratio;\n"
+    "                           give --seconds. --slow to --print-config, too\n"
+    "  --minutes M, --every S   soak: for M minutes (10) a fault every S seconds (3), drawn\n"
+    "                           from --seed. --rate, --slow, --hostile as above (200, 4, 4)\n"
     "  --warmup N               N messages of each direction before, not measured: links and\n"
     "                           connections are open then\n"
     "  --timeout S              when nothing comes for S seconds the rest is lost (5)\n"
@@ -84,6 +93,7 @@ static const char options_usage[] =
     "  --pid PID[,PID…]         of the relay: its CPU time by thread and its memory, and the "
     "floor\n"
     "                           measured on its core for 0.3 s to compare that with\n"
+    "  --stats SOCKET           of the relay: soak asks for its counters, which must balance\n"
     "  --progress               a line on stderr while it runs (default on a terminal): of "
     "the\n"
     "                           last second the rate, p99 and CPU a message; what is in "
@@ -118,9 +128,33 @@ static const char options_usage[] =
     "  passerelle-bench \"$@\" --pid $relay --drive xmpp-sip --seconds 10 --fraction 0.5\n"
     "  passerelle-bench \"$@\" --pid $relay --drive duplex --ramp 5 --users 1024\n"
     "  passerelle-bench \"$@\" --pid $relay --drive handshake --streams 64\n"
-    "  passerelle-bench \"$@\" --pid $relay --drive idle --streams 1000\n";
+    "  passerelle-bench \"$@\" --pid $relay --drive idle --streams 1000\n"
+    "  passerelle-bench \"$@\" --pid $relay --drive duplex --rate 2000 --seconds 20 \\\n"
+    "      --slow 4 --hostile 4\n"
+    "  passerelle-bench \"$@\" --pid $relay --stats stats.sock soak --minutes 10\n";
+
+/* The peers of one family, by their table. */
+static void options_print_rogues(enum rogue_family family)
+{
+    for (enum rogue_kind kind = 0; kind < ROGUE_KINDS; kind++) {
+        if (rogue_family(kind) == family)
+            printf("  %-13s %s\n", rogue_name(kind), rogue_sentence(kind));
+    }
+}
 
 void bench_options_help(void)
 {
     fputs(options_usage, stdout);
+    puts("\nSlow peers (--slow); how each ended is counted: answered, refused, closed, held until\n"
+         "it gave up, left by itself:");
+    options_print_rogues(ROGUE_SLOW);
+    puts("Hostile peers (--hostile):");
+    options_print_rogues(ROGUE_HOSTILE);
+    puts("Faults of soak; those that need datagrams, connections or --pid only with them:");
+    for (enum fault_kind kind = 0; kind < FAULT_KINDS; kind++)
+        printf("  %-13s %s\n", fault_name(kind), fault_sentence(kind));
+    puts("soak judges every message at the end: delivered once, answered with an error, or lost,\n"
+         "doubled, overtaken or contradicted where a stream or connection broke on it and the\n"
+         "protocol promises no more; each of these is counted with its cause. Anything else, a\n"
+         "counter of the relay that does not balance and a relay that died fail the run.");
 }

@@ -110,7 +110,10 @@ void page_write(const struct document *documents, size_t count, FILE *out)
     page_loads(documents, count, out);
     for (size_t i = 0; i < count; i++) {
         switch (documents[i].kind) {
-        case DOCUMENT_LOAD: break; /* above, together */
+        case DOCUMENT_LOAD: /* the rest is above, together */
+            page_peers(&documents[i], out);
+            page_soak(&documents[i], out);
+            break;
         case DOCUMENT_FIGURES: page_figures(&documents[i], out); break;
         case DOCUMENT_COMPARE: page_compare(&documents[i], out); break;
         case DOCUMENT_FLOOR: page_floor(&documents[i], out); break;

@@ -223,4 +223,6 @@ void page_loads(const struct document *documents, size_t count, FILE *out)
     page_phase(&runs, "The load", out);
     page_collect(&runs, documents, count, "at_fraction");
     page_phase(&runs, "Then at a fraction of the rate that was reached", out);
+    page_collect(&runs, documents, count, "beside");
+    page_phase(&runs, "Then with slow and hostile peers beside it", out);
 }

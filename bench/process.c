@@ -38,6 +38,43 @@ static bool process_read_line(const char *path, char *line, size_t size)
     return good;
 }
 
+/* proc(5), the stat file: what is behind the name, which ends at the last parenthesis, begins
+   with the state. NULL when there is no such process or thread. */
+static char *process_read_stat(long id, char *line, size_t size)
+{
+    char path[64];
+    snprintf(path, sizeof(path), "/proc/%ld/stat", id);
+    char *name = process_read_line(path, line, size) ? strrchr(line, ')') : NULL;
+    return name != NULL && name[1] == ' ' ? name + 2 : NULL;
+}
+
+bool process_list_lives(const struct process_list *list)
+{
+    char line[1024];
+    for (size_t i = 0; i < list->count; i++) {
+        const char *state = process_read_stat(list->pids[i], line, sizeof(line));
+        if (state == NULL || *state == 'Z' || *state == 'X')
+            return false;
+    }
+    return true;
+}
+
+unsigned process_files(const struct process_list *list)
+{
+    unsigned count = 0;
+    char path[64];
+    for (size_t i = 0; i < list->count; i++) {
+        snprintf(path, sizeof(path), "/proc/%ld/fd", list->pids[i]);
+        DIR *directory = opendir(path);
+        const struct dirent *entry;
+        while (directory != NULL && (entry = readdir(directory)) != NULL)
+            count += entry->d_name[0] != '.';
+        if (directory != NULL)
+            closedir(directory);
+    }
+    return count;
+}
+
 static bool process_schedstat(const char *path, uint64_t *cpu_ns, uint64_t *wait_ns)
 {
     char line[128];
@@ -156,20 +193,19 @@ void process_reset_peak(const struct process_list *list)
 int process_busiest_core(const struct process_times *times)
 {
     const struct process_thread *busiest = NULL;
-    char path[64], line[1024];
+    char line[1024];
     for (size_t i = 0; i < times->count; i++) {
         if (busiest == NULL || times->threads[i].cpu_ns > busiest->cpu_ns)
             busiest = &times->threads[i];
     }
     if (busiest == NULL)
         return -1;
-    snprintf(path, sizeof(path), "/proc/%ld/stat", busiest->id);
-    if (!process_read_line(path, line, sizeof(line)))
-        return -1;
-    /* proc(5): "processor" is field 39; the name, field 2, ends at the last parenthesis. */
-    char *field = strrchr(line, ')');
-    for (unsigned i = 2; field != NULL && i < 39; i++)
-        field = strchr(field + 1, ' ');
+    /* "processor" is field 39, the state is field 3. */
+    char *field = process_read_stat(busiest->id, line, sizeof(line));
+    for (unsigned i = 3; field != NULL && i < 39; i++) {
+        field = strchr(field, ' ');
+        field = field != NULL ? field + 1 : NULL;
+    }
     return field != NULL ? (int)strtol(field, NULL, 10) : -1;
 }
 

@@ -33,6 +33,10 @@ struct process_times {
 
 /* "123" or "123,124". False when a name is no number or no such process is there. */
 bool process_list_parse(struct process_list *list, const char *text);
+/* All are there and have not ended. */
+bool process_list_lives(const struct process_list *list);
+/* Open file descriptors of all. */
+unsigned process_files(const struct process_list *list);
 void process_times(const struct process_list *list, struct process_times *times);
 /* Makes `end` what was used since `start`; threads that used nothing are left out. */
 void process_times_since(const struct process_times *start, struct process_times *end);

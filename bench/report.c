@@ -2,7 +2,6 @@
 #include "bench/report.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 
 #include "bench/report_json.h"
 
@@ -107,31 +106,27 @@ static size_t report_flows(struct load *load, struct report_flow *flows)
     return count;
 }
 
-/* A phase inside the outermost object, or that object: it is left open, report_end closes it.
- */
-static void report_dump(json_t *json, const char *key)
+static void report_sum_up(const struct report_flow *flows, size_t count, double cpu_us,
+                          struct report_summary *summary)
 {
-    size_t flags = JSON_COMPACT | JSON_REAL_PRECISION(8);
-    if (key == NULL)
-        putchar('{');
-    else
-        printf(",\"%s\":", key);
-    int status = json_dumpf(json, stdout, key == NULL ? flags | JSON_EMBED : flags);
-    json_decref(json);
-    if (status != 0 || fflush(stdout) != 0) {
-        fputs("passerelle-bench: the report cannot be written\n", stderr);
-        exit(EXIT_FAILURE);
+    *summary = (struct report_summary){.cpu_us = cpu_us};
+    for (size_t i = 0; i < count; i++) {
+        summary->rate += flows[i].rate;
+        summary->p50_us = flows[i].us[0] > summary->p50_us ? flows[i].us[0] : summary->p50_us;
+        summary->p99_us = flows[i].us[4] > summary->p99_us ? flows[i].us[4] : summary->p99_us;
     }
 }
 
 void report_phase(struct load *load, const struct bench_options *options,
-                  const struct usage *usage, const char *key)
+                  const struct usage *usage, const char *key, struct report_summary *summary)
 {
     struct report_flow flows[2];
     size_t count = report_flows(load, flows);
     double messages = load->to_sip.arrived + load->to_xmpp.arrived;
     if (messages == 0)
         messages = 1;
+    if (summary != NULL)
+        report_sum_up(flows, count, (double)usage->relay.cpu_ns / 1000 / messages, summary);
     if (!options->json) {
         report_title(load);
         for (size_t i = 0; i < count; i++)
@@ -156,7 +151,7 @@ void report_phase(struct load *load, const struct bench_options *options,
     json_object_set_new(json, "floor", report_json_floor(usage, messages));
     json_object_set_new(json, "generator", report_json_generator(load, usage, messages));
     json_object_set_new(json, "series", report_json_series(&usage->series, load));
-    report_dump(json, key);
+    report_member(key, json);
 }
 
 void report_end(const struct bench_options *options)

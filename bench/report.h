@@ -8,10 +8,15 @@
 
 #define REPORT_BUSY 0.9 /* of a core: above that the generator is the limit */
 
+/* A phase in short: the rates of both directions together, of their latencies the worse. */
+struct report_summary {
+    double rate, cpu_us, p50_us, p99_us;
+};
+
 /* One phase. `key` is the name of the phase's JSON object, NULL for the outermost. Uses up the
-   ledgers. */
+   ledgers. `summary` may be NULL. */
 void report_phase(struct load *load, const struct bench_options *options,
-                  const struct usage *usage, const char *key);
+                  const struct usage *usage, const char *key, struct report_summary *summary);
 /* Ends the outermost JSON object. */
 void report_end(const struct bench_options *options);
 /* A line on stderr that replaces itself: the last second at a glance; `done` ends it. */

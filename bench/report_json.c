@@ -23,6 +23,21 @@ const char *report_transport_name(enum sip_transport transport)
     return names[transport];
 }
 
+void report_member(const char *key, json_t *json)
+{
+    size_t flags = JSON_COMPACT | JSON_REAL_PRECISION(8);
+    if (key == NULL)
+        putchar('{');
+    else
+        printf(",\"%s\":", key);
+    int status = json_dumpf(json, stdout, key == NULL ? flags | JSON_EMBED : flags);
+    json_decref(json);
+    if (status != 0 || fflush(stdout) != 0) {
+        fputs("passerelle-bench: the report cannot be written\n", stderr);
+        exit(EXIT_FAILURE);
+    }
+}
+
 /* The model of the first processor; "" when the kernel does not tell. */
 static void report_processor(char *model, size_t size)
 {

@@ -30,6 +30,10 @@ json_t *report_json_generator(const struct load *load, const struct usage *usage
 json_t *report_json_floor(const struct usage *usage, double messages);
 json_t *report_json_series(const struct series *series, const struct load *load);
 
+/* Prints another member of the outermost object, or (NULL) that object, which is left open:
+   report_end closes it. Takes the reference. */
+void report_member(const char *key, json_t *json);
+
 /* "xmpp-sip" …, "udp" …: as the command line has them. */
 const char *report_drive_name(enum load_drive drive);
 const char *report_transport_name(enum sip_transport transport);

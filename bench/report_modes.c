@@ -131,7 +131,7 @@ static void report_churn_usage(const struct usage *usage)
 static void report_churn_phase(struct churn *churn, const struct bench_options *options,
                                const struct usage *usage)
 {
-    report_phase(churn->load, options, usage, NULL);
+    report_phase(churn->load, options, usage, NULL, NULL);
     report_texts(churn->load, options, NULL);
 }
 

@@ -142,3 +142,19 @@ void series_recent(const struct series *series, struct series_recent *recent)
     recent->in_flight = last->in_flight;
     recent->resident_kib = last->resident_kib;
 }
+
+double series_slope(const struct series *series)
+{
+    size_t first = series->count / 5, n = series->count - first;
+    double x_mean = 0, y_mean = 0, above = 0, below = 0;
+    for (size_t i = first; i < series->count; i++) {
+        x_mean += (double)series->points[i].end_ns / 60e9 / (double)n;
+        y_mean += (double)series->points[i].resident_kib / (double)n;
+    }
+    for (size_t i = first; i < series->count; i++) {
+        double x = (double)series->points[i].end_ns / 60e9 - x_mean;
+        above += x * ((double)series->points[i].resident_kib - y_mean);
+        below += x * x;
+    }
+    return below > 0 ? above / below : 0;
+}

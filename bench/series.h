@@ -57,5 +57,8 @@ bool series_tick(struct series *series, struct ledger *to_sip, struct ledger *to
 void series_stop(struct series *series, struct ledger *to_sip, struct ledger *to_xmpp,
                  uint64_t now_ns);
 void series_recent(const struct series *series, struct series_recent *recent);
+/* How fast the resident memory grows, KiB a minute: the straight line through all points but
+   those of the first fifth, in which it fills its pools. 0 when there are not two. */
+double series_slope(const struct series *series);
 
 #endif

@@ -51,11 +51,13 @@ size_t sip_peer_frame(struct span buffer)
     return buffer.size - head >= length ? head + length : 0;
 }
 
-bool sip_peer_answer(struct span request, struct writer *out)
+bool sip_peer_answer(struct span request, struct span status, struct writer *out)
 {
     if (span_starts(request, SPAN("SIP/2.0")))
         return false;
-    writer_put_literal(out, "SIP/2.0 200 OK\r\n");
+    writer_put_literal(out, "SIP/2.0 ");
+    writer_put(out, status);
+    writer_put_literal(out, "\r\n");
     struct span rest = span_from(request, span_find(request, '\n') + 1);
     while (rest.size > 0) {
         struct span line = span_trim(span_to(rest, span_find(rest, '\n')));

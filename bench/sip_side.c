@@ -158,6 +158,28 @@ static void wire_connected(struct sip_wire *wire, int result)
         wire_shake(wire);
 }
 
+static void wire_free(struct sip_wire *wire)
+{
+    if (wire->tls != NULL)
+        tls_close(&wire->tls);
+    net_buffer_fini(&wire->input);
+    net_buffer_fini(&wire->output[0]);
+    net_buffer_fini(&wire->output[1]);
+    free(wire);
+}
+
+/* The last event of its socket has come. */
+static void wire_forget(struct sip_wire *wire)
+{
+    struct sip_wire **at = &wire->side->all;
+    while (*at != wire)
+        at = &(*at)->next;
+    *at = wire->next;
+    if (wire->side->out == wire)
+        wire->side->out = NULL;
+    wire_free(wire);
+}
+
 static void wire_event(struct sip_wire *wire, const struct ring_event *event)
 {
     switch (event->kind) {
@@ -170,10 +192,10 @@ static void wire_event(struct sip_wire *wire, const struct ring_event *event)
             wire_die(wire, "send failed");
         break;
     case RING_END: wire_die(wire, "connection ended"); break;
+    case RING_GONE: wire_forget(wire); return;
     case RING_ACCEPTED:
     case RING_DATAGRAM:
     case RING_SEND_FAILED:
-    case RING_GONE:
     case RING_WOKEN: break;
     }
     wire_flush(wire);
@@ -192,17 +214,40 @@ static void side_accepted(struct sip_side *side, const struct ring_event *event)
     ring_set_owner(side->options.ring, wire->handle, wire);
 }
 
+static int side_connect(struct sip_side *side)
+{
+    side->out = wire_make(side);
+    side->out->outbound = true;
+    return ring_connect(side->options.ring, &side->options.relay, NULL, side->out,
+                        &side->out->handle);
+}
+
 int sip_side_open(struct sip_side *side, const struct sip_side_options *options)
 {
     *side = (struct sip_side){.owner = BENCH_OWNER_SIP_LISTENER, .options = *options};
     if (options->transport == SIP_TRANSPORT_UDP)
         return ring_listen_datagram(options->ring, &options->own, side, &side->socket);
     int status = ring_listen_stream(options->ring, &options->own, side, &side->listener);
-    if (status != 0 || !options->sends)
-        return status;
-    side->out = wire_make(side);
-    side->out->outbound = true;
-    return ring_connect(options->ring, &options->relay, NULL, side->out, &side->out->handle);
+    return status != 0 || !options->sends ? status : side_connect(side);
+}
+
+bool sip_side_has(const struct sip_side *side, const struct sip_flow *flow)
+{
+    const struct sip_wire *wire = side->all;
+    while (wire != NULL && wire != flow->wire)
+        wire = wire->next;
+    return flow->wire == NULL || wire != NULL;
+}
+
+int sip_side_reset(struct sip_side *side)
+{
+    for (struct sip_wire *wire = side->all; wire != NULL; wire = wire->next) {
+        wire->outbound = false; /* its end is no problem */
+        wire_die(wire, "reset");
+    }
+    return side->options.sends && side->options.transport != SIP_TRANSPORT_UDP
+               ? side_connect(side)
+               : 0;
 }
 
 bool sip_side_ready(const struct sip_side *side)
@@ -214,7 +259,7 @@ bool sip_side_request(struct sip_side *side, struct span message)
 {
     const struct sip_side_options *options = &side->options;
     if (options->transport != SIP_TRANSPORT_UDP)
-        return wire_write(side->out, message);
+        return side->out != NULL && wire_write(side->out, message);
     return ring_send_datagram(options->ring, side->socket, &options->relay, message.data,
                               message.size) == 0;
 }
@@ -255,12 +300,7 @@ void sip_side_close(struct sip_side *side)
 {
     for (struct sip_wire *wire = side->all, *next; wire != NULL; wire = next) {
         next = wire->next;
-        if (wire->tls != NULL)
-            tls_close(&wire->tls);
-        net_buffer_fini(&wire->input);
-        net_buffer_fini(&wire->output[0]);
-        net_buffer_fini(&wire->output[1]);
-        free(wire);
+        wire_free(wire);
     }
     side->all = NULL;
 }

@@ -51,6 +51,10 @@ bool sip_side_ready(const struct sip_side *side);
 bool sip_side_request(struct sip_side *side, struct span message);
 /* An answer on the flow that its request came by. False when it does not fit. */
 bool sip_side_answer(struct sip_side *side, const struct sip_flow *flow, struct span message);
+/* Is the connection of a flow that was kept still there? */
+bool sip_side_has(const struct sip_side *side, const struct sip_flow *flow);
+/* Ends all connections without a word and opens ours to the relay again. -errno. */
+int sip_side_reset(struct sip_side *side);
 /* True when the event was of this side. */
 bool sip_side_event(struct sip_side *side, const struct ring_event *event);
 /* Sends what was written to connections. */

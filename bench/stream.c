@@ -308,19 +308,51 @@ bool bench_stream_write(struct bench_stream *stream, struct span stanza)
     return stream->state == BENCH_STREAM_READY;
 }
 
-void bench_stream_flush(struct bench_stream *stream)
+/* Can something leave now? */
+static bool bench_stream_may_send(const struct bench_stream *stream)
 {
-    if (stream->sending || stream->state == BENCH_STREAM_CONNECTING ||
-        stream->state == BENCH_STREAM_DEAD || net_buffer_used(&stream->output[0]) == 0)
-        return;
-    struct net_buffer ready = stream->output[0];
-    stream->output[0] = stream->output[1];
-    stream->output[1] = ready;
+    return !stream->sending && stream->state != BENCH_STREAM_CONNECTING &&
+           stream->state != BENCH_STREAM_DEAD && net_buffer_used(&stream->output[0]) > 0;
+}
+
+/* What is in output[1] is on its way. */
+static void bench_stream_send(struct bench_stream *stream)
+{
     if (ring_send(stream->ring, stream->handle, net_buffer_front(&stream->output[1]),
                   net_buffer_used(&stream->output[1])) != 0)
         bench_stream_die(stream, "send refused");
     else
         stream->sending = true;
+}
+
+void bench_stream_flush(struct bench_stream *stream)
+{
+    if (stream->paced || !bench_stream_may_send(stream))
+        return;
+    struct net_buffer ready = stream->output[0];
+    stream->output[0] = stream->output[1];
+    stream->output[1] = ready;
+    bench_stream_send(stream);
+}
+
+void bench_stream_trickle(struct bench_stream *stream, size_t size)
+{
+    size_t used = net_buffer_used(&stream->output[0]);
+    if (!bench_stream_may_send(stream))
+        return;
+    size = size < used ? size : used;
+    if (net_buffer_add(&stream->output[1], net_buffer_front(&stream->output[0]), size) != 0) {
+        bench_stream_die(stream, "output buffer full or TLS write failed");
+        return;
+    }
+    net_buffer_consume(&stream->output[0], size);
+    bench_stream_send(stream);
+}
+
+void bench_stream_drop(struct bench_stream *stream)
+{
+    ring_drop(stream->ring, stream->handle);
+    bench_stream_die(stream, NULL);
 }
 
 void bench_stream_close(struct bench_stream *stream)

@@ -31,6 +31,7 @@ struct bench_stream {
     bool sending;
     bool authenticated;
     bool ending; /* we have closed the stream and wait for the peer to do the same */
+    bool paced;  /* nothing leaves but by bench_stream_trickle */
     bool gone;   /* the last event of the socket has come: it may be opened again */
     char from[256], to[256]; /* A-labels; inbound: learned from the header */
     unsigned ids;
@@ -56,9 +57,13 @@ void bench_stream_event(struct bench_stream *stream, const struct ring_event *ev
    full (the relay pushes back). */
 bool bench_stream_write(struct bench_stream *stream, struct span stanza);
 void bench_stream_flush(struct bench_stream *stream);
+/* Sends at most `size` bytes of what was written, paced or not. */
+void bench_stream_trickle(struct bench_stream *stream, size_t size);
 /* Closes a ready stream behind what was written; it is dead once the relay has done the same.
  */
 void bench_stream_end(struct bench_stream *stream);
+/* Ends the connection without a word: the stream is dead. RING_GONE follows. */
+void bench_stream_drop(struct bench_stream *stream);
 /* Frees what the stream holds; its socket must be dropped by the caller first. */
 void bench_stream_close(struct bench_stream *stream);
 

@@ -219,6 +219,7 @@ void egress_turn(struct egress *egress, uint64_t wait_ms)
     pump_input(egress);
     sip_uac_pump(egress->uac);
     mesh_flush(thread->mesh, thread->self);
+    thread_count_ring(thread);
 }
 
 bool egress_drain(struct egress *egress, bool force)

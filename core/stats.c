@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "net/clock.h"
+#include "net/ring.h"
 
 struct stats_row {
     const char *metric;
@@ -60,6 +61,25 @@ void stats_close(struct stats **stats)
         free((*stats)->chunks[i]);
     free(*stats);
     *stats = NULL;
+}
+
+static void stats_set(struct stats *stats, enum stats_counter stat, uint64_t value)
+{
+    atomic_store_explicit(&stats->value[stat], value, memory_order_relaxed);
+}
+
+void stats_set_ring(struct stats *stats, const struct ring_counters *counters)
+{
+    stats_set(stats, STAT_RING_ENTERS, counters->enters);
+    stats_set(stats, STAT_RING_SUBMISSIONS, counters->submissions);
+    stats_set(stats, STAT_RING_COMPLETIONS, counters->completions);
+    stats_set(stats, STAT_RING_BUFFERS_MISSING, counters->no_buffers);
+    stats_set(stats, STAT_RING_ACCEPT_PAUSES, counters->accept_pauses);
+    stats_set(stats, STAT_RING_OVERFLOWS, counters->overflows);
+    stats_set(stats, STAT_DATAGRAMS_SENT, counters->datagrams);
+    stats_set(stats, STAT_DATAGRAM_BATCHES, counters->batches);
+    stats_set(stats, STAT_DATAGRAMS_BATCHED, counters->batches_datagrams);
+    stats_set(stats, STAT_DATAGRAM_BATCHES_REFUSED, counters->batches_refused);
 }
 
 /* Control characters and quotes of a peer must not reach a terminal or split a line. */

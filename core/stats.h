@@ -78,6 +78,9 @@ int stats_reserve(struct stats *stats, size_t tenant_slots) MUST_USE;
 /* A tenant begins at 0 whose index was another's earlier; nobody counts for it yet. */
 void stats_clear(struct stats *stats, uint32_t tenant);
 void stats_close(struct stats **stats);
+struct ring_counters;
+/* Takes over what the ring of the calling thread has counted so far. */
+void stats_set_ring(struct stats *stats, const struct ring_counters *counters);
 /* Something that went wrong, for `show errors`. Empty texts: not concerned or not known. */
 struct stats_trouble {
     const char *event;   /* that the log line has */

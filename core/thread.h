@@ -13,6 +13,7 @@
 #include "core/stats.h"
 #include "core/timer.h"
 #include "net/resolver.h"
+#include "net/ring.h"
 
 #define THREAD_CONTROL 0u
 
@@ -74,6 +75,13 @@ static inline uint32_t thread_get_trunk(const struct thread *thread,
     const struct config_trunk *known =
         parcel->trunk != 0 ? config_trunk_at(thread->config, parcel->trunk - 1) : NULL;
     return known != NULL && known->serial == parcel->trunk_serial ? parcel->trunk : 0;
+}
+/* Once a turn: an operator wants to see how much one call of the kernel carries. */
+static inline void thread_count_ring(const struct thread *thread)
+{
+    struct ring_counters counters;
+    ring_counters(thread->ring, &counters);
+    stats_set_ring(thread->stats, &counters);
 }
 static inline uint64_t thread_trace(struct thread *thread)
 {

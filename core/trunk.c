@@ -298,7 +298,11 @@ void trunk_note(struct trunk *trunk, const struct trunk_result *result)
     struct trunk_target *noted = &trunk->targets[index];
     trunk_server_note(noted->server, result, now_ms);
     if (failed) {
-        note_miss(trunk, index, noted->misses + 1);
+        /* All requests on a connection fail with it, in one turn: that says one thing once. */
+        bool known = status == 0 && noted->lost_ms == now_ms;
+        if (status == 0)
+            noted->lost_ms = now_ms;
+        note_miss(trunk, index, noted->misses + (known ? 0 : 1));
     } else if (status == 503 && result->retry_after_s >= 0) {
         /* RFC 3261 §21.5.4: no request to that server meanwhile; an hour at most. */
         uint64_t wait_s = result->retry_after_s > 3600 ? 3600 : (uint64_t)result->retry_after_s;

@@ -20,7 +20,8 @@ struct trunk_server;
 struct trunk_target {
     struct sip_target at;
     struct trunk_server *server; /* who is there, for all trunks that lead there */
-    unsigned misses;           /* failures in a row */
+    unsigned misses;           /* failures in a row; a connection that is lost is one */
+    uint64_t lost_ms;          /* when the last transport failure was noted */
     uint64_t blocked_until_ms; /* Retry-After or open circuit breaker */
 };
 

@@ -252,6 +252,7 @@ void worker_turn(struct worker *worker, uint64_t wait_ms)
     resume_held(worker);
     send_all(worker);
     mesh_flush(thread->mesh, thread->self);
+    thread_count_ring(thread);
 }
 
 /* Managed streams stay until the outcome of what they brought is known, so that their peers

@@ -22,8 +22,11 @@ struct io_uring_sqe *ring_entry(struct ring *ring, enum ring_op op, uint32_t gen
        queue passes once the deferred work has run. */
     for (unsigned i = 0; entry == NULL && i < 1000; i++) {
         ring->counters.enters++;
-        if (io_uring_submit(&ring->uring) < 0)
+        int submitted = io_uring_submit(&ring->uring);
+        if (submitted < 0)
             io_uring_get_events(&ring->uring);
+        else
+            ring->counters.submissions += (unsigned)submitted;
         entry = io_uring_get_sqe(&ring->uring);
     }
     assert(entry != NULL);
@@ -245,6 +248,7 @@ int ring_wait(struct ring *ring, uint64_t timeout_ns)
                                         .tv_nsec = (int64_t)(timeout_ns % NS_PER_S)};
     struct io_uring_cqe *first;
     ring->counters.enters++;
+    ring->counters.submissions += io_uring_sq_ready(&ring->uring);
     int rc = io_uring_submit_and_wait_timeout(&ring->uring, &first, 1, &timeout, NULL);
     if (rc < 0 && rc != -ETIME && rc != -EINTR && rc != -EBUSY && rc != -EAGAIN)
         return rc;

@@ -102,13 +102,16 @@ bool ring_next(struct ring *ring, struct ring_event *event);
 void ring_wake(struct ring *ring);
 
 struct ring_counters {
-    uint64_t enters; /* io_uring_enter calls */
+    uint64_t enters;      /* io_uring_enter calls */
+    uint64_t submissions; /* operations handed to the kernel by them */
     uint64_t completions;
     uint64_t overflows;  /* completion queue overflows: must stay 0 */
     uint64_t no_buffers; /* receives that ended for want of a provided buffer */
     uint64_t accept_pauses;
-    uint64_t batches;         /* sends of several datagrams at once */
-    uint64_t batches_refused; /* of them those that had to be sent one by one */
+    uint64_t datagrams;         /* sent, alone or in a batch */
+    uint64_t batches;           /* sends of several datagrams at once */
+    uint64_t batches_datagrams; /* that were in them */
+    uint64_t batches_refused;   /* of the batches those that had to be sent one by one */
     uint64_t sockets;         /* now open */
 };
 void ring_counters(const struct ring *ring, struct ring_counters *counters);

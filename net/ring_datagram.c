@@ -92,6 +92,7 @@ static void batch_send(struct ring *ring, struct ring_batch *batch)
         return;
     }
     ring->counters.batches++;
+    ring->counters.batches_datagrams += batch->count;
     batch_describe(batch);
     struct io_uring_sqe *entry = ring_socket_entry(ring, socket, RING_OP_BATCH_SEND);
     io_uring_prep_sendmsg(entry, socket->fd, &batch->header, MSG_NOSIGNAL);
@@ -172,6 +173,7 @@ int ring_send_datagram(struct ring *ring, ring_handle handle, const union net_ad
     if (datagram == NULL)
         return -EAGAIN;
     ring->send_free = datagram->next;
+    ring->counters.datagrams++;
     if (size > 0)
         memcpy(datagram->data, data, size);
     datagram->target = *target;

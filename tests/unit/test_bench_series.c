@@ -162,6 +162,23 @@ static void test_the_last_second_forgets_what_was_before(void **state)
     scene_close(scene);
 }
 
+static void test_the_slope_is_that_of_what_grows_at_the_end(void **state)
+{
+    struct scene *scene = scene_open();
+    struct series *series = &scene->series;
+    (void)state;
+    assert_true(series_slope(series) == 0);
+    for (series->count = 0; series->count < 100; series->count++) {
+        struct series_point *point = &series->points[series->count];
+        point->end_ns = series->count * 3000000000ull; /* 20 of them a minute */
+        /* It fills its pools, then grows by 2 KiB from point to point. */
+        point->resident_kib = series->count < 20 ? 1000 * (long)series->count
+                                                 : 20000 + 2 * (long)series->count;
+    }
+    assert_true(series_slope(series) > 39.9 && series_slope(series) < 40.1);
+    scene_close(scene);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -172,6 +189,7 @@ int main(void)
         cmocka_unit_test(test_nothing_is_due_before_its_time),
         cmocka_unit_test(test_any_length_fits_and_no_message_is_forgotten),
         cmocka_unit_test(test_the_last_second_forgets_what_was_before),
+        cmocka_unit_test(test_the_slope_is_that_of_what_grows_at_the_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

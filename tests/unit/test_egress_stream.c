@@ -88,6 +88,37 @@ static void test_tcp_trunk(void **state)
     assert_int_equal(take_outcome().kind, OUTCOME_DELIVERED);
 }
 
+/* One lost connection is one failure of its trunk, however many requests were on it: the next
+   one connects again. */
+static void test_a_lost_connection_is_one_failure(void **state)
+{
+    enum { MESSAGES = 5 };
+    (void)state;
+    int listener = trunk_listener();
+    for (int i = 0; i < MESSAGES; i++) {
+        char user[20];
+        (void)snprintf(user, sizeof(user), "romeo%d", i);
+        post(user, SPAN("hello"));
+    }
+    assert_true(hears(listener, TURNS));
+    int fd = accept(listener, NULL, NULL);
+    for (int i = 0; i < 50; i++)
+        egress_turn(scene.egress, 1);
+    close(fd);
+    for (int i = 0; i < MESSAGES; i++) {
+        receive(scene.trunks[1]);
+        answer(scene.trunks[1], "200 OK");
+        assert_int_equal(take_outcome().kind, OUTCOME_DELIVERED);
+    }
+    post("juliet", SPAN("again"));
+    assert_true(hears(listener, TURNS));
+    fd = accept(listener, NULL, NULL);
+    receive_stream(fd);
+    assert_true(says("\r\n\r\nagain"));
+    close(fd);
+    close(listener);
+}
+
 /* RFC 3261 §18.2.2: with the connection of the request gone, the response takes a new one to
    where the request came from, at the port of its sent-by. */
 static void test_response_takes_a_new_connection(void **state)
@@ -395,6 +426,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         ROW(test_tcp_request_byte_by_byte),
         ROW_WITH(set_up_tcp, test_tcp_trunk),
+        ROW_WITH(set_up_tcp, test_a_lost_connection_is_one_failure),
         ROW(test_response_takes_a_new_connection),
         ROW_WITH(set_up_patient, test_slow_tcp_trunk),
         ROW_WITH(set_up_tls, test_tls_clients_by_their_identity),
