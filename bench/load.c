@@ -27,6 +27,7 @@ static void load_on_accept(struct load *load, const struct ring_event *event)
         abort();
     bench_stream_accept(stream, load->ring, event->accepted);
     stream->context = load;
+    stream->managed = load->options.managed;
     load->in[load->in_count++] = stream;
 }
 

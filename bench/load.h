@@ -34,6 +34,7 @@ struct load_options {
     struct choice_options choice;
     unsigned size;      /* bytes of a whole stanza or of a SIP body, the mean */
     bool utf8;          /* texts of characters with one to four bytes */
+    bool managed;       /* our side of XMPP enables stream management (XEP-0198), both ways */
     unsigned timeout_s; /* without any progress: the rest counts as lost */
     unsigned slow, hostile; /* peers beside the load (rogue.h) */
 };

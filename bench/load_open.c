@@ -28,6 +28,7 @@ int load_open_stream(struct load *load, unsigned i)
     int status =
         bench_stream_connect(&load->out[i], load->ring, &options->relay_xmpp, from, to);
     load->out[i].context = load;
+    load->out[i].managed = options->managed;
     load_index_add(&load->index, &load->out[i]);
     return status;
 }

@@ -142,6 +142,7 @@ static bool options_set_load(struct bench_options *options, int option, const ch
     case OPT_COMPONENT_SECRET: load->component_secret = text; return true;
     case OPT_STREAMS: return options_number(text, 1, LOAD_STREAM_MAX, &load->streams);
     case OPT_USERS: return options_number(text, 1, LEDGER_USER_MAX, &load->users);
+    case OPT_STREAM_MANAGEMENT: load->managed = true; return true;
     case OPT_SIZE: return choice_parse_sizes(&load->choice, text);
     case OPT_TEXT: return options_text(load, text);
     case OPT_SPREAD: return choice_parse_spread(&load->choice, text);

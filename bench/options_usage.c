@@ -53,6 +53,8 @@ static const char options_usage[] =
     "                           of one XMPP and one SIP domain; user u has stream u mod S.\n"
     "                           At most 20000, 100000, 16384, 16384. Each stream needs a file\n"
     "                           descriptor, and another one when messages go to XMPP, too\n"
+    "  --stream-management      XEP-0198 on the streams, both ways, as Prosody does it: <r/>\n"
+    "                           behind what is written, one at a time; <a/> for each <r/>\n"
     "  --size LOW[-HIGH][*WEIGHT][,…]   bytes of a stanza or SIP text (300): fixed, drawn\n"
     "                           from a range, or a mix: 100*70,500-2000*25,6000*5. Above\n"
     "                           about 900 the relay wants TCP or TLS trunks (RFC 3428)\n"

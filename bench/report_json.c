@@ -84,6 +84,8 @@ json_t *report_json_parameters(const struct load *load, const struct bench_optio
         (json_int_t)what->streams, "xmpp_domains", (json_int_t)what->xmpp_domains,
         "sip_domains", (json_int_t)what->sip_domains, "users", (json_int_t)what->users, "size",
         (json_int_t)what->size, "warmup", (json_int_t)options->warmup);
+    if (what->managed)
+        json_object_set_new(json, "stream_management", json_true());
     if (phase->rate > 0)
         json_object_set_new(json, "open_loop_rate", json_real(phase->rate));
     else

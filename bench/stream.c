@@ -105,7 +105,9 @@ static void bench_stream_opened(struct bench_stream *stream, const struct xml_no
                                       "'><mechanism>EXTERNAL</mechanism></mechanisms>"
                                       "</stream:features>"));
     else
-        bench_stream_say(stream, SPAN("<stream:features/>"));
+        bench_stream_say(stream, stream->managed
+                                     ? SPAN("<stream:features>" SM_FEATURE "</stream:features>")
+                                     : SPAN("<stream:features/>"));
     if (stream->authenticated && stream->state != BENCH_STREAM_DEAD) {
         stream->state = BENCH_STREAM_READY;
         xml_stream_set_stanza_size_max(stream->xml, STANZA_SIZE_MAX);
@@ -127,6 +129,49 @@ static void bench_stream_start_tls(struct bench_stream *stream, struct tls_conte
         bench_stream_die(stream, "TLS handshake failed");
 }
 
+/* ---- stream management ---- */
+
+static void bench_stream_enable(struct bench_stream *stream, const struct xml_node *features)
+{
+    if (!stream->managed)
+        return;
+    if (xml_node_child(features, SPAN(NS_SM), SPAN("sm")) == NULL)
+        bench_stream_die(stream, "the relay offers no stream management");
+    bench_stream_say(stream, SPAN("<enable xmlns='" NS_SM "'/>"));
+    stream->sm.is_on = true;
+}
+
+static void bench_stream_managed(struct bench_stream *stream, const struct xml_node *node)
+{
+    char memory[96];
+    struct writer writer = writer_make(memory, sizeof(memory));
+    struct sm_element element = sm_read(node);
+    if (element.kind == SM_ENABLE && stream->managed && stream->inbound) {
+        sm_write_enabled(&writer, SPAN_NONE, 0);
+        stream->sm.is_on = true;
+    } else if (element.kind == SM_REQUEST) {
+        sm_write_answer(&writer, stream->sm.received);
+    } else if (element.kind == SM_ANSWER) {
+        stream->sm.is_asked = false;
+        if (!sm_acknowledge(&stream->sm.sender, element.h))
+            bench_stream_die(stream, "the relay acknowledges what was not sent");
+    } else if (element.kind != SM_ENABLED) {
+        bench_stream_die(stream, "the relay refuses stream management");
+    }
+    if (writer.used > 0)
+        bench_stream_say(stream, writer_span(&writer));
+}
+
+static void bench_stream_ask(struct bench_stream *stream)
+{
+    bool is_new = stream->sm.asked_at != stream->sm.sender.sent;
+    if (!stream->sm.is_on || stream->sm.is_asked || !is_new || stream->ending)
+        return;
+    stream->sm.is_asked = true;
+    stream->sm.asked_at = stream->sm.sender.sent;
+    bench_stream_say(stream, SPAN("<r xmlns='" NS_SM "'/>"));
+}
+
 /* Features decide what an initiator does next. */
 static void bench_stream_features(struct bench_stream *stream, const struct xml_node *features)
 {
@@ -135,6 +180,7 @@ static void bench_stream_features(struct bench_stream *stream, const struct xml_
     } else if (stream->authenticated) {
         stream->state = BENCH_STREAM_READY;
         xml_stream_set_stanza_size_max(stream->xml, STANZA_SIZE_MAX);
+        bench_stream_enable(stream, features);
     } else if (xml_node_child(features, SPAN(NS_SASL), SPAN("mechanisms")) != NULL) {
         bench_stream_say(stream,
                          SPAN("<auth xmlns='" NS_SASL "' mechanism='EXTERNAL'>=</auth>"));
@@ -171,7 +217,10 @@ static void bench_stream_element(struct bench_stream *stream, const struct xml_n
         bench_stream_authenticated(stream);
     } else if (xml_node_is(node, SPAN(NS_SASL), SPAN("success")) && !stream->inbound) {
         bench_stream_authenticated(stream);
+    } else if (stream->state == BENCH_STREAM_READY && span_equal(node->space, SPAN(NS_SM))) {
+        bench_stream_managed(stream, node);
     } else if (stream->state == BENCH_STREAM_READY) {
+        stream->sm.received += stream->sm.is_on;
         stanza(stream, node);
     } else {
         bench_stream_die(stream, "unexpected element during negotiation");
@@ -305,14 +354,14 @@ bool bench_stream_write(struct bench_stream *stream, struct span stanza)
     if (net_buffer_used(&stream->output[0]) + tls_write_size(stanza.size) > BENCH_OUTPUT_MAX)
         return false;
     bench_stream_say(stream, stanza);
+    stream->sm.sender.sent += stream->sm.is_on;
     return stream->state == BENCH_STREAM_READY;
 }
 
-/* Can something leave now? */
 static bool bench_stream_may_send(const struct bench_stream *stream)
 {
     return !stream->sending && stream->state != BENCH_STREAM_CONNECTING &&
-           stream->state != BENCH_STREAM_DEAD && net_buffer_used(&stream->output[0]) > 0;
+           stream->state != BENCH_STREAM_DEAD;
 }
 
 /* What is in output[1] is on its way. */
@@ -329,6 +378,9 @@ void bench_stream_flush(struct bench_stream *stream)
 {
     if (stream->paced || !bench_stream_may_send(stream))
         return;
+    bench_stream_ask(stream);
+    if (stream->state == BENCH_STREAM_DEAD || net_buffer_used(&stream->output[0]) == 0)
+        return;
     struct net_buffer ready = stream->output[0];
     stream->output[0] = stream->output[1];
     stream->output[1] = ready;
@@ -338,7 +390,7 @@ void bench_stream_flush(struct bench_stream *stream)
 void bench_stream_trickle(struct bench_stream *stream, size_t size)
 {
     size_t used = net_buffer_used(&stream->output[0]);
-    if (!bench_stream_may_send(stream))
+    if (used == 0 || !bench_stream_may_send(stream))
         return;
     size = size < used ? size : used;
     if (net_buffer_add(&stream->output[1], net_buffer_front(&stream->output[0]), size) != 0) {

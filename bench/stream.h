@@ -2,12 +2,16 @@
 /*
  * One S2S stream as the load generator plays it: STARTTLS, SASL EXTERNAL, then stanzas. It is
  * scripted rather than negotiated: it plays a partner that is always right. One thread.
+ *
+ * A managed stream (XEP-0198) asks and answers as Prosody's mod_smacks does: <r/> behind what is
+ * flushed, one at a time and not twice for the same stanzas; <a/> at once for each <r/>.
  */
 #ifndef PASSERELLE_BENCH_STREAM_H
 #define PASSERELLE_BENCH_STREAM_H
 
 #include "bench/owner.h"
 #include "net/tls.h"
+#include "proto/sm.h"
 #include "proto/xml_stream.h"
 
 enum bench_stream_state {
@@ -38,6 +42,13 @@ struct bench_stream {
     char error[64];             /* the stream error condition that was received */
     const char *problem;        /* why it died; NULL: after bench_stream_end, as it should */
     void *context;              /* of the caller */
+    bool managed;               /* of the caller, before it is ready: XEP-0198 is wanted */
+    struct {                    /* while stanzas are counted */
+        bool is_on, is_asked;   /* asked: an <r/> of ours is out */
+        struct sm_sender sender;
+        uint32_t asked_at; /* what was sent by the last <r/> */
+        uint32_t received;
+    } sm;
     struct bench_stream *reply; /* of the caller: where answers to this one go */
     bool dirty;                 /* of the caller: waits to be flushed */
 };

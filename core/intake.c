@@ -10,6 +10,9 @@
 
 #define INTAKE_MAGIC     0x494e544bu
 #define TELL_EVERY       32 /* a peer that never asks is told so often */
+/* A question may wait so long for the outcomes it is about: in full flow each answer is a packet,
+   and an answer that is early says nothing new (XEP-0198 §4). */
+#define ANSWER_MS        20
 #define ID_SIZE          32 /* 128 random bits in hex */
 #define PAIR_WAITING_MAX 4  /* broken streams that are kept of one pair */
 
@@ -26,9 +29,10 @@ struct intake {
     uint32_t seen_left;              /* of the next stanzas so many were here before */
     uint64_t ticket;
     struct sm_receiver receiver;
-    bool asked;        /* <r/> waits for its answer */
-    uint32_t told;     /* the last h */
-    uint32_t asked_at; /* what was received at the last <r/> */
+    bool asked;          /* <r/> waits for its answer … */
+    uint64_t answer_ms;  /* … by then */
+    uint32_t told;       /* the last h */
+    uint32_t asked_at;   /* what was received at the last <r/> */
 };
 
 static struct intake *make(struct session *session)
@@ -214,13 +218,6 @@ void intake_wait(struct session *session)
               worker->thread->now_ms + worker->thread->config->resume_timeout_ms);
 }
 
-void intake_timer(struct intake *intake)
-{
-    assert(intake->magic == INTAKE_MAGIC);
-    assert(intake->session == NULL);
-    forget(intake);
-}
-
 void intake_close_waiting(struct worker *worker)
 {
     struct intake *intake;
@@ -243,6 +240,7 @@ void intake_close(struct intake **closed)
     if (intake == NULL)
         return;
     assert(intake->magic == INTAKE_MAGIC);
+    timer_disarm(&intake->worker->thread->timers, &intake->timer);
     table_remove(&intake->worker->intakes, &intake->by_ticket);
     table_remove(&intake->worker->intakes_by_id, &intake->by_id);
     intake->magic = 0;
@@ -267,23 +265,18 @@ struct receipt intake_take(struct intake *intake)
     return (struct receipt){intake->ticket, sm_receive(&intake->receiver)};
 }
 
-/* Numbers wrap: is `number` before `other`? */
-static bool is_before(uint32_t number, uint32_t other)
-{
-    return number != other && other - number < UINT32_MAX / 2;
-}
-
-/* When what was open at the last question is known, when nothing is open any more, and else now
-   and then: not with each outcome. */
+/* When what was open at the last question is known or that has waited long enough, when nothing
+   is open any more, and else now and then: not with each outcome. */
 static bool is_due(const struct intake *intake)
 {
     uint32_t handled = intake->receiver.handled;
     if (intake->asked)
-        return true;
+        return !sm_is_before(handled, intake->asked_at) ||
+               intake->worker->thread->now_ms >= intake->answer_ms;
     return handled != intake->told &&
            (sm_open(&intake->receiver) == 0 || handled - intake->told >= TELL_EVERY ||
-            (is_before(intake->told, intake->asked_at) &&
-             !is_before(handled, intake->asked_at)));
+            (sm_is_before(intake->told, intake->asked_at) &&
+             !sm_is_before(handled, intake->asked_at)));
 }
 
 void intake_settle(struct worker *worker, struct receipt receipt)
@@ -303,10 +296,28 @@ void intake_settle(struct worker *worker, struct receipt receipt)
 
 void intake_ask(struct intake *intake)
 {
+    struct thread *thread = intake->worker->thread;
     assert(intake->magic == INTAKE_MAGIC);
+    if (!intake->asked)
+        intake->answer_ms = thread->now_ms + ANSWER_MS;
     intake->asked = true;
     intake->asked_at = intake->receiver.received;
-    session_flush(intake->session);
+    if (is_due(intake))
+        session_flush(intake->session);
+    else if (intake->timer.position == 0)
+        timer_arm(&thread->timers, &intake->timer, intake->answer_ms);
+}
+
+void intake_timer(struct intake *intake)
+{
+    struct thread *thread = intake->worker->thread;
+    assert(intake->magic == INTAKE_MAGIC);
+    if (intake->session == NULL)
+        forget(intake); /* nobody resumed it in time */
+    else if (intake->asked && !is_due(intake))
+        timer_arm(&thread->timers, &intake->timer, intake->answer_ms);
+    else if (intake->asked)
+        session_flush(intake->session);
 }
 
 void intake_tell(struct intake *intake, bool last)
@@ -316,7 +327,8 @@ void intake_tell(struct intake *intake, bool last)
     assert(intake->magic == INTAKE_MAGIC);
     if (intake->session->ended)
         return; /* nobody hears it, and a reset would take what is still unread */
-    if (!is_due(intake) && !(last && intake->told != intake->receiver.handled))
+    bool is_new = intake->asked || intake->told != intake->receiver.handled;
+    if (!is_due(intake) && !(last && is_new))
         return;
     sm_write_answer(&writer, intake->receiver.handled);
     if (!session_write(intake->session, writer_span(&writer)))

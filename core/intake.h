@@ -25,7 +25,7 @@ void intake_resume(struct session *session, const struct s2s_action *action);
 void intake_wait(struct session *session);
 /* Can its stream be resumed? */
 bool intake_is_resumable(const struct intake *intake);
-/* Nobody resumed it in time. */
+/* Nobody resumed it in time, or a question has waited long enough. */
 void intake_timer(struct intake *intake);
 /* With its session. */
 void intake_close(struct intake **intake);
@@ -42,7 +42,8 @@ struct receipt intake_take(struct intake *intake);
 /* The outcome of a stanza is known. An empty receipt, or one of an intake that is gone:
  * nothing. */
 void intake_settle(struct worker *worker, struct receipt receipt);
-/* The peer asks: answered at the end of this turn, however often it asks. */
+/* The peer asks: answered at the end of the turn in which what it asks about is known, or some
+   milliseconds later, once however often it asks. */
 void intake_ask(struct intake *intake);
 /* Writes <a/> when it is due, or with `last` when there is anything new. */
 void intake_tell(struct intake *intake, bool last);

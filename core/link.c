@@ -102,6 +102,8 @@ static void give_up(struct link *link, enum stanza_error error)
     link->forget_ms = link->backoff_until_ms + wait;
     if (!link->worker->draining && !is_barred(link))
         tell_failed(link);
+    if (link->sm.is_broken)
+        link_resume_end(link);
     link_fail_list(link, &link->queue, error);
     /* XEP-0220 §2.5: the originating server is told that its authority cannot be asked. */
     enum stanza_error verdict = error == STANZA_ERROR_REMOTE_SERVER_NOT_FOUND
@@ -330,6 +332,7 @@ void link_prepare(const struct link *link, struct s2s_out *out)
                                     s2s_domain_span(&link->remote)),
                  worker_has_certificate(worker, tenant));
     out->sm_wanted = worker->thread->config->stream_management;
+    out->sm_previous = link_resume_id(link);
 }
 
 const char *link_remote_ascii(const struct link *link)
@@ -347,7 +350,11 @@ void link_lost(struct link *link, struct session *session)
     link->session = NULL;
     link->ready = false;
     snprintf(link->reason, sizeof(link->reason), "%s: %s", link->remote_ascii, session->reason);
-    link_unconfirmed_lost(link, session);
+    /* A try that failed is not the end: another target may resume it. */
+    if (link_is_counted(session) && (session->cut || link->sm.again > 0))
+        link_resume_later(link, session);
+    else if (!link->sm.is_broken)
+        link_unconfirmed_lost(link, session);
     link_fail_list(link, &link->asked, STANZA_ERROR_REMOTE_SERVER_TIMEOUT);
     if (link->worker->draining) {
         give_up(link, STANZA_ERROR_REMOTE_SERVER_TIMEOUT);

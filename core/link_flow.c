@@ -3,6 +3,7 @@
 #include "core/link_priv.h"
 
 #include <assert.h>
+#include <limits.h>
 
 #include "core/log.h"
 
@@ -93,31 +94,38 @@ void link_arm(struct link *link)
         timer_arm(&thread->timers, &link->timer, deadline);
 }
 
-static void write_ping_id(const struct link *link, struct writer *writer)
+static void write_ping_id(uint64_t ping, struct writer *writer)
 {
     writer_put_literal(writer, "ping-");
-    writer_put_uint(writer, link->ping);
+    writer_put_uint(writer, ping);
+}
+
+uint64_t link_write_ping(struct link *link)
+{
+    char memory[2048];
+    struct writer writer = writer_make(memory, sizeof(memory));
+    uint64_t ping = ++link->worker->ping_last;
+    writer_put_literal(&writer, "<iq type='get'");
+    writer_put_attribute(&writer, SPAN("from"), s2s_domain_span(&link->local));
+    writer_put_attribute(&writer, SPAN("to"), s2s_domain_span(&link->remote));
+    writer_put_literal(&writer, " id='");
+    write_ping_id(ping, &writer);
+    writer_put_literal(&writer, "'><ping xmlns='urn:xmpp:ping'/></iq>");
+    assert(!writer.overflow);
+    return session_write(link->session, writer_span(&writer)) ? ping : 0;
 }
 
 /* One ping at a time stands for all that was written before it (XEP-0199 §4.4). */
 static void ping(struct link *link)
 {
-    char memory[2048];
-    struct writer writer = writer_make(memory, sizeof(memory));
     struct thread *thread = link->worker->thread;
     if (link->pinging || link->unconfirmed.count == 0)
         return;
-    link->ping = ++link->worker->ping_last;
-    writer_put_literal(&writer, "<iq type='get'");
-    writer_put_attribute(&writer, SPAN("from"), s2s_domain_span(&link->local));
-    writer_put_attribute(&writer, SPAN("to"), s2s_domain_span(&link->remote));
-    writer_put_literal(&writer, " id='");
-    write_ping_id(link, &writer);
-    writer_put_literal(&writer, "'><ping xmlns='urn:xmpp:ping'/></iq>");
-    assert(!writer.overflow);
-    if (!session_write(link->session, writer_span(&writer)))
+    uint64_t written = link_write_ping(link);
+    if (written == 0)
         return;
     (void)link_sm_sent(link);
+    link->ping = written;
     link->pinging = true;
     link->covered = link->unconfirmed.count;
     link->ping_deadline_ms = thread->now_ms + thread->config->confirm_timeout_ms;
@@ -148,10 +156,11 @@ static void finish_sent(struct link *link, uint64_t sent)
         link_finish(link, link_pop(&link->fleeting), OUTCOME_HANDED_OVER);
 }
 
-static void append(struct parcel_list *list, struct parcel_list *more)
+void link_prepend(struct parcel_list *list, struct parcel_list *more)
 {
-    for (struct parcel *parcel = link_pop(more); parcel != NULL; parcel = link_pop(more))
-        link_push(list, parcel);
+    for (struct parcel *parcel = link_pop(list); parcel != NULL; parcel = link_pop(list))
+        link_push(more, parcel);
+    *list = *more;
 }
 
 /* From now on its time counts that it may stay unacknowledged. */
@@ -159,6 +168,29 @@ static void keep_fleeting(struct link *link, struct parcel *parcel)
 {
     parcel->born_ms = link->worker->thread->now_ms;
     link_push(&link->fleeting, parcel);
+}
+
+bool link_write(struct link *link)
+{
+    struct session *session = link->session;
+    struct parcel *parcel = link->queue.head;
+    if (!session_write(session, parcel->bytes))
+        return false;
+    link_pop(&link->queue);
+    session->stanzas_out++;
+    log_event(LOG_LEVEL_DEBUG, "xmpp.written", parcel->trace,
+              log_text("local", parcel->from.domain), log_text("remote", parcel->to.domain),
+              log_text("id", parcel->stanza_id));
+    session->active_ms = link->worker->thread->now_ms;
+    stats_count(link->worker->thread->stats, STAT_XMPP_STANZAS_SENT);
+    parcel->connection = session->written_total;
+    parcel->number = parcel->is_again ? parcel->number : link_sm_sent(link);
+    parcel->is_again = false;
+    if (parcel->wants_outcome)
+        link_push(&link->unconfirmed, parcel);
+    else
+        keep_fleeting(link, parcel);
+    return true;
 }
 
 void link_pump(struct link *link)
@@ -178,30 +210,19 @@ void link_pump(struct link *link)
     link->failures = 0;
     link->ready = true;
     link->sent_away = false;
+    if (link->sm.is_broken)
+        link_resume_end(link);
     if (link_is_counted(session))
         link_sm_shed(link);
     else
         finish_sent(link, session->sending_total);
-    while (link->queue.head != NULL && session_has_room(session)) {
-        struct parcel *parcel = link->queue.head;
-        if (!session_write(session, parcel->bytes))
-            break;
-        link_pop(&link->queue);
-        session->stanzas_out++;
-        log_event(LOG_LEVEL_DEBUG, "xmpp.written", parcel->trace,
-                  log_text("local", parcel->from.domain), log_text("remote", parcel->to.domain),
-                  log_text("id", parcel->stanza_id));
-        session->active_ms = link->worker->thread->now_ms;
-        stats_count(link->worker->thread->stats, STAT_XMPP_STANZAS_SENT);
-        parcel->connection = session->written_total;
-        parcel->number = link_sm_sent(link);
-        if (parcel->wants_outcome)
-            link_push(&link->unconfirmed, parcel);
-        else
-            keep_fleeting(link, parcel);
+    link_resume_write(link);
+    if (link->sm.again == 0) {
+        while (link->queue.head != NULL && session_has_room(session) && link_write(link))
+            ;
+        ping(link);
+        link_sm_ask(link);
     }
-    ping(link);
-    link_sm_ask(link);
     link_arm(link);
 }
 
@@ -253,27 +274,40 @@ static struct span stanza_id(const struct parcel *parcel)
     return SPAN_NONE;
 }
 
-static void confirm_error(struct link *link, const struct parcel *word)
+/* Fails the parcel of `list` that the error is about; its position, or UINT_MAX. In the queue
+   only those were sent that are to be sent again. */
+static unsigned refuse_one(struct link *link, struct parcel_list *list,
+                           const struct parcel *word)
 {
     struct parcel *previous = NULL;
     unsigned position = 0;
-    for (struct parcel *parcel = link->unconfirmed.head; parcel != NULL;
-         parcel = parcel->next) {
+    for (struct parcel *parcel = list->head; parcel != NULL; parcel = parcel->next) {
+        if (list == &link->queue && !parcel->is_again)
+            break;
         if (span_equal(stanza_id(parcel), word->stanza_id) &&
             span_equal(parcel->to.local, word->to.local)) {
-            link_unhook(&link->unconfirmed, previous, parcel);
-            link->covered -= position < link->covered;
+            link_unhook(list, previous, parcel);
             parcel->outcome.fault = word->outcome.fault;
             parcel->outcome.fault.type = parcel_copy(parcel, word->outcome.fault.type);
             parcel->outcome.fault.text = parcel_copy(parcel, word->outcome.fault.text);
             parcel->outcome.fault.address = parcel_copy(parcel, word->outcome.fault.address);
             parcel->outcome.fault.by = parcel_copy(parcel, word->outcome.fault.by);
             link_finish(link, parcel, OUTCOME_FAILED);
-            return;
+            return position;
         }
         previous = parcel;
         position++;
     }
+    return UINT_MAX;
+}
+
+static void confirm_error(struct link *link, const struct parcel *word)
+{
+    unsigned position = refuse_one(link, &link->unconfirmed, word);
+    if (position == UINT_MAX)
+        (void)refuse_one(link, &link->queue, word);
+    else
+        link->covered -= position < link->covered;
 }
 
 void link_confirm(struct worker *worker, const struct parcel *word)
@@ -287,23 +321,20 @@ void link_confirm(struct worker *worker, const struct parcel *word)
     }
     char memory[32];
     struct writer writer = writer_make(memory, sizeof(memory));
-    write_ping_id(link, &writer);
+    write_ping_id(link->ping, &writer);
     if (link->pinging && span_equal(writer_span(&writer), word->stanza_id))
         finish_covered(link, OUTCOME_DELIVERED);
 }
 
-/* Its stream is over. Where stanzas are counted and the other side ended it, or nobody did, one
-   that was not acknowledged is our responsibility: its sender is told (XEP-0198 §4). */
+/* Its stream is over, and it was we who ended it or nothing was counted. */
 static void lost(struct link *link, const struct session *session, struct parcel *parcel,
                  struct parcel_list *again)
 {
-    bool is_counted = link_is_counted(session);
-    bool is_ours = is_counted && session->cut;
-    if (parcel->connection > session->sending_total)
+    if (parcel->connection > session->sending_total && !parcel->has_left)
         link_push(again, parcel); /* no byte of it has left: the next stream takes it */
-    else if (is_counted && sm_is_acked(&link->sm.sender, parcel->number))
+    else if (link_is_counted(session) && sm_is_acked(&link->sm.sender, parcel->number))
         link_finish(link, parcel, OUTCOME_DELIVERED);
-    else if (!is_ours && (parcel->connection <= session->sent_total || !parcel->wants_outcome))
+    else if (parcel->connection <= session->sent_total || !parcel->wants_outcome)
         link_finish(link, parcel, OUTCOME_HANDED_OVER);
     else
         link_finish_failed(link, parcel, STANZA_ERROR_REMOTE_SERVER_TIMEOUT,
@@ -320,8 +351,7 @@ void link_unconfirmed_lost(struct link *link, const struct session *session)
         lost(link, session, parcel, &again);
     while ((parcel = link_pop(&link->fleeting)) != NULL)
         lost(link, session, parcel, &again);
-    append(&again, &link->queue);
-    link->queue = again;
+    link_prepend(&link->queue, &again);
     link_sm_end(link);
 }
 

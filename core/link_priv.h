@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * What link.c (finding the remote server and having a stream to it) and link_flow.c (what goes
- * over the stream and how it ended) share.
+ * What link.c (finding the remote server and having a stream to it), link_flow.c (what goes over
+ * the stream and how it ended), link_sm.c (acknowledgements) and link_resume.c (a stream that
+ * broke goes on) share.
  */
 #ifndef PASSERELLE_CORE_LINK_PRIV_H
 #define PASSERELLE_CORE_LINK_PRIV_H
@@ -19,8 +20,13 @@ struct parcel_list {
 /* Of the link's stream, while its stanzas are counted (XEP-0198). */
 struct link_sm {
     struct sm_sender sender;
-    bool asked;        /* an <r/> is out */
-    uint32_t asked_at; /* what was sent by then */
+    bool asked;          /* an <r/> is out */
+    uint32_t asked_at;   /* what was sent by then */
+    char id[SM_ID_SIZE]; /* by which the stream can be resumed; empty: it cannot */
+    uint32_t max_s;      /* for how long; 0: not said */
+    bool is_broken;      /* it is to be resumed … */
+    uint64_t until_ms;   /* … by then */
+    uint32_t again;      /* of the stanzas sent, the last ones: to be written again */
 };
 
 struct link {
@@ -38,7 +44,7 @@ struct link {
     uint16_t other_port;
     bool sent_away; /* it was followed once in this try */
     bool elsewhere; /* the targets are of the other host */
-    struct parcel_list queue;       /* stanzas not yet written */
+    struct parcel_list queue;       /* stanzas not yet written; first those to be written again */
     struct parcel_list verify;      /* db:verify not yet written */
     struct parcel_list asked;       /* db:verify without an answer */
     struct parcel_list unconfirmed; /* written stanzas whose outcome is open */
@@ -62,6 +68,8 @@ void link_push(struct parcel_list *list, struct parcel *parcel);
 struct parcel *link_pop(struct parcel_list *list);
 /* Takes `parcel`, which stands behind `previous` (NULL: first). */
 void link_unhook(struct parcel_list *list, struct parcel *previous, struct parcel *parcel);
+/* `more`, which is used up, stands before what is in `list`. */
+void link_prepend(struct parcel_list *list, struct parcel_list *more);
 /* The parcel goes home with its outcome. */
 void link_finish(struct link *link, struct parcel *parcel, enum outcome_kind kind);
 void link_finish_failed(struct link *link, struct parcel *parcel, enum stanza_error error,
@@ -83,6 +91,8 @@ bool link_is_counted(const struct session *session);
 uint32_t link_sm_sent(struct link *link);
 /* Asks for an acknowledgement of what was written, once for all of it. */
 void link_sm_ask(struct link *link);
+/* The other side says that it has all before h. False: that cannot be, and the stream is closed. */
+bool link_sm_acked(struct link *link, uint32_t h);
 /* Stanzas nobody waits for are kept until they are acknowledged, but not for ever. */
 void link_sm_shed(struct link *link);
 /* When there will be one to let go; UINT64_MAX: not known. */
@@ -91,5 +101,20 @@ uint64_t link_sm_shed_ms(const struct link *link);
 void link_sm_end(struct link *link);
 /* What was written and has no outcome ends with the stream, or waits again in the queue. */
 void link_unconfirmed_lost(struct link *link, const struct session *session);
+/* Writes the first of the queue; false when the stream takes no more now. */
+bool link_write(struct link *link);
+/* Writes a ping with a new id, which it returns; 0: the stream takes no more now. */
+uint64_t link_write_ping(struct link *link);
+/* link_resume.c: a counted stream broke, or the other side ended it: what was written and has no
+   outcome waits for it to be resumed, or ends when it cannot be. */
+void link_resume_later(struct link *link, const struct session *session);
+/* What a new connection is to resume; empty: nothing. */
+struct span link_resume_id(const struct link *link);
+/* The other side has resumed it behind h (S2S_SM_RESUMED), or not (S2S_SM_REFUSED). */
+void link_resumed(struct link *link, const struct s2s_action *action);
+/* Writes again what is missing, as far as the stream takes it. */
+void link_resume_write(struct link *link);
+/* It is not resumed: everything that waited for that has its outcome, or goes as new. */
+void link_resume_end(struct link *link);
 
 #endif

@@ -62,7 +62,7 @@ void link_sm_shed(struct link *link)
     }
 }
 
-static void acknowledged(struct link *link, uint32_t h)
+bool link_sm_acked(struct link *link, uint32_t h)
 {
     struct link_sm *sm = &link->sm;
     struct session *session = link->session;
@@ -71,29 +71,42 @@ static void acknowledged(struct link *link, uint32_t h)
         struct s2s_action close;
         s2s_close_too_high(&close, &session->out.too_high, h, sm->sender.sent);
         session_close(session, close.error, close.text);
-        return;
+        return false;
     }
     stats_add(link->worker->thread->stats, STAT_SM_ACKED, h - before);
     sm->asked = false;
     while (link->fleeting.head != NULL && sm_is_acked(&sm->sender, link->fleeting.head->number))
         link_finish(link, link_pop(&link->fleeting), OUTCOME_DELIVERED);
     session_flush(session);
+    return true;
+}
+
+static void enabled(struct link *link, const struct sm_element *element)
+{
+    struct link_sm *sm = &link->sm;
+    stats_count(link->worker->thread->stats, STAT_SM_STREAMS);
+    log_event(LOG_LEVEL_DEBUG, "session.managed", 0,
+              log_text("local", s2s_domain_span(&link->local)),
+              log_text("remote", s2s_domain_span(&link->remote)),
+              log_text("direction", SPAN("out")));
+    if (!element->resume || element->id.size == 0 || element->id.size >= sizeof(sm->id))
+        return;
+    memcpy(sm->id, element->id.data, element->id.size);
+    sm->id[element->id.size] = '\0';
+    sm->max_s = element->max_s;
 }
 
 void link_managed(struct link *link, const struct s2s_action *action)
 {
     assert(link->magic == LINK_MAGIC);
     if (action->kind == S2S_SM_ENABLED) {
-        stats_count(link->worker->thread->stats, STAT_SM_STREAMS);
-        log_event(LOG_LEVEL_DEBUG, "session.managed", 0,
-                  log_text("local", s2s_domain_span(&link->local)),
-                  log_text("remote", s2s_domain_span(&link->remote)),
-                  log_text("direction", SPAN("out")));
+        enabled(link, &action->sm);
     } else if (action->kind == S2S_SM_ACKED) {
-        acknowledged(link, action->sm.h);
-    } else {
-        assert(action->kind == S2S_SM_FAILED);
+        link_sm_acked(link, action->sm.h);
+    } else if (action->kind == S2S_SM_FAILED) {
         link->sm = (struct link_sm){.asked = false};
+    } else {
+        link_resumed(link, action);
     }
 }
 

@@ -74,6 +74,8 @@ struct parcel {
     uint64_t connection;     /* SIP_*: connection ticket at the thread that holds it;
                                 STANZA_TO_XMPP: how far the stream was when it was written */
     uint32_t number;         /* STANZA_TO_XMPP: its number on the stream, when they are counted */
+    bool is_again;           /* … which broke: it is to be written again, as this number */
+    bool has_left;           /* … and a byte of it may have left on that */
     uint8_t transport;       /* SIP_*: enum sip_transport */
     uint32_t trunk;          /* SIP_*: authenticated trunk index + 1, 0 for none … */
     uint32_t trunk_serial;   /* … and its serial */

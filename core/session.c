@@ -183,7 +183,7 @@ void session_drop(struct session *session)
     if (session->state == SESSION_DROPPED)
         return;
     if (session->state != SESSION_CLOSING) {
-        session->cut = true;
+        session->cut = session->broken = true;
         if (session->intake != NULL)
             intake_wait(session);
         session_log_end(session, STREAM_ERROR_NONE);

@@ -39,6 +39,7 @@ struct session {
     bool listening; /* closing: what the peer still says counts until its own closing tag */
     bool ended;     /* the peer will send nothing more */
     bool cut;       /* the peer closed the stream, or it broke */
+    bool broken;    /* it ended without a closing tag or a stream error */
     ring_handle handle;
     union net_address peer, site; /* site: whom the limits per address are about */
     uint64_t blank_from_ms;       /* since then `blank_size` bytes came without an event */

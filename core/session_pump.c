@@ -111,7 +111,7 @@ static void on_tls_closed(struct session *session)
     session->ended = true;
     if (session->state == SESSION_CLOSING)
         session_end(session);
-    else if (intake_is_resumable(session->intake))
+    else if (intake_is_resumable(session->intake) || session->out.sm != S2S_OUT_SM_OFF)
         session_fail(session, SPAN("the peer ended TLS")); /* not the stream (XEP-0198 §7) */
     else
         session_close(session, STREAM_ERROR_NONE, SPAN("the peer ended TLS"));
@@ -157,6 +157,16 @@ static void authorised(struct session *session, const struct s2s_action *action)
     log_event(LOG_LEVEL_INFO, "session.authorised", 0, log_text("local", action->local),
               log_text("remote", action->remote),
               log_text("direction", session->outbound ? SPAN("out") : SPAN("in")));
+}
+
+/* Outbound: stanzas may go, behind those of a stream that is resumed. */
+static void ready(struct session *session, struct s2s_action *action)
+{
+    action->local = s2s_domain_span(&session->out.local);
+    action->remote = s2s_domain_span(&session->out.remote);
+    authorised(session, action);
+    if (session->link != NULL && action->kind != S2S_READY)
+        link_managed(session->link, action);
 }
 
 /* Asks the worker that owns the link to the authority; the answer comes home by the ticket. */
@@ -306,17 +316,13 @@ static bool act(struct session *session, struct s2s_action *action)
         if (session->link != NULL)
             link_verified(session->link, action);
         break;
-    case S2S_READY:
-        action->local = s2s_domain_span(&session->out.local);
-        action->remote = s2s_domain_span(&session->out.remote);
-        authorised(session, action);
-        break;
+    case S2S_READY: ready(session, action); break;
     case S2S_STANZA: return relay_in_stanza(session, session->event.node);
     case S2S_SM_ENABLE: intake_enable(session, action); break;
     case S2S_SM_RESUME: intake_resume(session, action); break;
     case S2S_SM_REQUEST: intake_ask(session->intake); break;
     case S2S_SM_RESUMED:
-    case S2S_SM_REFUSED: break; /* it is not asked for */
+    case S2S_SM_REFUSED: ready(session, action); break;
     case S2S_SM_ENABLED:
     case S2S_SM_ACKED:
     case S2S_SM_FAILED:

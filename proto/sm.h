@@ -47,6 +47,12 @@ void sm_write_failed(struct writer *writer, enum stanza_error error);
 /* What stands in the stream error of somebody who acknowledges what was never sent (§6). */
 void sm_write_too_high(struct writer *writer, uint32_t h, uint32_t sent);
 
+/* Numbers wrap: of two that are not far apart, does `number` come before `other`? */
+static inline bool sm_is_before(uint32_t number, uint32_t other)
+{
+    return number != other && other - number < UINT32_MAX / 2;
+}
+
 /* What we send. */
 struct sm_sender {
     uint32_t sent;  /* the number of the next stanza */

@@ -8,7 +8,8 @@ import attack_certificates as certificates
 import peers
 from attack_kit import PARTNER, SECOND, TENANT, Counting, attacked, message, scene, sip  # noqa: F401
 from attack_kit import steady
-from test_managed import NS_SM, Managed
+from test_managed import NS_SM, Managed, break_off
+from test_resumption import Resuming
 
 SENDER = f"juliet@{SECOND}"
 
@@ -61,6 +62,58 @@ def test_called_server_acknowledges_what_was_never_sent(attacked, second, scene,
     finally:
         server.close()
     peers.wait_for("its stream is gone", lambda: not open_streams(attacked))
+
+
+@pytest.fixture
+def resumed(attacked, second, scene):  # noqa: F811
+    """The server that the relay called, which has broken a stream off with a message on it. Its
+    `resumed` answers the relay that wants to resume it."""
+    server = Resuming(attacked.second, second, SECOND)
+    statuses = []
+
+    def lost(element):
+        """Of the message that is lost, the first time it comes."""
+        return ">lost<" in element and bool(once and once.pop())
+
+    def lose():
+        peers.wait_for("a stream", lambda: statuses.append(scene.trunk.ask(sip(
+            uri=f"sip:{SENDER}", body="first"))) or statuses[-1] != 504)
+        peers.wait_for("it is two seconds old", lambda: [
+            row for row in open_streams(attacked) if row["age_s"] >= 2])
+        once.append(True)
+        server.loses = lost
+        return scene.trunk.ask(sip(uri=f"sip:{SENDER}", body="lost"))
+
+    once, server.lose = [], lose
+    yield server
+    server.close()
+    peers.wait_for("its stream is gone", lambda: not open_streams(attacked))
+
+
+@pytest.mark.parametrize("name", ["resumed", "failed"])
+@pytest.mark.parametrize("shift", [1000, -1])
+def test_called_server_resumes_what_was_never_sent(attacked, resumed, name, shift):  # noqa: F811
+    """M8: Its count is checked there too; the sender hears that nothing is known, and the relay does
+    not come back with it."""
+    resumed.resumed = lambda count: (f"<{name} xmlns='{NS_SM}' h='{(count + shift) % 2 ** 32}' "
+                                     "previd='an &apos;id&apos;'/>")
+    with Counting(attacked, "xmpp_stream_errors_sent_total"):
+        assert resumed.lose() == 504
+    assert len([one for one in resumed.heard if one.startswith("<resume ")]) == 1
+
+
+def test_called_server_breaks_every_stream(attacked, resumed):  # noqa: F811
+    """M9: Neither does the relay race with who breaks every stream that he resumes."""
+    streams = []
+
+    def count(_):
+        streams.append(1)
+        break_off(resumed.streams[-1])
+        raise ConnectionError("broken again")
+
+    resumed.resumed = count
+    assert resumed.lose() == 504
+    assert len(streams) == 1
 
 
 def test_stream_of_somebody_else(attacked, second):  # noqa: F811

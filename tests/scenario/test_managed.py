@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Stream management (XEP-0198): with Prosody's mod_smacks, and with a server whose stream is byte by
 byte in the hands of the test."""
+import contextlib
+import json
 import re
 import socket
 
@@ -105,8 +107,33 @@ def test_unacknowledged_is_handed_over(managed, scene):  # noqa: F811
     assert row["unacked"] == 2
 
 
+def test_refusal_behind_the_answer(line, managed, scene):  # noqa: F811
+    """Later than confirm_timeout_ms it changes nothing: the acknowledgement has counted."""
+    assert ask(scene, "refused late") == 200
+    while "refused late" not in (stanza := managed.stanzas.get(timeout=PATIENCE_S)):
+        pass
+    said, to = re.search(r" id='([^']*)'", stanza).group(1), re.search(
+        r"<message from='([^']*)'", stanza).group(1)
+    before = scene.relay.count("xmpp_messages_ignored_total")
+    line.send(f"<message type='error' from='juliet@{SECOND}' to='{to}' id='{said}'><error type='cancel'>"
+              "<item-not-found xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></message>")
+    peers.wait_for("it is ignored", lambda: scene.relay.count(
+        "xmpp_messages_ignored_total") == before + 1)
+
+
+def break_off(stream):
+    stream.socket.shutdown(socket.SHUT_RDWR)
+
+
+def end_tls(stream):
+    """Which is not the stream (XEP-0198 §7)."""
+    with contextlib.suppress(OSError):
+        stream.socket.unwrap()
+
+
+@pytest.mark.parametrize("end", [break_off, end_tls])
 @pytest.mark.parametrize("handled", [True, False])
-def test_broken_stream(managed, scene, handled):  # noqa: F811
+def test_broken_stream(managed, scene, handled, end):  # noqa: F811
     """What was acknowledged is delivered; of what was not its sender hears."""
     managed.handled = lambda count: 0
     assert ask(scene, "the first") == 202
@@ -116,7 +143,7 @@ def test_broken_stream(managed, scene, handled):  # noqa: F811
         if "<message " in element:
             if handled:
                 stream.send(f"<a xmlns='{NS_SM}' h='{managed.count}'/>")
-            stream.socket.shutdown(socket.SHUT_RDWR)
+            end(stream)
 
     managed.answer = cut
     before = scene.relay.count("xmpp_stanzas_unacknowledged_total")
@@ -239,7 +266,7 @@ def test_error_counts_when_it_is_acknowledged(line, managed, scene):  # noqa: F8
     acknowledges(line, 1)
 
 
-# ---- resumption, the relay receiving ----
+# ---- resumption ----
 
 def test_resumed_stream_goes_on_counting(attacked, scene, broken):  # noqa: F811
     """What the peer sends again is known by its number: nothing comes twice, nothing is lost."""
@@ -337,32 +364,72 @@ def test_prosody_acknowledges(relay, prosody, xmpp_user, sip_user):
                    lambda: relay.count("xmpp_stanzas_acknowledged_total") > before + 20)
 
 
+class Flow:
+    """300 messages to Alice (Prosody keeps 500), and the relay killed when 20 of them have come: what
+    became of them."""
+
+    def __init__(self, relay, romeo, alice, name):
+        recover(romeo, alice)
+        self.romeo, self.alice = romeo, alice
+        self.texts = {f"flow {name}.{number}" for number in range(300)}
+        self.delivered, self.refused = set(), set()
+        for text in sorted(self.texts):
+            romeo.send(alice.uri.removeprefix("sip:"), text, stanza_id=text)
+        while len(self.delivered) < 20:
+            self.delivered.add(alice.next_request().body.decode())
+        relay.kill()
+        relay.start()
+
+    def unknown(self):
+        """Neither arrived nor refused, yet."""
+        while not self.alice.requests.empty():
+            self.delivered.add(self.alice.next_request().body.decode())
+        while not self.romeo.messages.empty():
+            self.refused.add(self.romeo.next_fault().id)
+        return self.texts - self.delivered - self.refused
+
+
+@pytest.fixture
+def unmanaged(relay):
+    """The relay without stream management, for this test."""
+    file = relay.folder / "passerelle.yaml"
+    before = file.read_text()
+    settings = json.loads(before)
+    settings["xmpp"]["stream_management"] = False
+    for text in (json.dumps(settings), before):
+        file.write_text(text)
+        relay.stop()
+        relay.start()
+        if text != before:
+            yield relay
+
+
+def test_kill_in_full_flow_loses_without_stream_management(unmanaged, prosody, xmpp_user, sip_user):
+    """What was on the wire is known to nobody: so it is the acknowledgements that save it below."""
+    romeo, alice = xmpp_user(prosody, "romeo"), sip_user("alice")
+    flow = Flow(unmanaged, romeo, alice, "unmanaged")
+    last = "behind all of them"
+
+    def is_through():
+        """A message that was sent later has arrived, or one more is sent."""
+        flow.unknown()
+        romeo.send(alice.uri.removeprefix("sip:"), last)
+        return last in flow.delivered
+
+    peers.wait_for("it goes on", is_through)
+    assert flow.unknown()
+
+
 @pytest.mark.parametrize("kill", range(3))
 def test_kill_in_full_flow_loses_nothing(relay, prosody, xmpp_user, sip_user, kill):
     """What the relay had not acknowledged, Prosody refuses: every sender hears of his message, or it
     arrived. Both may be true of what was answered and not acknowledged, as XEP-0198 §4 says."""
-    romeo, alice = xmpp_user(prosody, "romeo"), sip_user("alice")
-    recover(romeo, alice)
-    texts = [f"flow {kill}.{number}" for number in range(300)]  # Prosody keeps 500
-    for text in texts:
-        romeo.send(alice.uri.removeprefix("sip:"), text, stanza_id=text)
-    delivered, refused = set(), set()
-    while len(delivered) < 20:
-        delivered.add(alice.next_request().body.decode())
-    relay.kill()
-    relay.start()
-
-    def all_are_known():
-        while not alice.requests.empty():
-            delivered.add(alice.next_request().body.decode())
-        while not romeo.messages.empty():
-            refused.add(romeo.next_fault().id)
-        return set(texts) <= delivered | refused
-
+    flow = Flow(relay, xmpp_user(prosody, "romeo"), sip_user("alice"), kill)
     try:
-        peers.wait_for("every message is known", all_are_known)
+        peers.wait_for("every message is known", lambda: not flow.unknown())
     finally:
-        print(len(delivered), "delivered,", len(refused), "refused,",
-              len(delivered & refused), "both, neither:", set(texts) - delivered - refused)
+        both = flow.delivered & flow.refused
+        print(len(flow.delivered), "delivered,", len(flow.refused), "refused,", len(both),
+              "both, neither:", flow.unknown())
     # It was in full flow, and few are both: those between an answer and its acknowledgement.
-    assert refused and len(delivered & refused) < len(texts) / 2
+    assert flow.refused and len(both) < len(flow.texts) / 2

@@ -71,6 +71,9 @@ static void draw_partner(struct plan_partner *partner, unsigned i)
                                      .answer_ns = sim_chance(300) ? 3 * SIM_S : 5 * SIM_MS};
     partner->managed = sim_chance(500);
     partner->resumes = partner->managed && sim_chance(700);
+    partner->lags = partner->managed && sim_chance(500);
+    if (partner->resumes && sim_chance(500))
+        partner->cuts = (unsigned)sim_between(10, 200);
     if (sim_chance(200))
         partner->mute = (unsigned)sim_between(50, 1000);
     if (sim_chance(400))

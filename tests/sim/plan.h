@@ -27,6 +27,8 @@ struct plan_partner {
                                           messages sent in another domain's name */
     unsigned closes;                   /* streams it ends, per mille of stanzas */
     bool managed, resumes;             /* it knows stream management; and resumption */
+    bool lags;     /* what it acknowledges is handled long after it has come */
+    unsigned cuts; /* of the relay's streams, per mille of stanzas: it breaks and loses that one */
     unsigned rubbish;                  /* letters that are no XMPP, per mille */
     bool is_impostor;                  /* shows the certificate of another domain, and only
                                           certificates count */

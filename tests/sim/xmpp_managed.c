@@ -8,6 +8,7 @@
 #include "tests/sim/xmpp_server.h"
 
 #define NS_MANAGED "urn:xmpp:sm:3"
+#define CUT_AGE_NS (2 * SIM_S) /* the relay does not race with who breaks all streams */
 
 void xmpp_managed_open(struct xmpp_managed *managed)
 {
@@ -37,7 +38,7 @@ static void say_number(struct xmpp_stream *stream, struct span name, uint32_t h,
     say(stream, &writer);
 }
 
-static struct xmpp_managed *managed_of(struct xmpp_stream *stream)
+static struct xmpp_managed *managed_of(const struct xmpp_stream *stream)
 {
     struct xmpp_pair *pair = xmpp_server_pair(stream->server, span_of(stream->remote));
     assert(pair != NULL);
@@ -165,10 +166,62 @@ void xmpp_managed_ask(struct xmpp_pair *pair)
 
 /* ---- the relay's stream ---- */
 
-void xmpp_managed_received(struct xmpp_stream *stream)
+static uint64_t digest_of(const struct xml_node *node)
 {
-    if (stream->is_managed)
-        managed_of(stream)->received++;
+    char text[256];
+    struct writer writer = writer_make(text, sizeof(text));
+    writer_put(&writer, node->name);
+    writer_put(&writer, xml_node_attribute(node, SPAN("type")));
+    writer_put(&writer, xml_node_attribute(node, SPAN("to")));
+    writer_put(&writer, xml_node_attribute(node, SPAN("id")));
+    return sim_digest(text, writer.used);
+}
+
+/* It stands for the one with its number, or, where that needs no repetition, it is a ping. */
+static void check_again(const struct xmpp_stream *stream, const struct xmpp_managed *managed,
+                        const struct xml_node *node)
+{
+    uint32_t number = managed->received - managed->seen_left;
+    bool is_ping = span_equal(node->name, SPAN("iq")) &&
+                   span_equal(xml_node_attribute(node, SPAN("type")), SPAN("get"));
+    if (!is_ping && digest_of(node) != managed->seen[number % XMPP_LAG_MAX])
+        sim_fail("%s: stanza %u is another one when it is sent again", stream->local, number);
+}
+
+static bool is_cut(const struct xmpp_stream *stream)
+{
+    const struct plan_partner *partner = stream->server->partner;
+    return sim.now_ns > stream->opened_ns + CUT_AGE_NS && sim_chance(partner->cuts);
+}
+
+bool xmpp_managed_received(struct xmpp_stream *stream, const struct xml_node *node)
+{
+    if (!stream->is_managed)
+        return true;
+    struct xmpp_managed *managed = managed_of(stream);
+    if (is_cut(stream)) {
+        xmpp_stream_kill(stream, "it is cut");
+        return false;
+    }
+    if (managed->seen_left > 0) {
+        check_again(stream, managed, node);
+        managed->seen_left--;
+        return false;
+    }
+    managed->seen[managed->received % XMPP_LAG_MAX] = digest_of(node);
+    managed->received++;
+    if (managed->received - managed->handled > XMPP_LAG_MAX)
+        managed->handled++;
+    return true;
+}
+
+/* What it says of itself now. */
+static uint32_t handled(const struct xmpp_stream *stream)
+{
+    struct xmpp_managed *managed = managed_of(stream);
+    uint32_t open = managed->received - managed->handled;
+    managed->handled += stream->server->partner->lags ? (uint32_t)sim_below(open + 1) : open;
+    return managed->handled;
 }
 
 static void on_enable(struct xmpp_stream *stream)
@@ -176,7 +229,7 @@ static void on_enable(struct xmpp_stream *stream)
     char text[256];
     struct writer writer = writer_make(text, sizeof(text));
     struct xmpp_managed *managed = managed_of(stream);
-    managed->received = 0;
+    managed->received = managed->handled = managed->seen_left = 0;
     stream->is_managed = true;
     snprintf(managed->their_id, sizeof(managed->their_id), "%.40s-%u", stream->remote,
              ++managed->their_count);
@@ -193,16 +246,23 @@ static void on_resume(struct xmpp_stream *stream, const struct xml_node *node)
 {
     struct xmpp_managed *managed = managed_of(stream);
     struct span previous = xml_node_attribute(node, SPAN("previd"));
-    if (!span_equal(previous, span_of(managed->their_id)) || sim_chance(100)) {
-        char text[256];
-        struct writer writer = writer_make(text, sizeof(text));
-        writer_put_literal(&writer, "<failed xmlns='" NS_MANAGED
-                                    "'><item-not-found xmlns='" NS_STANZAS "'/></failed>");
-        say(stream, &writer);
+    bool is_known = span_equal(previous, span_of(managed->their_id));
+    if (!is_known || sim_chance(100)) {
+        network_note_trouble(&stream->server->partner->address);
+        if (is_known && sim_chance(500))
+            say_number(stream, SPAN("failed"), handled(stream), SPAN_NONE);
+        else
+            (void)xmpp_stream_write(stream, SPAN("<failed xmlns='" NS_MANAGED
+                                                 "'><item-not-found xmlns='" NS_STANZAS
+                                                 "'/></failed>"));
         return;
     }
     stream->is_managed = true;
-    say_number(stream, SPAN("resumed"), managed->received, previous);
+    uint32_t h = handled(stream);
+    managed->seen_left = managed->received - h;
+    sim_trace("%s: stream %u of the relay resumed at %u of %u", stream->local,
+              (unsigned)stream->number, h, managed->received);
+    say_number(stream, SPAN("resumed"), h, previous);
 }
 
 void xmpp_managed_element(struct xmpp_stream *stream, const struct xml_node *node)
@@ -223,7 +283,7 @@ void xmpp_managed_element(struct xmpp_stream *stream, const struct xml_node *nod
         on_resume(stream, node);
     else if (!mine && span_equal(node->name, SPAN("r")) &&
              !sim_chance(stream->server->partner->mute))
-        say_number(stream, SPAN("a"), managed_of(stream)->received, SPAN_NONE);
+        say_number(stream, SPAN("a"), handled(stream), SPAN_NONE);
     else if (mine || !span_equal(node->name, SPAN("r")))
         sim_fail("%s: a strange <%.*s/>", stream->local, (int)node->name.size, node->name.data);
 }

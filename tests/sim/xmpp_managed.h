@@ -3,8 +3,8 @@
  * Stream management (XEP-0198) of a simulated XMPP server, written on its own. Of its own
  * streams it keeps every letter until the relay acknowledges it; when one breaks, it resumes
  * it, and when that fails it refuses the letters to their senders, as Prosody does. Streams of
- * the relay it acknowledges as soon as a stanza has come, unless it is asked and mute, and lets
- * the relay resume them.
+ * the relay it acknowledges when it is asked and not mute, and lets the relay resume them. One
+ * that lags has handled less than has come: what is sent again must be the same in its place.
  */
 #ifndef PASSERELLE_TESTS_SIM_XMPP_MANAGED_H
 #define PASSERELLE_TESTS_SIM_XMPP_MANAGED_H
@@ -12,6 +12,7 @@
 #include "tests/sim/xmpp_stream.h"
 
 #define XMPP_SM_ID_SIZE 64
+#define XMPP_LAG_MAX    64u /* stanzas that have come and are not handled */
 
 struct xmpp_pair;
 struct xmpp_letter;
@@ -22,8 +23,10 @@ struct xmpp_managed {
     struct xmpp_letter *first, **last;
     uint32_t sent, acked;
     char id[XMPP_SM_ID_SIZE]; /* of the stream to resume; empty: none */
-    /* The relay's stream. */
-    uint32_t received;
+    /* The relay's stream: what has come, and what of it is handled. */
+    uint32_t received, handled;
+    uint64_t seen[XMPP_LAG_MAX]; /* by number, digests of those between the two */
+    uint32_t seen_left;          /* of the next stanzas so many were here before */
     char their_id[XMPP_SM_ID_SIZE];
     unsigned their_count;
 };
@@ -33,8 +36,8 @@ void xmpp_managed_open(struct xmpp_managed *managed);
 bool xmpp_managed_begin(struct xmpp_stream *stream);
 /* An element of its namespace. */
 void xmpp_managed_element(struct xmpp_stream *stream, const struct xml_node *node);
-/* A stanza of the relay has come. */
-void xmpp_managed_received(struct xmpp_stream *stream);
+/* A stanza of the relay has come. False: it was here before, or is lost with its stream. */
+bool xmpp_managed_received(struct xmpp_stream *stream, const struct xml_node *node);
 /* A letter was written to its own stream; true: it is kept here. */
 bool xmpp_managed_sent(struct xmpp_pair *pair, struct xmpp_letter *letter);
 /* Writes <r/> behind what was sent. */

@@ -21,6 +21,7 @@ static struct xmpp_stream *make(struct xmpp_server *server, bool accepted, bool 
     stream->kind = PEER_XMPP_STREAM;
     stream->server = server;
     stream->number = ++server->stream_count;
+    stream->opened_ns = sim.now_ns;
     stream->accepted = accepted;
     stream->direct = direct;
     stream->xml = xml_stream_open(&heap_memory, NULL);
@@ -326,8 +327,8 @@ static void on_element(struct xmpp_stream *stream, const struct xml_node *node)
     } else if (verify) {
         xmpp_server_verified(stream, node);
     } else if (stream->accepted && stream->state == XMPP_STREAM_READY) {
-        xmpp_managed_received(stream);
-        xmpp_server_stanza(stream, node);
+        if (xmpp_managed_received(stream, node))
+            xmpp_server_stanza(stream, node);
     } else {
         sim_fail("%s: the relay sends <%.*s> before it may", stream->local,
                  (int)node->name.size, node->name.data);

@@ -33,6 +33,7 @@ struct xmpp_stream {
     struct xmpp_server *server;
     enum xmpp_stream_state state;
     uint64_t number; /* in the order of opening; names it to those who keep no pointer */
+    uint64_t opened_ns;
     ring_handle handle;
     bool accepted, direct, authenticated;
     bool may_verify; /* our own: the relay's features under TLS have come */

@@ -52,6 +52,9 @@ static void test_sender(void **state)
     assert_true(sm_is_acked(&sender, UINT32_MAX));
     assert_true(sm_acknowledge(&sender, 1));
     assert_int_equal(sm_unacked(&sender), 0);
+    assert_true(sm_is_before(UINT32_MAX, 0));
+    assert_false(sm_is_before(0, UINT32_MAX));
+    assert_false(sm_is_before(7, 7));
 }
 
 /* Outcomes come in any order; h is the number of the first one that is open. Also over 2^32. */
