@@ -12,6 +12,9 @@
 #ifndef PASSERELLE_CORE_CONFIG_H
 #define PASSERELLE_CORE_CONFIG_H
 
+#include <stdio.h>
+
+#include "core/rules.h"
 #include "net/address.h"
 #include "proto/service_iq.h"
 #include "proto/sip_message.h"
@@ -25,6 +28,8 @@ struct config_network {
     union net_address address;
     unsigned prefix_size;
 };
+
+#define CONFIG_WARNING_MAX 20
 
 struct config_trunk {
     uint32_t index;  /* over all tenants, below config.trunk_slots */
@@ -45,6 +50,12 @@ struct config_trunk {
 
 enum partner_policy { PARTNER_OPEN, PARTNER_LIST, PARTNER_CLOSED };
 
+/* What one tenant agrees with one partner. */
+struct config_pair {
+    struct config_domain domain;
+    struct rules rules;
+};
+
 struct config_tenant {
     uint32_t index; /* below config.tenant_slots */
     char *name;     /* no other tenant has it */
@@ -57,16 +68,17 @@ struct config_tenant {
     enum partner_policy policy;
     struct config_domain *partners; /* allowed, for PARTNER_LIST */
     size_t partner_count;
+    struct rules rules;
+    struct config_pair *pairs;
+    size_t pair_count;
 };
-
-enum partner_auth { AUTH_ANY, AUTH_EXTERNAL, AUTH_DIALBACK };
 
 struct config_partner {
     struct config_domain domain;
     char *host;    /* override instead of SRV; NULL: none */
     uint16_t port; /* of the override; 0: 5269 */
     bool direct_tls;
-    enum partner_auth auth;
+    struct rules rules;
 };
 
 struct config {
@@ -90,6 +102,7 @@ struct config {
     bool stream_management; /* XEP-0198 */
     unsigned resume_timeout_ms; /* 0: streams are not resumed */
     struct service_identity identity;
+    struct rules rules;
     /* sip */
     union net_address *udp_listen, *tcp_listen, *tls_listen;
     size_t udp_listen_count, tcp_listen_count, tls_listen_count;
@@ -113,6 +126,9 @@ struct config {
     uint32_t trunk_serial;            /* the last one that was given */
     struct config_partner *partners;
     size_t partner_count;
+    const char **warnings; /* "file:line: key: what may not be what was meant" */
+    size_t warning_count;  /* of them; no more than CONFIG_WARNING_MAX */
+    size_t warnings_left_out;
     struct config_index *index; /* hash tables for the lookups below */
 };
 
@@ -137,6 +153,8 @@ int config_read(struct config **config, const struct config_source *source, char
    says; the keys that differed are listed, at most `max` of them. -ENOMEM, else how many. */
 int config_keep_fixed(struct config *config, const struct config *previous, const char **keys,
                       int max) MUST_USE;
+/* Each warning in a line behind "warning: "; `out` NULL: in the log instead. */
+void config_tell_warnings(const struct config *config, FILE *out);
 /* The commented text of the embedded defaults (`passerelle --defaults`). */
 const char *config_defaults(void);
 
@@ -149,6 +167,10 @@ const struct config_partner *config_find_partner(const struct config *config,
 /* May this tenant talk with this remote domain (prepared)? */
 bool config_partner_allowed(const struct config *config, const struct config_tenant *tenant,
                             struct span domain);
+/* The rules between a tenant and a remote domain (prepared; empty: one that has not said its
+   name), each place that has some. */
+struct rules_stack config_rules(const struct config *config, const struct config_tenant *tenant,
+                                struct span domain);
 const struct config_tenant *config_find_named(const struct config *config, const char *name);
 /* By their index; NULL when there is none. */
 const struct config_tenant *config_tenant_at(const struct config *config, uint32_t index);

@@ -320,7 +320,8 @@ static bool check_xmpp(struct config_load *load, const struct raw_xmpp *raw)
            config_check_path(load, file, "xmpp.ca_file", raw->ca_file, false,
                              &config->ca_file) &&
            check_xmpp_certificate(load) && check_secret(load, raw->dialback_secret) &&
-           check_identity(load, raw->identity);
+           check_identity(load, raw->identity) &&
+           config_rules_read(load, file, "xmpp", &raw->rules, &config->rules);
 }
 
 /* What SIP does not name is XMPP's, and its stamp follows that, too. */

@@ -168,6 +168,21 @@ const struct config_partner *config_find_partner(const struct config *config,
     return found ? &config->partners[value] : NULL;
 }
 
+struct rules_stack config_rules(const struct config *config, const struct config_tenant *tenant,
+                                struct span domain)
+{
+    struct rules_stack stack = rules_stack_make();
+    const struct config_partner *partner = config_find_partner(config, domain);
+    uint32_t value;
+    stack.level[RULES_GLOBAL] = &config->rules;
+    stack.level[RULES_TENANT] = &tenant->rules;
+    if (partner != NULL)
+        stack.level[RULES_PARTNER] = &partner->rules;
+    if (index_find(config, config_scope(CONFIG_SCOPE_PAIR, tenant), domain, &value))
+        stack.level[RULES_PAIR] = &tenant->pairs[value].rules;
+    return stack;
+}
+
 bool config_partner_allowed(const struct config *config, const struct config_tenant *tenant,
                             struct span domain)
 {
@@ -175,7 +190,7 @@ bool config_partner_allowed(const struct config *config, const struct config_ten
     switch (tenant->policy) {
     case PARTNER_OPEN: return true;
     case PARTNER_LIST:
-        return index_find(config, CONFIG_SCOPE_ALLOWED + tenant->index, domain, &value);
+        return index_find(config, config_scope(CONFIG_SCOPE_ALLOWED, tenant), domain, &value);
     case PARTNER_CLOSED: return false;
     }
     return false;

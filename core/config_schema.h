@@ -17,6 +17,19 @@ struct raw_list {
     unsigned count;
 };
 
+/* The rules of one place. */
+struct raw_rules {
+#define RAW_NEED(key)                             char *key;
+#define RAW_FLAG(key)                             char *key; /* libcyaml would take any word for true */
+#define RAW_NUMBER(key)                           unsigned *key;
+#define RULE(name, key, kind, fallback, min, max) RAW_##kind(key)
+#include "core/rules.def"
+#undef RULE
+#undef RAW_NEED
+#undef RAW_FLAG
+#undef RAW_NUMBER
+};
+
 struct raw_global {
     unsigned *workers, *egress, *parcel_count;
     char *stats_socket, *log_level, *log_format;
@@ -34,6 +47,7 @@ struct raw_xmpp {
     bool *stream_management;
     unsigned *resume_timeout_ms;
     struct raw_identity *identity;
+    struct raw_rules rules;
 };
 
 struct raw_sip {
@@ -57,17 +71,26 @@ struct raw_trunk {
     struct raw_list sources;
 };
 
+struct raw_pair {
+    char *domain;
+    struct raw_rules rules;
+};
+
 struct raw_tenant {
     char *name, *certificate, *key, *policy;
     struct raw_list domains, partners;
     struct raw_trunk *trunks;
     unsigned trunk_count;
+    struct raw_rules *rules;
+    struct raw_pair *pairs;
+    unsigned pair_count;
 };
 
 struct raw_partner {
-    char *domain, *host, *auth;
+    char *domain, *host;
     unsigned *port;
     bool direct_tls;
+    struct raw_rules rules;
 };
 
 struct raw_file {
@@ -117,6 +140,10 @@ unsigned config_mark_syntax(struct span text, char *problem, size_t problem_size
 bool config_mark_fail(struct config_load *load, const struct config_file *file, const char *key,
                       const char *format, ...) __attribute__((format(printf, 4, 5)));
 
+/* Notes "file:line: key: sentence" in the snapshot, unless there are too many already. */
+void config_mark_warn(struct config_load *load, const struct config_file *file, const char *key,
+                      const char *sentence);
+
 /* config_check.c: everything above the tenants. */
 bool config_check_settings(struct config_load *load) MUST_USE;
 /* Opens a certificate and its key; `changed`: not what the snapshot before had. */
@@ -139,6 +166,22 @@ void *config_check_alloc(struct config_load *load, size_t count, size_t size);
 
 /* config_tenant.c: the tenants and partners of all files. */
 bool config_tenant_all(struct config_load *load) MUST_USE;
+/* Prepares one domain for both spellings (RFC 7622 §3.2, RFC 5891). */
+bool config_tenant_domain(struct config_load *load, const struct config_file *file,
+                          const char *key, const char *text,
+                          struct config_domain *out) MUST_USE;
+
+/* config_rules.c: the rules of one place, whose key is `parent`. */
+bool config_rules_read(struct config_load *load, const struct config_file *file,
+                       const char *parent, const struct raw_rules *raw,
+                       struct rules *out) MUST_USE;
+/* The rules of one tenant, for all its partners and for single ones; `parent` is its key. */
+bool config_rules_tenant(struct config_load *load, const struct config_file *file,
+                         const char *parent, const struct raw_tenant *raw,
+                         struct config_tenant *tenant) MUST_USE;
+/* When all of them are read: every combination that comes into force leaves a way to prove a
+   domain. Those in doubt become warnings. */
+bool config_rules_check(struct config_load *load) MUST_USE;
 /* config_trunk.c: the trunks of one tenant; `key` is the tenant's. */
 bool config_trunk_all(struct config_load *load, const struct config_file *file, const char *key,
                       const struct raw_tenant *raw, struct config_tenant *tenant) MUST_USE;
@@ -158,8 +201,16 @@ enum config_scope {
     CONFIG_SCOPE_ASCII,   /* value: tenant */
     CONFIG_SCOPE_PARTNER, /* value: partner */
     CONFIG_SCOPE_NAME,    /* value: tenant */
-    CONFIG_SCOPE_ALLOWED  /* + index of the tenant: its list */
+    /* Of one tenant: config_scope. */
+    CONFIG_SCOPE_ALLOWED, /* its list */
+    CONFIG_SCOPE_PAIR,    /* value: pair */
+    CONFIG_SCOPE_COUNT
 };
+/* The scope of what only this tenant knows. */
+static inline unsigned config_scope(enum config_scope scope, const struct config_tenant *tenant)
+{
+    return scope + tenant->index * CONFIG_SCOPE_COUNT;
+}
 /* Makes the index; it owns the arena of the whole snapshot. */
 int config_index_open(struct config *config) MUST_USE;
 struct arena *config_index_arena(struct config *config);

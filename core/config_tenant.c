@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* Tenants and partners: their domains, prepared and indexed, and their policies. */
+/* Tenants and partners: their domains, prepared and indexed, and who may talk with whom. */
 #include "core/config_schema.h"
 
 #include <assert.h>
@@ -8,8 +8,7 @@
 
 #include "proto/jid.h"
 
-/* Prepares one domain for both spellings (RFC 7622 §3.2, RFC 5891). */
-static bool tenant_domain(struct config_load *load, const struct config_file *file,
+bool config_tenant_domain(struct config_load *load, const struct config_file *file,
                           const char *key, const char *text, struct config_domain *out)
 {
     char unicode_text[JID_PART_SIZE_MAX + 1], ascii_text[JID_PART_SIZE_MAX + 1];
@@ -46,7 +45,7 @@ static bool tenant_domains(struct config_load *load, const struct config_file *f
         struct config_domain *domain = &tenant->domains[i];
         unsigned owner = 0;
         (void)snprintf(key, sizeof(key), "%s.domains[%u]", parent, i);
-        if (!tenant_domain(load, file, key, raw->domains.item[i], domain))
+        if (!config_tenant_domain(load, file, key, raw->domains.item[i], domain))
             return false;
         bool is_new =
             config_index_add(load->config, CONFIG_SCOPE_UNICODE, domain->unicode, place,
@@ -83,10 +82,10 @@ static bool tenant_policy(struct config_load *load, const struct config_file *fi
     tenant->partner_count = raw->partners.count;
     for (unsigned i = 0; i < raw->partners.count; i++) {
         (void)snprintf(key, sizeof(key), "%s.partners[%u]", parent, i);
-        if (!tenant_domain(load, file, key, raw->partners.item[i], &tenant->partners[i]))
+        if (!config_tenant_domain(load, file, key, raw->partners.item[i], &tenant->partners[i]))
             return false;
         /* A domain that stands twice does no harm. */
-        (void)config_index_add(load->config, CONFIG_SCOPE_ALLOWED + tenant->index,
+        (void)config_index_add(load->config, config_scope(CONFIG_SCOPE_ALLOWED, tenant),
                                tenant->partners[i].unicode, i, &present);
     }
     return true;
@@ -145,20 +144,20 @@ static bool tenant_read(struct config_load *load, const struct config_file *file
            tenant_domains(load, file, key, raw, tenant) &&
            tenant_certificate(load, file, key, raw, tenant) &&
            config_trunk_all(load, file, key, raw, tenant) &&
-           tenant_policy(load, file, key, raw, tenant);
+           tenant_policy(load, file, key, raw, tenant) &&
+           config_rules_tenant(load, file, key, raw, tenant);
 }
 
 static bool partner_read(struct config_load *load, const struct config_file *file,
                          unsigned number, struct config_partner *partner)
 {
-    static const char *const auths[] = {"any", "external", "dialback", NULL};
     const struct raw_partner *raw = &file->raw->partners[number];
     char key[CONFIG_KEY_SIZE];
-    unsigned auth = AUTH_ANY, present = 0;
+    unsigned present = 0;
     (void)snprintf(key, sizeof(key), "partners[%u].domain", number);
     if (raw->domain == NULL)
         return config_mark_fail(load, file, key, "is missing");
-    if (!tenant_domain(load, file, key, raw->domain, &partner->domain))
+    if (!config_tenant_domain(load, file, key, raw->domain, &partner->domain))
         return false;
     const struct config_tenant *tenant =
         config_find_tenant(load->config, span_of(partner->domain.unicode));
@@ -169,20 +168,17 @@ static bool partner_read(struct config_load *load, const struct config_file *fil
     if (!config_index_add(load->config, CONFIG_SCOPE_PARTNER, partner->domain.unicode, index,
                           &present))
         return config_mark_fail(load, file, key, "'%s' is configured twice", raw->domain);
-    (void)snprintf(key, sizeof(key), "partners[%u].auth", number);
-    if (!config_check_choice(load, file, key, raw->auth, auths, &auth))
-        return false;
     (void)snprintf(key, sizeof(key), "partners[%u].port", number);
     unsigned port = raw->port != NULL ? *raw->port : (raw->direct_tls ? 5270 : 5269);
     if (!config_check_number(load, file, key, port, 1, 65535))
         return false;
     if (raw->port != NULL && raw->host == NULL)
         return config_mark_fail(load, file, key, "a port needs a host");
-    partner->auth = (enum partner_auth)auth;
     partner->port = (uint16_t)port;
     partner->direct_tls = raw->direct_tls;
     partner->host = config_check_copy(load, raw->host);
-    return true;
+    (void)snprintf(key, sizeof(key), "partners[%u]", number);
+    return config_rules_read(load, file, key, &raw->rules, &partner->rules);
 }
 
 /* Makes the tables and says how many names the index will hold. */
@@ -195,7 +191,8 @@ static bool tenant_reserve(struct config_load *load)
         config->tenant_count += raw->tenant_count;
         config->partner_count += raw->partner_count;
         for (unsigned j = 0; j < raw->tenant_count; j++)
-            names += 1 + 2 * raw->tenants[j].domains.count + raw->tenants[j].partners.count;
+            names += 1 + 2 * raw->tenants[j].domains.count + raw->tenants[j].partners.count +
+                     raw->tenants[j].pair_count;
     }
     names += config->partner_count;
     config->tenants = config_check_alloc(load, config->tenant_count, sizeof(*config->tenants));
@@ -227,5 +224,5 @@ bool config_tenant_all(struct config_load *load)
         for (unsigned j = 0; j < load->files[i].raw->partner_count; j++, next++)
             if (!partner_read(load, &load->files[i], j, &config->partners[next]))
                 return false;
-    return true;
+    return config_rules_check(load);
 }

@@ -27,10 +27,10 @@ static bool policy_hosts(void *context, struct span local)
     return config_find_tenant(session->worker->thread->config, local) != NULL;
 }
 
-static enum s2s_auth policy_pair(void *context, struct span local, struct span remote)
+static unsigned policy_proofs(void *context, struct span local, struct span remote)
 {
     const struct session *session = context;
-    return worker_pair_policy(session->worker, local, remote);
+    return worker_pair_proofs(session->worker, local, remote);
 }
 
 bool session_certified(const struct session *session, struct span remote)
@@ -70,7 +70,7 @@ static struct session *make(struct worker *worker, bool outbound, bool direct)
     session->ticket = ++worker->ticket_next;
     session->opened_ms = session->active_ms = worker->thread->now_ms;
     session->expires_ms = session->retires_ms = UINT64_MAX;
-    session->policy = (struct s2s_policy){session, policy_hosts, policy_pair, certified,
+    session->policy = (struct s2s_policy){session, policy_hosts, policy_proofs, certified,
                                           worker->thread->config->stream_management};
     session->timer.kind = WORKER_TIMER_SESSION;
     session->timer.owner = session;

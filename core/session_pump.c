@@ -51,7 +51,7 @@ static void tls_done(struct session *session)
         return;
     }
     const char *why;
-    if (session->out.auth == S2S_AUTH_EXTERNAL &&
+    if ((session->out.proofs & S2S_PROOF_DIALBACK) == 0 &&
         !session_certified(session, s2s_domain_span(&session->out.remote))) {
         if (tls_peer_verified(session->tls, &why))
             why = "it speaks for other names";

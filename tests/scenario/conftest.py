@@ -158,7 +158,7 @@ class World:
                         "certificate": str(self.certificates / f"{RELAY_HOST}.pem"),
                         "key": str(self.certificates / f"{RELAY_HOST}.key"),
                         "ca_file": str(self.ca_file)},
-                "partners": [{"domain": domain, "auth": "external"} for domain in strict]}
+                "partners": [{"domain": domain, "sasl": "required"} for domain in strict]}
 
 
 @pytest.fixture(scope="session")
