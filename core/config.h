@@ -73,8 +73,12 @@ struct config_tenant {
     size_t pair_count;
 };
 
+/* A domain of a partner may be a wildcard: "*.example.org" stands for every name with exactly
+   one more label in front, as in certificates (RFC 6125 §6.4.3). A name of its own goes before.
+ */
 struct config_partner {
-    struct config_domain domain;
+    struct config_domain *domains; /* the first is what it is called by */
+    size_t domain_count;
     char *host;    /* override instead of SRV; NULL: none */
     uint16_t port; /* of the override; 0: 5269 */
     bool direct_tls;
@@ -96,7 +100,7 @@ struct config {
     char *dialback_secret; /* generated at start when not configured */
     bool secret_is_generated;
     size_t stanza_size_max;
-    unsigned connect_timeout_ms, negotiation_timeout_ms, idle_timeout_ms, deliver_timeout_ms;
+    unsigned connect_timeout_ms, deliver_timeout_ms;
     unsigned confirm_timeout_ms; /* how long a SIP answer waits for the XMPP server's word */
     unsigned sessions_max, sessions_per_address_max;
     bool stream_management; /* XEP-0198 */
@@ -167,8 +171,8 @@ const struct config_partner *config_find_partner(const struct config *config,
 /* May this tenant talk with this remote domain (prepared)? */
 bool config_partner_allowed(const struct config *config, const struct config_tenant *tenant,
                             struct span domain);
-/* The rules between a tenant and a remote domain (prepared; empty: one that has not said its
-   name), each place that has some. */
+/* The rules between a tenant (NULL: not known yet) and a remote domain (prepared; empty: one
+   that has not said its name), each place that has some. */
 struct rules_stack config_rules(const struct config *config, const struct config_tenant *tenant,
                                 struct span domain);
 const struct config_tenant *config_find_named(const struct config *config, const char *name);

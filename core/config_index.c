@@ -11,6 +11,7 @@
 #include <stdlib.h>
 
 #include "core/heap.h"
+#include "proto/limits.h"
 
 #define INDEX_PREFIX_SIZES 129
 
@@ -160,11 +161,25 @@ const struct config_tenant *config_find_named(const struct config *config, const
     return found ? &config->tenants[value] : NULL;
 }
 
+/* The domain itself, or the wildcard that stands for it. */
+static bool index_find_domain(const struct config *config, unsigned scope, struct span domain,
+                              uint32_t *value)
+{
+    char text[DOMAIN_SIZE_MAX + 2] = "*";
+    if (index_find(config, scope, domain, value))
+        return true;
+    struct span rest = span_from(domain, span_find(domain, '.'));
+    if (rest.size == 0 || rest.size > DOMAIN_SIZE_MAX)
+        return false;
+    memcpy(text + 1, rest.data, rest.size);
+    return index_find(config, scope, span_make(text, rest.size + 1), value);
+}
+
 const struct config_partner *config_find_partner(const struct config *config,
                                                  struct span domain)
 {
     uint32_t value;
-    bool found = index_find(config, CONFIG_SCOPE_PARTNER, domain, &value);
+    bool found = index_find_domain(config, CONFIG_SCOPE_PARTNER, domain, &value);
     return found ? &config->partners[value] : NULL;
 }
 
@@ -175,10 +190,12 @@ struct rules_stack config_rules(const struct config *config, const struct config
     const struct config_partner *partner = config_find_partner(config, domain);
     uint32_t value;
     stack.level[RULES_GLOBAL] = &config->rules;
-    stack.level[RULES_TENANT] = &tenant->rules;
+    if (tenant != NULL)
+        stack.level[RULES_TENANT] = &tenant->rules;
     if (partner != NULL)
         stack.level[RULES_PARTNER] = &partner->rules;
-    if (index_find(config, config_scope(CONFIG_SCOPE_PAIR, tenant), domain, &value))
+    if (tenant != NULL &&
+        index_find_domain(config, config_scope(CONFIG_SCOPE_PAIR, tenant), domain, &value))
         stack.level[RULES_PAIR] = &tenant->pairs[value].rules;
     return stack;
 }
@@ -190,7 +207,8 @@ bool config_partner_allowed(const struct config *config, const struct config_ten
     switch (tenant->policy) {
     case PARTNER_OPEN: return true;
     case PARTNER_LIST:
-        return index_find(config, config_scope(CONFIG_SCOPE_ALLOWED, tenant), domain, &value);
+        return index_find_domain(config, config_scope(CONFIG_SCOPE_ALLOWED, tenant), domain,
+                                 &value);
     case PARTNER_CLOSED: return false;
     }
     return false;

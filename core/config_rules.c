@@ -77,7 +77,7 @@ static bool read_pair(struct config_load *load, const struct config_file *file,
     (void)snprintf(key, sizeof(key), "%s.domain", parent);
     if (raw->domain == NULL)
         return config_mark_fail(load, file, key, "is missing");
-    if (!config_tenant_domain(load, file, key, raw->domain, &pair->domain))
+    if (!config_tenant_partner(load, file, key, raw->domain, &pair->domain))
         return false;
     if (!config_index_add(load->config, config_scope(CONFIG_SCOPE_PAIR, tenant),
                           pair->domain.unicode, (unsigned)tenant->pair_count, &present))
@@ -178,14 +178,20 @@ static unsigned kind_of(const struct rules *rules)
     return kind;
 }
 
-/* The partner's rules are in force with this tenant, who says no more about him. */
+/* The partner's rules are in force with this tenant, who says no more about him, for one of his
+   domains at least. */
 static bool is_in_force(const struct config *config, const struct config_tenant *tenant,
-                        struct span domain)
+                        const struct config_partner *partner)
 {
-    struct rules_stack stack = config_rules(config, tenant, domain);
-    const struct rules *pair = stack.level[RULES_PAIR];
-    return (pair == NULL || !gives_proof(pair)) &&
-           config_partner_allowed(config, tenant, domain);
+    bool is_found = false;
+    for (size_t i = 0; i < partner->domain_count && !is_found; i++) {
+        struct span domain = span_of(partner->domains[i].unicode);
+        struct rules_stack stack = config_rules(config, tenant, domain);
+        const struct rules *pair = stack.level[RULES_PAIR];
+        is_found = (pair == NULL || !gives_proof(pair)) &&
+                   config_partner_allowed(config, tenant, domain);
+    }
+    return is_found;
 }
 
 static bool is_direct_in_clear(const struct rules_stack *stack,
@@ -204,8 +210,7 @@ static bool check_kind(struct config_load *load, const struct place *place,
     (void)snprintf(key, sizeof(key), "%s.direct_tls", place->key);
     for (size_t i = 0; i < config->tenant_count; i++) {
         const struct config_tenant *tenant = &config->tenants[i];
-        if (kind_of(&tenant->rules) != kind ||
-            !is_in_force(config, tenant, span_of(partner->domain.unicode)))
+        if (kind_of(&tenant->rules) != kind || !is_in_force(config, tenant, partner))
             continue;
         (void)snprintf(who, sizeof(who), " (with tenant '%s')", tenant->name);
         if (is_direct_in_clear(stack, partner))

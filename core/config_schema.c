@@ -59,8 +59,6 @@ static const cyaml_schema_field_t xmpp_fields[] = {
     TEXT("dialback_secret", raw_xmpp, dialback_secret),
     NUMBER("stanza_size_max", raw_xmpp, stanza_size_max),
     NUMBER("connect_timeout_ms", raw_xmpp, connect_timeout_ms),
-    NUMBER("negotiation_timeout_ms", raw_xmpp, negotiation_timeout_ms),
-    NUMBER("idle_timeout_ms", raw_xmpp, idle_timeout_ms),
     NUMBER("deliver_timeout_ms", raw_xmpp, deliver_timeout_ms),
     NUMBER("confirm_timeout_ms", raw_xmpp, confirm_timeout_ms),
     NUMBER("sessions_max", raw_xmpp, sessions_max),
@@ -115,11 +113,11 @@ static const cyaml_schema_field_t rules_fields[] = {
 #undef RULE
     CYAML_FIELD_END};
 
-static const cyaml_schema_field_t pair_fields[] = {TEXT("domain", raw_pair, domain),
+static const cyaml_schema_field_t pair_fields[] = {
 #define RULE(name, key, kind, fallback, min, max) RULE_##kind(#key, raw_pair, rules.key)
 #include "core/rules.def"
 #undef RULE
-                                                   CYAML_FIELD_END};
+    TEXT("domain", raw_pair, domain), CYAML_FIELD_END};
 
 static const cyaml_schema_value_t pair_entry = {
     CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct raw_pair, pair_fields)};
@@ -140,7 +138,9 @@ static const cyaml_schema_value_t tenant_entry = {
     CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct raw_tenant, tenant_fields)};
 
 static const cyaml_schema_field_t partner_fields[] = {
-    TEXT("domain", raw_partner, domain), TEXT("host", raw_partner, host),
+    TEXT("domain", raw_partner, domain),
+    LIST("additional_domains", raw_partner, additional_domains),
+    TEXT("host", raw_partner, host),
     NUMBER("port", raw_partner, port),
     CYAML_FIELD_BOOL("direct_tls", CYAML_FLAG_OPTIONAL, struct raw_partner, direct_tls),
 #define RULE(name, key, kind, fallback, min, max) RULE_##kind(#key, raw_partner, rules.key)

@@ -42,7 +42,7 @@ struct raw_identity {
 struct raw_xmpp {
     struct raw_list listen, listen_direct_tls;
     char *certificate, *key, *ca_file, *dialback_secret;
-    unsigned *stanza_size_max, *connect_timeout_ms, *negotiation_timeout_ms, *idle_timeout_ms;
+    unsigned *stanza_size_max, *connect_timeout_ms;
     unsigned *deliver_timeout_ms, *confirm_timeout_ms, *sessions_max, *sessions_per_address_max;
     bool *stream_management;
     unsigned *resume_timeout_ms;
@@ -88,6 +88,7 @@ struct raw_tenant {
 
 struct raw_partner {
     char *domain, *host;
+    struct raw_list additional_domains;
     unsigned *port;
     bool direct_tls;
     struct raw_rules rules;
@@ -166,10 +167,11 @@ void *config_check_alloc(struct config_load *load, size_t count, size_t size);
 
 /* config_tenant.c: the tenants and partners of all files. */
 bool config_tenant_all(struct config_load *load) MUST_USE;
-/* Prepares one domain for both spellings (RFC 7622 §3.2, RFC 5891). */
-bool config_tenant_domain(struct config_load *load, const struct config_file *file,
-                          const char *key, const char *text,
-                          struct config_domain *out) MUST_USE;
+/* Prepares the domain of a partner, which may be a wildcard (core/config.h), for both spellings
+   (RFC 7622 §3.2, RFC 5891). */
+bool config_tenant_partner(struct config_load *load, const struct config_file *file,
+                           const char *key, const char *text,
+                           struct config_domain *out) MUST_USE;
 
 /* config_rules.c: the rules of one place, whose key is `parent`. */
 bool config_rules_read(struct config_load *load, const struct config_file *file,

@@ -8,24 +8,47 @@
 
 #include "proto/jid.h"
 
-bool config_tenant_domain(struct config_load *load, const struct config_file *file,
-                          const char *key, const char *text, struct config_domain *out)
+/* Prepares one domain for both spellings (RFC 7622 §3.2, RFC 5891); `prefix` goes in front. */
+static bool prepare(struct config_load *load, struct span text, struct span prefix,
+                    struct config_domain *out)
 {
     char unicode_text[JID_PART_SIZE_MAX + 1], ascii_text[JID_PART_SIZE_MAX + 1];
+    char both[2][JID_PART_SIZE_MAX + 4];
     struct writer unicode_memory = writer_make(unicode_text, sizeof(unicode_text));
     struct writer ascii_memory = writer_make(ascii_text, sizeof(ascii_text));
-    struct span unicode, ascii;
-    if (jid_prepare_domain(span_of(text), &unicode_memory, &unicode) != JID_OK ||
-        jid_domain_to_ascii(unicode, &ascii_memory, &ascii) != JID_OK)
-        return config_mark_fail(load, file, key, "'%s' is not a domain name", text);
-    struct span copy = arena_copy(load->arena, unicode);
-    bool same = span_equal(unicode, ascii);
-    struct span ascii_copy = same ? copy : arena_copy(load->arena, ascii);
-    if (copy.data == NULL || ascii_copy.data == NULL)
-        return config_mark_fail(load, file, key, "out of memory");
-    out->unicode = (char *)(uintptr_t)copy.data;
-    out->ascii = (char *)(uintptr_t)ascii_copy.data;
-    return true;
+    struct span prepared[2];
+    if (jid_prepare_domain(text, &unicode_memory, &prepared[0]) != JID_OK ||
+        jid_domain_to_ascii(prepared[0], &ascii_memory, &prepared[1]) != JID_OK)
+        return false;
+    for (size_t i = 0; i < 2; i++) {
+        struct writer writer = writer_make(both[i], sizeof(both[i]));
+        writer_put(&writer, prefix);
+        writer_put(&writer, prepared[i]);
+        prepared[i] = writer_span(&writer);
+    }
+    bool same = span_equal(prepared[0], prepared[1]);
+    out->unicode = (char *)(uintptr_t)arena_copy(load->arena, prepared[0]).data;
+    out->ascii =
+        same ? out->unicode : (char *)(uintptr_t)arena_copy(load->arena, prepared[1]).data;
+    return out->unicode != NULL && out->ascii != NULL;
+}
+
+static bool tenant_domain(struct config_load *load, const struct config_file *file,
+                          const char *key, const char *text, struct config_domain *out)
+{
+    return prepare(load, span_of(text), SPAN(""), out) ||
+           config_mark_fail(load, file, key, "'%s' is not a domain name", text);
+}
+
+bool config_tenant_partner(struct config_load *load, const struct config_file *file,
+                           const char *key, const char *text, struct config_domain *out)
+{
+    struct span rest = span_of(text);
+    struct span star = span_starts(rest, SPAN("*.")) ? SPAN("*.") : SPAN("");
+    return prepare(load, span_from(rest, star.size), star, out) ||
+           config_mark_fail(load, file, key,
+                            "'%s' is no domain name, nor a wildcard such as *.example.org",
+                            text);
 }
 
 static bool tenant_domains(struct config_load *load, const struct config_file *file,
@@ -45,7 +68,7 @@ static bool tenant_domains(struct config_load *load, const struct config_file *f
         struct config_domain *domain = &tenant->domains[i];
         unsigned owner = 0;
         (void)snprintf(key, sizeof(key), "%s.domains[%u]", parent, i);
-        if (!config_tenant_domain(load, file, key, raw->domains.item[i], domain))
+        if (!tenant_domain(load, file, key, raw->domains.item[i], domain))
             return false;
         bool is_new =
             config_index_add(load->config, CONFIG_SCOPE_UNICODE, domain->unicode, place,
@@ -82,7 +105,8 @@ static bool tenant_policy(struct config_load *load, const struct config_file *fi
     tenant->partner_count = raw->partners.count;
     for (unsigned i = 0; i < raw->partners.count; i++) {
         (void)snprintf(key, sizeof(key), "%s.partners[%u]", parent, i);
-        if (!config_tenant_domain(load, file, key, raw->partners.item[i], &tenant->partners[i]))
+        if (!config_tenant_partner(load, file, key, raw->partners.item[i],
+                                   &tenant->partners[i]))
             return false;
         /* A domain that stands twice does no harm. */
         (void)config_index_add(load->config, config_scope(CONFIG_SCOPE_ALLOWED, tenant),
@@ -148,26 +172,51 @@ static bool tenant_read(struct config_load *load, const struct config_file *file
            config_rules_tenant(load, file, key, raw, tenant);
 }
 
+static bool partner_domain(struct config_load *load, const struct config_file *file,
+                           const char *key, const char *text, struct config_partner *partner)
+{
+    struct config_domain *domain = &partner->domains[partner->domain_count];
+    unsigned present = 0, index = (unsigned)(partner - load->config->partners);
+    if (!config_tenant_partner(load, file, key, text, domain))
+        return false;
+    const struct config_tenant *tenant =
+        config_find_tenant(load->config, span_of(domain->unicode));
+    if (tenant != NULL)
+        return config_mark_fail(load, file, key, "'%s' is a domain of tenant '%s' as well",
+                                text, tenant->name);
+    if (!config_index_add(load->config, CONFIG_SCOPE_PARTNER, domain->unicode, index, &present))
+        return config_mark_fail(load, file, key, "'%s' is configured twice", text);
+    partner->domain_count++;
+    return true;
+}
+
+static bool partner_domains(struct config_load *load, const struct config_file *file,
+                            unsigned number, const struct raw_partner *raw,
+                            struct config_partner *partner)
+{
+    char key[CONFIG_KEY_SIZE];
+    (void)snprintf(key, sizeof(key), "partners[%u].domain", number);
+    if (raw->domain == NULL)
+        return config_mark_fail(load, file, key, "is missing");
+    partner->domains = config_check_alloc(load, (size_t)raw->additional_domains.count + 1,
+                                          sizeof(*partner->domains));
+    if (partner->domains == NULL)
+        return config_mark_fail(load, file, key, "out of memory");
+    bool is_good = partner_domain(load, file, key, raw->domain, partner);
+    for (unsigned i = 0; i < raw->additional_domains.count && is_good; i++) {
+        (void)snprintf(key, sizeof(key), "partners[%u].additional_domains[%u]", number, i);
+        is_good = partner_domain(load, file, key, raw->additional_domains.item[i], partner);
+    }
+    return is_good;
+}
+
 static bool partner_read(struct config_load *load, const struct config_file *file,
                          unsigned number, struct config_partner *partner)
 {
     const struct raw_partner *raw = &file->raw->partners[number];
     char key[CONFIG_KEY_SIZE];
-    unsigned present = 0;
-    (void)snprintf(key, sizeof(key), "partners[%u].domain", number);
-    if (raw->domain == NULL)
-        return config_mark_fail(load, file, key, "is missing");
-    if (!config_tenant_domain(load, file, key, raw->domain, &partner->domain))
+    if (!partner_domains(load, file, number, raw, partner))
         return false;
-    const struct config_tenant *tenant =
-        config_find_tenant(load->config, span_of(partner->domain.unicode));
-    if (tenant != NULL)
-        return config_mark_fail(load, file, key, "'%s' is a domain of tenant '%s' as well",
-                                raw->domain, tenant->name);
-    unsigned index = (unsigned)(partner - load->config->partners);
-    if (!config_index_add(load->config, CONFIG_SCOPE_PARTNER, partner->domain.unicode, index,
-                          &present))
-        return config_mark_fail(load, file, key, "'%s' is configured twice", raw->domain);
     (void)snprintf(key, sizeof(key), "partners[%u].port", number);
     unsigned port = raw->port != NULL ? *raw->port : (raw->direct_tls ? 5270 : 5269);
     if (!config_check_number(load, file, key, port, 1, 65535))
@@ -190,11 +239,12 @@ static bool tenant_reserve(struct config_load *load)
         const struct raw_file *raw = load->files[i].raw;
         config->tenant_count += raw->tenant_count;
         config->partner_count += raw->partner_count;
+        for (unsigned j = 0; j < raw->partner_count; j++)
+            names += 1 + raw->partners[j].additional_domains.count;
         for (unsigned j = 0; j < raw->tenant_count; j++)
             names += 1 + 2 * raw->tenants[j].domains.count + raw->tenants[j].partners.count +
                      raw->tenants[j].pair_count;
     }
-    names += config->partner_count;
     config->tenants = config_check_alloc(load, config->tenant_count, sizeof(*config->tenants));
     config->partners =
         config_check_alloc(load, config->partner_count, sizeof(*config->partners));

@@ -42,9 +42,10 @@ def rules_of(cell):
 
 
 @contextlib.contextmanager
-def running(folder, names, more=()):
+def running(folder, names, more=(), tenant=None, proves=()):
     """The relay of the attack tests, which has a partner for every cell and each of `names`; the
-    rules of every second one stand at the tenant instead. `more` are further partners."""
+    rules of every second one stand at the tenant instead. `more` are further partners, `tenant`
+    further keys of the first tenant, and `proves` further names that `every` is good for."""
     relay = AttackedRelay(folder)
     found = {"host": peers.ADDRESS, "port": relay.second}
     pairs = []
@@ -59,10 +60,11 @@ def running(folder, names, more=()):
                 place[-1].update(found)
     # Nobody here answers pings.
     relay.settings["xmpp"]["confirm_timeout_ms"] = 300
-    relay.settings["tenants"][0]["partner_rules"] = pairs
+    relay.settings["tenants"][0].update({"partner_rules": pairs, **(tenant or {})})
     relay.settings["partners"] += [{**found, **one} for one in more]
     relay.write()
     names = [domain_of(cell, "*") for cell in CELLS] + [one["domain"] for one in more]
+    names += proves
     relay.every = relay.authority.issue("every", [certificates.dns(name) for name in names])
     with relay, Scene(relay) as scene:
         yield scene

@@ -114,6 +114,29 @@ def test_name_that_is_not_said_in_clear(scene):
         assert stream.error() == "policy-violation"
 
 
+def test_names_around_a_wildcard(tmp_path):
+    """R9: Names that nearly fall under a wildcard of the tenant's list: the bare domain, a deeper
+    one, one that only ends alike, the wildcard itself as a name: refused, whatever they prove."""
+    near = ("wild.example", "y.x.wild.example", "xwild.example")
+    with running(tmp_path, [], [{"domain": "*.wild.example"}],
+                 {"policy": "list", "partners": ["good.example", "*.wild.example"]},
+                 proves=(*near, "*.x.wild.example")) as one:
+        for name in near:
+            with one.relay.stream() as stream:
+                stream.open(TENANT, name)
+                stream.send(f"<starttls xmlns='{NS_TLS}'/>")
+                stream.until("<proceed", "/>")
+                stream.until("/>")
+                stream.wrap(one.relay.every.client(), TENANT)
+                stream.send(header(TENANT, name))
+                assert condition(stream.rest()) == "policy-violation", name
+        with one.relay.stream() as stream:
+            stream.send(header(TENANT, "*.wild.example"))
+            assert condition(stream.rest()) == "improper-addressing"
+        enter(one.relay, "x.wild.example", "external").close()
+        one.check()
+
+
 def test_weak_name_first_strong_name_later(scene):
     """R8: The header in clear names a partner that may, the one under TLS another:
     not-authorized."""

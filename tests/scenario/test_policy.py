@@ -9,8 +9,8 @@ import pytest
 
 import peers
 import relay as relays
-from attack_kit import AttackedRelay
-from attack_wire import Closed, message, numbers, sip
+from attack_kit import AttackedRelay, Counting
+from attack_wire import NS_SASL, TENANT, Closed, condition, message, numbers, sip
 from policy_kit import CELLS, KINDS, Neighbour, domain_of, enter, gone, running, session_of
 
 EACH = [pytest.param(cell, kind, id=f"{cell[0]}-{cell[1]}-{cell[2]}-{kind}")
@@ -84,6 +84,88 @@ def test_show_policy(scene, cell):
         assert "tls\trequired\tdefault\n" in other
     assert "no tenant of this name" in scene.relay.control(f"show policy nobody {domain}")
     assert "this is no domain" in scene.relay.control("show policy a")
+
+
+NEAR = {"one": ("x.wild.example", True), "bare": ("wild.example", False),
+        "two": ("y.x.wild.example", False), "glued": ("xwild.example", False),
+        "additional": ("extra.example", True)}
+
+
+@pytest.mark.parametrize("name", NEAR)
+def test_wildcards_and_additional_domains(listed, name):
+    """The list of a tenant and the address of a partner, by a wildcard for one label."""
+    domain, is_good = NEAR[name]
+    with contextlib.closing(Neighbour(listed.relay, domain, "external")) as server:
+        status = listed.trunk.ask(sip(uri=f"sip:x@{domain}", body="listed"))
+        assert (status in (200, 202)) == is_good
+        assert server.stanzas.empty() != is_good
+        if not is_good:
+            assert status == 403
+            with pytest.raises(Closed):
+                enter(listed.relay, domain, "external")
+        else:
+            enter(listed.relay, domain, "external").close()
+    gone(listed.relay, domain)
+
+
+@pytest.fixture(scope="module")
+def listed(tmp_path_factory):
+    partners = [{"domain": "*.wild.example", "additional_domains": [
+        "extra.example", "wild.example", "*.x.wild.example", "xwild.example"]},
+        {"domain": "patient.example", "negotiation_timeout_ms": 60000, "idle_timeout_ms": 60000,
+         "keepalive_interval_ms": 100},
+        {"domain": "hasty.example", "negotiation_timeout_ms": 300, "idle_timeout_ms": 1000},
+        {"domain": "few.example", "sessions_per_partner_max": 2}]
+    with running(tmp_path_factory.mktemp("listed"), [], partners, {
+            "policy": "list", "partners": ["*.wild.example", "extra.example", "good.example",
+                                           "patient.example", "hasty.example", "few.example"]},
+                 proves=("wild.example", "*.x.wild.example", "xwild.example",
+                         "extra.example")) as one:
+        yield one
+
+
+def test_timeouts_of_a_partner(listed):
+    """Each has its own: who is known to be slow may be, nobody else waits for him."""
+    relay = listed.relay
+    with relay.stream() as slow, relay.stream() as fast:
+        slow.open(TENANT, "patient.example")
+        fast.open(TENANT, "hasty.example")
+        assert fast.error() == "connection-timeout"
+        assert not slow.ended
+    with enter(relay, "patient.example", "external") as slow, \
+            enter(relay, "hasty.example", "external") as fast:
+        assert "</stream:stream>" in fast.rest()
+        slow.send(message("still here", sender="x@patient.example"))
+        while b"still here" not in listed.trunk.requests.get(timeout=peers.PATIENCE_S):
+            pass
+
+
+def test_blanks_keep_a_stream_alive(listed):
+    """A blank for each interval without anything else, and it does not count as a sign of life:
+    the relay closes its own streams when they are idle."""
+    relay = listed.relay
+    with Counting(relay, "xmpp_keepalives_sent_total"), \
+            enter(relay, "patient.example", "external") as stream:
+        assert stream.until("   ").strip(" ") == ""
+        assert relay.alive()
+    assert json.loads(relay.control("show policy a patient.example json"))[-2]["value"] == "100"
+
+
+def test_streams_of_a_partner_are_bounded(listed):
+    """The third is told so; when one ends there is room again; others are not concerned."""
+    relay = listed.relay
+    with enter(relay, "few.example", "external"), \
+            enter(relay, "few.example", "external") as second:
+        with Counting(relay, "xmpp_sessions_refused_total"), relay.stream() as third:
+            third.starttls(relay.every.client(), TENANT, "few.example")
+            third.send(f"<auth xmlns='{NS_SASL}' mechanism='EXTERNAL'>=</auth>")
+            assert condition(third.rest()) == "resource-constraint"
+        enter(relay, "hasty.example", "external").close()
+        second.close()
+        peers.wait_for("there is room", lambda: len(
+            [one for one in relay.sessions() if one["remote"] == "few.example"]) < 2)
+        enter(relay, "few.example", "external").close()
+    gone(relay, "few.example")
 
 
 def check(relay):

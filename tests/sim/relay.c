@@ -19,8 +19,9 @@ static const char *const transports[] = {"udp", "tcp", "tls"};
 static void write_rules(FILE *file, const char *indent, const struct plan_partner *partner)
 {
     const char *const *needs = rules_row(RULE_TLS)->names;
-    fprintf(file, "%stls: %s\n%ssasl: %s\n%sdialback: %s\n", indent, needs[partner->tls],
-            indent, needs[partner->sasl], indent, partner->dialback ? "true" : "false");
+    fprintf(file, "%stls: %s\n%ssasl: %s\n%sdialback: %s\n%skeepalive_interval_ms: %u\n",
+            indent, needs[partner->tls], indent, needs[partner->sasl], indent,
+            partner->dialback ? "true" : "false", indent, partner->keepalive_ms);
 }
 
 /* What this tenant agrees with those whose rules do not stand at the partner. */

@@ -133,6 +133,68 @@ static void test_show_policy(void **state)
     config_close(&config);
 }
 
+#define WILD                                                                                   \
+    XMPP "tenants:\n"                                                                          \
+         "  - domains: [a.example]\n"                                                          \
+         "    trunks: [{uri: 'sip:192.0.2.1'}]\n"                                              \
+         "    policy: list\n"                                                                  \
+         "    partners: ['*.Wild.example', p.example, '*.bücher.example']\n"                  \
+         "    partner_rules: [{domain: '*.wild.example', idle_timeout_ms: 7000}]\n"            \
+         "partners:\n"                                                                         \
+         "  - domain: p.example\n"                                                             \
+         "    additional_domains: [chat.p.example, '*.wild.example']\n"                        \
+         "    idle_timeout_ms: 8000\n"                                                         \
+         "  - domain: own.wild.example\n"                                                      \
+         "    keepalive_interval_ms: 300000\n"
+
+/* Exactly one label, in front. */
+static void test_wildcards(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *domain;
+        bool is_allowed, is_partner;
+    } names[] = {
+        {"x.wild.example", true, true},
+        {"wild.example", false, false},
+        {"y.x.wild.example", false, false},
+        {"xwild.example", false, false},
+        {"x.wild.example.org", false, false},
+        {"münchen.bücher.example", true, false},
+        {"chat.p.example", false, true},
+        {"p.example", true, true},
+        {"x.p.example", false, false},
+        {".wild.example", true, true},
+        {"", false, false},
+    };
+    write_file("wild.yaml", WILD, 0644);
+    struct config *config = opened("wild.yaml");
+    const struct config_tenant *tenant = &config->tenants[0];
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        struct span domain = span_of(names[i].domain);
+        struct s2s_domain prepared;
+        if (domain.size > 0 && !s2s_domain_read(&prepared, domain))
+            continue; /* it does not get so far */
+        if (config_partner_allowed(config, tenant, domain) != names[i].is_allowed ||
+            (config_find_partner(config, domain) != NULL) != names[i].is_partner)
+            fail_msg("'%s'", names[i].domain);
+    }
+    assert_ptr_equal(config_find_partner(config, SPAN("chat.p.example")), &config->partners[0]);
+    assert_ptr_equal(config_find_partner(config, SPAN("x.wild.example")), &config->partners[0]);
+    assert_ptr_equal(config_find_partner(config, SPAN("own.wild.example")),
+                     &config->partners[1]);
+    struct rules_stack stack = config_rules(config, tenant, SPAN("x.wild.example"));
+    assert_int_equal(rules_value(&stack, RULE_IDLE_TIMEOUT), 7000);
+    stack = config_rules(config, NULL, SPAN("x.wild.example"));
+    assert_int_equal(rules_value(&stack, RULE_IDLE_TIMEOUT), 8000);
+    stack = config_rules(config, tenant, SPAN("own.wild.example"));
+    assert_int_equal(rules_value(&stack, RULE_KEEPALIVE_INTERVAL), 300000);
+    /* Nobody is called by a star. */
+    struct s2s_domain star;
+    assert_false(s2s_domain_read(&star, SPAN("*.wild.example")));
+    config_close(&config);
+}
+
 #define TWO                                                                                    \
     "  - domains: [b.example]\n"                                                               \
     "    trunks: [{uri: 'sip:192.0.2.1'}]\n"
@@ -154,6 +216,25 @@ static const struct refusal refusals[] = {
      "12: partners[0].dialback",
      "SASL needs TLS: tls: not_supported and dialback: false leave no "
      "way to prove a domain (with tenant 'b.example')"},
+    {XMPP "  idle_timeout_ms: 999\n" TENANT, "4: xmpp.idle_timeout_ms", "1000 to 86400000"},
+    {XMPP TENANT "    xmpp: {negotiation_timeout_ms: 300001}\n",
+     "7: tenants[0].xmpp.negotiation_timeout_ms", "100 to 300000"},
+    {XMPP TENANT "partners:\n  - domain: x.example\n    sessions_per_partner_max: 0\n",
+     "9: partners[0].sessions_per_partner_max", "1 to 1000000"},
+    {XMPP TENANT "partners:\n  - domain: '*'\n", "8: partners[0].domain",
+     "is no domain name, nor a wildcard such as *.example.org"},
+    {XMPP TENANT "partners:\n  - domain: 'x*.example'\n", "8: partners[0].domain",
+     "is no domain"},
+    {XMPP TENANT "partners:\n  - domain: '*.*.example'\n", "8: partners[0].domain",
+     "is no domain"},
+    {XMPP TENANT
+     "partners:\n  - domain: x.example\n    additional_domains: [y.example, a.example]\n",
+     "9: partners[0].additional_domains[1]", "is a domain of tenant 'a.example' as well"},
+    {XMPP TENANT "partners:\n  - domain: x.example\n    additional_domains: ['*.x.example']\n"
+                 "  - domain: '*.X.example'\n",
+     "10: partners[1].domain", "configured twice"},
+    {"tenants:\n  - domains: ['*.a.example']\n" XMPP, "2: tenants[0].domains[0]",
+     "is not a domain name"},
     {XMPP TENANT "    partner_rules:\n    - tls: optional\n", "8: tenants[0].partner_rules[0]",
      "is missing"},
     {XMPP TENANT "    partner_rules:\n    - domain: x.example\n    - domain: X.example\n",
@@ -252,6 +333,7 @@ int main(void)
         cmocka_unit_test(test_matrix_of_a_configuration),
         cmocka_unit_test(test_the_last_place_counts),
         cmocka_unit_test(test_show_policy),
+        cmocka_unit_test(test_wildcards),
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_doubts),
         cmocka_unit_test(test_many_doubts),
