@@ -16,6 +16,7 @@
 
 #include "core/rules.h"
 #include "net/address.h"
+#include "proto/jid.h"
 #include "proto/service_iq.h"
 #include "proto/sip_message.h"
 
@@ -71,6 +72,9 @@ struct config_tenant {
     struct rules rules;
     struct config_pair *pairs;
     size_t pair_count;
+    bool users_allowed; /* may talk with XMPP users, but for those listed; or only those */
+    char **users;       /* the listed ones, as prepared bare JIDs */
+    size_t user_count;
 };
 
 /* A domain of a partner may be a wildcard: "*.example.org" stands for every name with exactly
@@ -175,6 +179,9 @@ bool config_partner_allowed(const struct config *config, const struct config_ten
    that has not said its name), each place that has some. */
 struct rules_stack config_rules(const struct config *config, const struct config_tenant *tenant,
                                 struct span domain);
+/* May this user of the tenant (prepared) talk with XMPP users? */
+bool config_user_allowed(const struct config *config, const struct config_tenant *tenant,
+                         const struct jid *user);
 const struct config_tenant *config_find_named(const struct config *config, const char *name);
 /* By their index; NULL when there is none. */
 const struct config_tenant *config_tenant_at(const struct config *config, uint32_t index);

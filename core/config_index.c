@@ -214,6 +214,19 @@ bool config_partner_allowed(const struct config *config, const struct config_ten
     return false;
 }
 
+bool config_user_allowed(const struct config *config, const struct config_tenant *tenant,
+                         const struct jid *user)
+{
+    char text[JID_SIZE_MAX];
+    struct writer writer = writer_make(text, sizeof(text));
+    uint32_t value;
+    if (tenant->user_count == 0)
+        return tenant->users_allowed;
+    jid_write_bare(&writer, user);
+    bool is_listed = index_find(config, CONFIG_SCOPE_USER, writer_span(&writer), &value);
+    return is_listed != tenant->users_allowed;
+}
+
 /* The first `prefix_size` bits of the address in its IPv6 spelling. */
 static void index_mask(uint8_t out[16], const union net_address *address, uint32_t prefix_size)
 {

@@ -122,6 +122,10 @@ static const cyaml_schema_field_t pair_fields[] = {
 static const cyaml_schema_value_t pair_entry = {
     CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct raw_pair, pair_fields)};
 
+static const cyaml_schema_field_t users_fields[] = {
+    TEXT("default", raw_users, fallback), LIST("allow", raw_users, allow),
+    LIST("deny", raw_users, deny), CYAML_FIELD_END};
+
 static const cyaml_schema_field_t tenant_fields[] = {
     TEXT("name", raw_tenant, name),
     LIST("domains", raw_tenant, domains),
@@ -130,6 +134,7 @@ static const cyaml_schema_field_t tenant_fields[] = {
     ITEMS("trunks", raw_tenant, trunks, trunk_count, trunk_entry),
     TEXT("policy", raw_tenant, policy),
     LIST("partners", raw_tenant, partners),
+    SECTION("users", raw_tenant, users, users_fields),
     SECTION("xmpp", raw_tenant, rules, rules_fields),
     ITEMS("partner_rules", raw_tenant, pairs, pair_count, pair_entry),
     CYAML_FIELD_END};

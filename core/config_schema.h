@@ -71,6 +71,11 @@ struct raw_trunk {
     struct raw_list sources;
 };
 
+struct raw_users {
+    char *fallback; /* "default" */
+    struct raw_list allow, deny;
+};
+
 struct raw_pair {
     char *domain;
     struct raw_rules rules;
@@ -84,6 +89,7 @@ struct raw_tenant {
     struct raw_rules *rules;
     struct raw_pair *pairs;
     unsigned pair_count;
+    struct raw_users *users;
 };
 
 struct raw_partner {
@@ -173,6 +179,12 @@ bool config_tenant_partner(struct config_load *load, const struct config_file *f
                            const char *key, const char *text,
                            struct config_domain *out) MUST_USE;
 
+/* config_users.c: which users of the tenant, whose key is `parent` and whose domains are known,
+   may talk with XMPP users. */
+bool config_users_read(struct config_load *load, const struct config_file *file,
+                       const char *parent, const struct raw_users *raw,
+                       struct config_tenant *tenant) MUST_USE;
+
 /* config_rules.c: the rules of one place, whose key is `parent`. */
 bool config_rules_read(struct config_load *load, const struct config_file *file,
                        const char *parent, const struct raw_rules *raw,
@@ -203,6 +215,7 @@ enum config_scope {
     CONFIG_SCOPE_ASCII,   /* value: tenant */
     CONFIG_SCOPE_PARTNER, /* value: partner */
     CONFIG_SCOPE_NAME,    /* value: tenant */
+    CONFIG_SCOPE_USER,    /* a listed user; value: its place in the list */
     /* Of one tenant: config_scope. */
     CONFIG_SCOPE_ALLOWED, /* its list */
     CONFIG_SCOPE_PAIR,    /* value: pair */

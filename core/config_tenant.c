@@ -169,6 +169,7 @@ static bool tenant_read(struct config_load *load, const struct config_file *file
            tenant_certificate(load, file, key, raw, tenant) &&
            config_trunk_all(load, file, key, raw, tenant) &&
            tenant_policy(load, file, key, raw, tenant) &&
+           config_users_read(load, file, key, raw->users, tenant) &&
            config_rules_tenant(load, file, key, raw, tenant);
 }
 
@@ -230,6 +231,11 @@ static bool partner_read(struct config_load *load, const struct config_file *fil
     return config_rules_read(load, file, key, &raw->rules, &partner->rules);
 }
 
+static size_t user_count(const struct raw_users *users)
+{
+    return users != NULL ? (size_t)users->allow.count + users->deny.count : 0;
+}
+
 /* Makes the tables and says how many names the index will hold. */
 static bool tenant_reserve(struct config_load *load)
 {
@@ -243,7 +249,7 @@ static bool tenant_reserve(struct config_load *load)
             names += 1 + raw->partners[j].additional_domains.count;
         for (unsigned j = 0; j < raw->tenant_count; j++)
             names += 1 + 2 * raw->tenants[j].domains.count + raw->tenants[j].partners.count +
-                     raw->tenants[j].pair_count;
+                     raw->tenants[j].pair_count + user_count(raw->tenants[j].users);
     }
     config->tenants = config_check_alloc(load, config->tenant_count, sizeof(*config->tenants));
     config->partners =

@@ -114,15 +114,23 @@ static bool is_same_pairs(const struct config_tenant *a, const struct config_ten
     return same;
 }
 
+static bool is_same_users(const struct config_tenant *a, const struct config_tenant *b)
+{
+    bool same = a->users_allowed == b->users_allowed && a->user_count == b->user_count;
+    for (size_t i = 0; same && i < a->user_count; i++)
+        same = strcmp(a->users[i], b->users[i]) == 0;
+    return same;
+}
+
 static bool is_same_tenant(const struct config_tenant *a, const struct config_tenant *b)
 {
-    bool same = a->domain_count == b->domain_count && a->partner_count == b->partner_count &&
-                a->trunk_count == b->trunk_count && a->policy == b->policy &&
-                a->stamp == b->stamp && is_same_text(a->certificate, b->certificate) &&
-                is_same_text(a->key, b->key) &&
-                is_same_domains(a->domains, b->domains, a->domain_count) &&
-                is_same_rules(&a->rules, &b->rules) && is_same_pairs(a, b) &&
-                is_same_domains(a->partners, b->partners, a->partner_count);
+    bool same =
+        a->domain_count == b->domain_count && a->partner_count == b->partner_count &&
+        a->trunk_count == b->trunk_count && a->policy == b->policy && a->stamp == b->stamp &&
+        is_same_text(a->certificate, b->certificate) && is_same_text(a->key, b->key) &&
+        is_same_domains(a->domains, b->domains, a->domain_count) &&
+        is_same_rules(&a->rules, &b->rules) && is_same_pairs(a, b) && is_same_users(a, b) &&
+        is_same_domains(a->partners, b->partners, a->partner_count);
     for (size_t i = 0; same && i < a->trunk_count; i++)
         same = is_same_trunk(&a->trunks[i], &b->trunks[i]);
     return same;

@@ -137,6 +137,34 @@ def test_names_around_a_wildcard(tmp_path):
         one.check()
 
 
+USERS = {"deny": {"deny": [f"mallory@{TENANT}"]},
+         "allow": {"default": "deny", "allow": [f"bob@{TENANT}"]}}
+
+
+@pytest.mark.parametrize("name", USERS)
+def test_who_may_is_nobodys_business(tmp_path, name):
+    """R10: A stranger tries names of a tenant to learn who is barred: a user who may not talk with
+    XMPP gets him the very answer of one who does not exist. He himself is told by his own side."""
+    with running(tmp_path, [], [], {"users": USERS[name]}) as scene:
+        relay, answers = scene.relay, {}
+        scene.trunk.status = "404 Not Found"
+        for user in ("mallory", "nobody"):
+            scene.line.send(message("anybody?", to=f"{user}@{TENANT}", stanza_id=f"to-{user}"))
+            error = ""
+            while f"to-{user}" not in error:
+                error = scene.partner.stanzas.get(timeout=peers.PATIENCE_S)
+            answers[user] = error.replace(user, "USER")
+        scene.trunk.status = "200 OK"
+        assert answers["mallory"] == answers["nobody"]
+        assert "<item-not-found " in answers["mallory"] and "type='error'" in answers["mallory"]
+        assert relay.count("users_refused_total") == (1 if name == "deny" else 2)
+        assert relay.logged("event=xmpp.message_failed", "tenants[].users does not let this user")
+        assert all(b"mallory" not in one for one in list(scene.trunk.requests.queue))
+        assert scene.trunk.ask(sip(sender=f"sip:mallory@{TENANT}", body="let me out")) == 403
+        assert relay.logged("event=sip.forbidden", "forbids you XMPP")
+        scene.check()
+
+
 def test_weak_name_first_strong_name_later(scene):
     """R8: The header in clear names a partner that may, the one under TLS another:
     not-authorized."""

@@ -32,7 +32,7 @@ def schema():
     keys = {name: re.findall(r'(?:TEXT|NUMBER|FLAG|LIST|SECTION|ITEMS|CYAML_FIELD_\w+)\(\s*"(\w+)"', body)
             for name, body in tables}
     # A table takes the rules in by their file; `rules` is a section of nothing else.
-    assert len(keys) == 11 and all(keys[name] for name in keys if name != "rules")
+    assert len(keys) == 12 and all(keys[name] for name in keys if name != "rules")
     return {**keys, "rules": [row[1] for row in rules()]}
 
 
@@ -46,7 +46,7 @@ def documented():
     """Key → (default, line) of each table of docs/configuration.md."""
     found, section = {}, None
     for line in CONFIGURATION.splitlines():
-        head = re.match(r"## `(\w+)`|A (trunk):|The (rules):|One of (partner_rules):", line)
+        head = re.match(r"## `(\w+)`|A (trunk):|The (rules|users):|One of (partner_rules):", line)
         if head:
             section = next(name for name in head.groups() if name)
             found[section] = {}
@@ -60,7 +60,7 @@ def documented():
 
 
 SECTIONS = {"global": "global", "xmpp": "xmpp", "sip": "sip", "dns": "dns", "tenant": "tenants",
-            "trunk": "trunk", "partner": "partners", "rules": "rules", "pair": "partner_rules"}
+            "trunk": "trunk", "partner": "partners", "rules": "rules", "users": "users", "pair": "partner_rules"}
 
 
 @pytest.mark.parametrize("table", SECTIONS)
