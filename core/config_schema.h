@@ -17,10 +17,10 @@ struct raw_list {
     unsigned count;
 };
 
-/* The rules of one place. */
+/* The rules of one place. A flag is read as a name: libcyaml would take any word for true. */
 struct raw_rules {
 #define RAW_NEED(key)                             char *key;
-#define RAW_FLAG(key)                             char *key; /* libcyaml would take any word for true */
+#define RAW_FLAG(key)                             char *key;
 #define RAW_NUMBER(key)                           unsigned *key;
 #define RULE(name, key, kind, fallback, min, max) RAW_##kind(key)
 #include "core/rules.def"
