@@ -119,7 +119,7 @@ static void proof_key(const struct place *place, char key[CONFIG_KEY_SIZE])
     static const enum rule all[] = {RULE_TLS, RULE_SASL, RULE_DIALBACK};
     size_t i = 0;
     assert(gives_proof(place->rules));
-    while ((place->rules->given >> all[i] & 1) == 0)
+    while (i + 1 < sizeof(all) / sizeof(all[0]) && (place->rules->given >> all[i] & 1) == 0)
         i++;
     (void)snprintf(key, CONFIG_KEY_SIZE, "%s.%s", place->key, rules_row(all[i])->key);
 }
@@ -245,6 +245,22 @@ static bool check_partner(struct config_load *load, const struct config_file *fi
     return true;
 }
 
+/* A name in a tenant's list may fall under a partner's wildcard, which is in no list itself. */
+static bool check_list(struct config_load *load, const struct config_file *file,
+                       unsigned number, const struct config_tenant *tenant)
+{
+    char key[CONFIG_KEY_SIZE];
+    for (size_t i = 0; i < tenant->partner_count; i++) {
+        struct rules_stack stack =
+            config_rules(load->config, tenant, span_of(tenant->partners[i].unicode));
+        const char *mistake = rules_mistake(&stack);
+        (void)snprintf(key, sizeof(key), "tenants[%u].partners[%zu]", number, i);
+        if (mistake != NULL)
+            return config_mark_fail(load, file, key, "%s", mistake);
+    }
+    return true;
+}
+
 static bool check_global(struct config_load *load)
 {
     const struct place place = {&load->files[0], "xmpp", &load->config->rules};
@@ -270,6 +286,11 @@ bool config_rules_check(struct config_load *load)
     for (size_t i = 0; i < load->file_count; i++)
         for (unsigned j = 0; j < load->files[i].raw->partner_count; j++, partner++)
             if (!check_partner(load, &load->files[i], j, &config->partners[partner], kinds))
+                return false;
+    tenant = 0;
+    for (size_t i = 0; i < load->file_count; i++)
+        for (unsigned j = 0; j < load->files[i].raw->tenant_count; j++, tenant++)
+            if (!check_list(load, &load->files[i], j, &config->tenants[tenant]))
                 return false;
     return true;
 }

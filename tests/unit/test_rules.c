@@ -248,11 +248,19 @@ static const struct refusal refusals[] = {
      "direct TLS is TLS, which tls: not_supported rules out (with tenant 'a.example')"},
 };
 
+/* The wildcard is in no list, the name is. */
+static const struct refusal listed = {
+    XMPP TENANT "    policy: list\n    partners:\n    - a.w.example\n"
+                "    xmpp: {tls: not_supported}\n"
+                "partners:\n  - domain: '*.w.example'\n    dialback: false\n",
+    "9: tenants[0].partners[0]", "SASL needs TLS"};
+
 static void test_refusals(void **state)
 {
     (void)state;
     for (size_t i = 0; i < sizeof(refusals) / sizeof(refusals[0]); i++)
         check_refusal(&refusals[i]);
+    check_refusal(&listed);
 }
 
 /* What never comes into force is no mistake. */
