@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "core/table.h"
+#include "core/thread.h"
 
 struct census_host {
     struct table_node node;
@@ -14,10 +15,17 @@ struct census_host {
     unsigned count;
 };
 
+struct census_partner {
+    struct table_node node;
+    unsigned count;
+    size_t size;
+    char domain[];
+};
+
 struct census {
     pthread_mutex_t lock; /* guards all that follows */
     unsigned total, total_max, per_address_max;
-    struct table hosts;
+    struct table hosts, partners;
 };
 
 int census_open(struct census **opened, unsigned total_max, unsigned per_address_max)
@@ -29,6 +37,7 @@ int census_open(struct census **opened, unsigned total_max, unsigned per_address
     census->total_max = total_max;
     census->per_address_max = per_address_max;
     table_init(&census->hosts);
+    table_init(&census->partners);
     *opened = census;
     return 0;
 }
@@ -45,7 +54,13 @@ void census_close(struct census **closed)
         table_remove(&census->hosts, node);
         free(host);
     }
+    while ((node = table_any(&census->partners)) != NULL) {
+        struct census_partner *partner = node->owner;
+        table_remove(&census->partners, node);
+        free(partner);
+    }
     table_fini(&census->hosts);
+    table_fini(&census->partners);
     pthread_mutex_destroy(&census->lock);
     free(census);
 }
@@ -99,6 +114,58 @@ void census_leave(struct census *census, const union net_address *site)
     if (host->count == 0) {
         table_remove(&census->hosts, &host->node);
         free(host);
+    }
+    pthread_mutex_unlock(&census->lock);
+}
+
+static struct census_partner *find_partner(const struct census *census, struct span domain)
+{
+    struct table_node *node = table_find(&census->partners, thread_hash(0, domain));
+    for (; node != NULL; node = table_next(node)) {
+        struct census_partner *partner = node->owner;
+        if (span_equal(span_make(partner->domain, partner->size), domain))
+            return partner;
+    }
+    return NULL;
+}
+
+static struct census_partner *enter_partner(struct census *census, struct span domain,
+                                            unsigned max)
+{
+    struct census_partner *partner = find_partner(census, domain);
+    if (partner != NULL && partner->count >= max)
+        return NULL;
+    if (partner == NULL) {
+        partner = calloc(1, sizeof(*partner) + domain.size);
+        if (partner == NULL)
+            return NULL;
+        memcpy(partner->domain, domain.data, domain.size);
+        partner->size = domain.size;
+        table_add(&census->partners, &partner->node, thread_hash(0, domain), partner);
+    }
+    partner->count++;
+    return partner;
+}
+
+struct census_partner *census_enter_partner(struct census *census, struct span domain,
+                                            unsigned max)
+{
+    assert(domain.size > 0);
+    assert(max > 0);
+    pthread_mutex_lock(&census->lock);
+    struct census_partner *partner = enter_partner(census, domain, max);
+    pthread_mutex_unlock(&census->lock);
+    return partner;
+}
+
+void census_leave_partner(struct census *census, struct census_partner *partner)
+{
+    pthread_mutex_lock(&census->lock);
+    assert(partner->count > 0);
+    partner->count--;
+    if (partner->count == 0) {
+        table_remove(&census->partners, &partner->node);
+        free(partner);
     }
     pthread_mutex_unlock(&census->lock);
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * Counts the XMPP connections of the whole process, in all and by remote address, and refuses
- * what is above the limits (XEP-0205 §3.1). Any thread: a lock guards it, which a connection
- * takes twice in its life, beside a TLS handshake.
+ * Counts the XMPP connections of the whole process, in all, by remote address and by the domain
+ * that is proved on them, and refuses what is above the limits (XEP-0205 §3.1). Any thread: a
+ * lock guards it, which a connection takes four times in its life, beside a TLS handshake.
  */
 #ifndef PASSERELLE_CORE_CENSUS_H
 #define PASSERELLE_CORE_CENSUS_H
@@ -12,6 +12,8 @@
 
 struct census;
 
+struct census_partner;
+
 /* Limits of 0 are none. -ENOMEM. */
 int census_open(struct census **census, unsigned total_max, unsigned per_address_max) MUST_USE;
 void census_close(struct census **census);
@@ -19,6 +21,11 @@ void census_close(struct census **census);
    above a limit or without memory. */
 bool census_enter(struct census *census, const union net_address *site) MUST_USE;
 void census_leave(struct census *census, const union net_address *site);
+/* Counts a stream that `domain` has proved itself on; NULL, and nothing is counted, when it has
+   `max` already or without memory. */
+struct census_partner *census_enter_partner(struct census *census, struct span domain,
+                                            unsigned max) MUST_USE;
+void census_leave_partner(struct census *census, struct census_partner *partner);
 /* A connection of our own making takes part in the total only, and is not refused. */
 void census_enter_own(struct census *census);
 void census_leave_own(struct census *census);

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "core/config_schema.h"
+#include "core/log.h"
 
 #define FILE_SIZE_MAX     ((size_t)256 << 20)
 #define INCLUDED_FILE_MAX 65536
@@ -210,6 +211,25 @@ int config_read(struct config **config, const struct config_source *source, char
 int config_open(struct config **config, const char *path, char *error, size_t error_size)
 {
     return config_read(config, &(struct config_source){.path = path}, error, error_size);
+}
+
+static void tell_warning(const char *text, FILE *out)
+{
+    if (out != NULL)
+        fprintf(out, "warning: %s\n", text);
+    else
+        log_event(LOG_LEVEL_WARN, "config.warning", 0, log_text("reason", span_of(text)));
+}
+
+void config_tell_warnings(const struct config *config, FILE *out)
+{
+    char more[60];
+    for (size_t i = 0; i < config->warning_count; i++)
+        tell_warning(config->warnings[i], out);
+    if (config->warnings_left_out == 0)
+        return;
+    (void)snprintf(more, sizeof(more), "and %zu more like these", config->warnings_left_out);
+    tell_warning(more, out);
 }
 
 void config_close(struct config **config)

@@ -12,7 +12,11 @@
 #ifndef PASSERELLE_CORE_CONFIG_H
 #define PASSERELLE_CORE_CONFIG_H
 
+#include <stdio.h>
+
+#include "core/rules.h"
 #include "net/address.h"
+#include "proto/jid.h"
 #include "proto/service_iq.h"
 #include "proto/sip_message.h"
 
@@ -25,6 +29,8 @@ struct config_network {
     union net_address address;
     unsigned prefix_size;
 };
+
+#define CONFIG_WARNING_MAX 20
 
 struct config_trunk {
     uint32_t index;  /* over all tenants, below config.trunk_slots */
@@ -45,6 +51,12 @@ struct config_trunk {
 
 enum partner_policy { PARTNER_OPEN, PARTNER_LIST, PARTNER_CLOSED };
 
+/* What one tenant agrees with one partner. */
+struct config_pair {
+    struct config_domain domain;
+    struct rules rules;
+};
+
 struct config_tenant {
     uint32_t index; /* below config.tenant_slots */
     char *name;     /* no other tenant has it */
@@ -57,16 +69,24 @@ struct config_tenant {
     enum partner_policy policy;
     struct config_domain *partners; /* allowed, for PARTNER_LIST */
     size_t partner_count;
+    struct rules rules;
+    struct config_pair *pairs;
+    size_t pair_count;
+    bool users_allowed; /* may talk with XMPP users, but for those listed; or only those */
+    char **users;       /* the listed ones, as prepared bare JIDs */
+    size_t user_count;
 };
 
-enum partner_auth { AUTH_ANY, AUTH_EXTERNAL, AUTH_DIALBACK };
-
+/* A domain of a partner may be a wildcard: "*.example.org" stands for every name with exactly
+   one more label in front, as in certificates (RFC 6125 §6.4.3). A name of its own goes before.
+ */
 struct config_partner {
-    struct config_domain domain;
+    struct config_domain *domains; /* the first is what it is called by */
+    size_t domain_count;
     char *host;    /* override instead of SRV; NULL: none */
     uint16_t port; /* of the override; 0: 5269 */
     bool direct_tls;
-    enum partner_auth auth;
+    struct rules rules;
 };
 
 struct config {
@@ -84,12 +104,13 @@ struct config {
     char *dialback_secret; /* generated at start when not configured */
     bool secret_is_generated;
     size_t stanza_size_max;
-    unsigned connect_timeout_ms, negotiation_timeout_ms, idle_timeout_ms, deliver_timeout_ms;
+    unsigned connect_timeout_ms, deliver_timeout_ms;
     unsigned confirm_timeout_ms; /* how long a SIP answer waits for the XMPP server's word */
     unsigned sessions_max, sessions_per_address_max;
     bool stream_management; /* XEP-0198 */
     unsigned resume_timeout_ms; /* 0: streams are not resumed */
     struct service_identity identity;
+    struct rules rules;
     /* sip */
     union net_address *udp_listen, *tcp_listen, *tls_listen;
     size_t udp_listen_count, tcp_listen_count, tls_listen_count;
@@ -113,6 +134,9 @@ struct config {
     uint32_t trunk_serial;            /* the last one that was given */
     struct config_partner *partners;
     size_t partner_count;
+    const char **warnings; /* "file:line: key: what may not be what was meant" */
+    size_t warning_count;  /* of them; no more than CONFIG_WARNING_MAX */
+    size_t warnings_left_out;
     struct config_index *index; /* hash tables for the lookups below */
 };
 
@@ -137,6 +161,8 @@ int config_read(struct config **config, const struct config_source *source, char
    says; the keys that differed are listed, at most `max` of them. -ENOMEM, else how many. */
 int config_keep_fixed(struct config *config, const struct config *previous, const char **keys,
                       int max) MUST_USE;
+/* Each warning in a line behind "warning: "; `out` NULL: in the log instead. */
+void config_tell_warnings(const struct config *config, FILE *out);
 /* The commented text of the embedded defaults (`passerelle --defaults`). */
 const char *config_defaults(void);
 
@@ -149,6 +175,13 @@ const struct config_partner *config_find_partner(const struct config *config,
 /* May this tenant talk with this remote domain (prepared)? */
 bool config_partner_allowed(const struct config *config, const struct config_tenant *tenant,
                             struct span domain);
+/* The rules between a tenant (NULL: not known yet) and a remote domain (prepared; empty: one
+   that has not said its name), each place that has some. */
+struct rules_stack config_rules(const struct config *config, const struct config_tenant *tenant,
+                                struct span domain);
+/* May this user of the tenant (prepared) talk with XMPP users? */
+bool config_user_allowed(const struct config *config, const struct config_tenant *tenant,
+                         const struct jid *user);
 const struct config_tenant *config_find_named(const struct config *config, const char *name);
 /* By their index; NULL when there is none. */
 const struct config_tenant *config_tenant_at(const struct config *config, uint32_t index);

@@ -286,10 +286,6 @@ static bool check_xmpp(struct config_load *load, const struct raw_xmpp *raw)
          STANZA_SIZE_MIN, STANZA_SIZE_MAX},
         {"xmpp.connect_timeout_ms", raw->connect_timeout_ms, &config->connect_timeout_ms, 10000,
          100, 120000},
-        {"xmpp.negotiation_timeout_ms", raw->negotiation_timeout_ms,
-         &config->negotiation_timeout_ms, 30000, 100, 300000},
-        {"xmpp.idle_timeout_ms", raw->idle_timeout_ms, &config->idle_timeout_ms, 600000, 1000,
-         86400000},
         {"xmpp.deliver_timeout_ms", raw->deliver_timeout_ms, &config->deliver_timeout_ms, 30000,
          100, 300000},
         {"xmpp.confirm_timeout_ms", raw->confirm_timeout_ms, &config->confirm_timeout_ms, 5000,
@@ -320,7 +316,8 @@ static bool check_xmpp(struct config_load *load, const struct raw_xmpp *raw)
            config_check_path(load, file, "xmpp.ca_file", raw->ca_file, false,
                              &config->ca_file) &&
            check_xmpp_certificate(load) && check_secret(load, raw->dialback_secret) &&
-           check_identity(load, raw->identity);
+           check_identity(load, raw->identity) &&
+           config_rules_read(load, file, "xmpp", &raw->rules, &config->rules);
 }
 
 /* What SIP does not name is XMPP's, and its stamp follows that, too. */

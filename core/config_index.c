@@ -11,6 +11,7 @@
 #include <stdlib.h>
 
 #include "core/heap.h"
+#include "proto/limits.h"
 
 #define INDEX_PREFIX_SIZES 129
 
@@ -160,12 +161,43 @@ const struct config_tenant *config_find_named(const struct config *config, const
     return found ? &config->tenants[value] : NULL;
 }
 
+/* The domain itself, or the wildcard that stands for it. */
+static bool index_find_domain(const struct config *config, unsigned scope, struct span domain,
+                              uint32_t *value)
+{
+    char text[DOMAIN_SIZE_MAX + 2] = "*";
+    if (index_find(config, scope, domain, value))
+        return true;
+    struct span rest = span_from(domain, span_find(domain, '.'));
+    if (rest.size == 0 || rest.size > DOMAIN_SIZE_MAX)
+        return false;
+    memcpy(text + 1, rest.data, rest.size);
+    return index_find(config, scope, span_make(text, rest.size + 1), value);
+}
+
 const struct config_partner *config_find_partner(const struct config *config,
                                                  struct span domain)
 {
     uint32_t value;
-    bool found = index_find(config, CONFIG_SCOPE_PARTNER, domain, &value);
+    bool found = index_find_domain(config, CONFIG_SCOPE_PARTNER, domain, &value);
     return found ? &config->partners[value] : NULL;
+}
+
+struct rules_stack config_rules(const struct config *config, const struct config_tenant *tenant,
+                                struct span domain)
+{
+    struct rules_stack stack = rules_stack_make();
+    const struct config_partner *partner = config_find_partner(config, domain);
+    uint32_t value;
+    stack.level[RULES_GLOBAL] = &config->rules;
+    if (tenant != NULL)
+        stack.level[RULES_TENANT] = &tenant->rules;
+    if (partner != NULL)
+        stack.level[RULES_PARTNER] = &partner->rules;
+    if (tenant != NULL &&
+        index_find_domain(config, config_scope(CONFIG_SCOPE_PAIR, tenant), domain, &value))
+        stack.level[RULES_PAIR] = &tenant->pairs[value].rules;
+    return stack;
 }
 
 bool config_partner_allowed(const struct config *config, const struct config_tenant *tenant,
@@ -175,10 +207,24 @@ bool config_partner_allowed(const struct config *config, const struct config_ten
     switch (tenant->policy) {
     case PARTNER_OPEN: return true;
     case PARTNER_LIST:
-        return index_find(config, CONFIG_SCOPE_ALLOWED + tenant->index, domain, &value);
+        return index_find_domain(config, config_scope(CONFIG_SCOPE_ALLOWED, tenant), domain,
+                                 &value);
     case PARTNER_CLOSED: return false;
     }
     return false;
+}
+
+bool config_user_allowed(const struct config *config, const struct config_tenant *tenant,
+                         const struct jid *user)
+{
+    char text[JID_SIZE_MAX];
+    struct writer writer = writer_make(text, sizeof(text));
+    uint32_t value;
+    if (tenant->user_count == 0)
+        return tenant->users_allowed;
+    jid_write_bare(&writer, user);
+    bool is_listed = index_find(config, CONFIG_SCOPE_USER, writer_span(&writer), &value);
+    return is_listed != tenant->users_allowed;
 }
 
 /* The first `prefix_size` bits of the address in its IPv6 spelling. */

@@ -138,6 +138,31 @@ unsigned config_mark_syntax(struct span text, char *problem, size_t problem_size
     return line;
 }
 
+/* "file:line: key: sentence". */
+static void mark_write(char *out, size_t size, const struct config_file *file, const char *key,
+                       const char *sentence)
+{
+    unsigned line = config_mark_line(span_make(file->text, file->size), key);
+    (void)snprintf(out, size, "%s:%u: %s: %s", file->path, line, key, sentence);
+}
+
+void config_mark_warn(struct config_load *load, const struct config_file *file, const char *key,
+                      const char *sentence)
+{
+    struct config *config = load->config;
+    char text[600];
+    if (config->warnings == NULL)
+        config->warnings =
+            config_check_alloc(load, CONFIG_WARNING_MAX, sizeof(*config->warnings));
+    if (config->warnings == NULL || config->warning_count == CONFIG_WARNING_MAX) {
+        config->warnings_left_out++;
+        return;
+    }
+    mark_write(text, sizeof(text), file, key, sentence);
+    config->warnings[config->warning_count] = config_check_copy(load, text);
+    config->warning_count += config->warnings[config->warning_count] != NULL;
+}
+
 bool config_mark_fail(struct config_load *load, const struct config_file *file, const char *key,
                       const char *format, ...)
 {
@@ -147,8 +172,6 @@ bool config_mark_fail(struct config_load *load, const struct config_file *file, 
     va_start(arguments, format);
     (void)vsnprintf(sentence, sizeof(sentence), format, arguments);
     va_end(arguments);
-    unsigned line = config_mark_line(span_make(file->text, file->size), key);
-    (void)snprintf(load->error, load->error_size, "%s:%u: %s: %s", file->path, line, key,
-                   sentence);
+    mark_write(load->error, load->error_size, file, key, sentence);
     return false;
 }

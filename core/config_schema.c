@@ -13,6 +13,8 @@
                            0, CYAML_UNLIMITED)
 #define NUMBER(key, type, member)                                                              \
     CYAML_FIELD_UINT_PTR(key, CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct type, member)
+#define FLAG(key, type, member)                                                                \
+    CYAML_FIELD_BOOL_PTR(key, CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct type, member)
 #define LIST(key, type, member)                                                                \
     CYAML_FIELD_SEQUENCE_COUNT(key, CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct type,     \
                                member.item, member.count, &text_entry, 0, CYAML_UNLIMITED)
@@ -22,6 +24,11 @@
 #define ITEMS(key, type, member, number, entry)                                                \
     CYAML_FIELD_SEQUENCE_COUNT(key, CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct type,     \
                                member, number, &entry, 0, CYAML_UNLIMITED)
+
+/* The rules, inside a table. */
+#define RULE_NEED(key, type, member)   TEXT(key, type, member),
+#define RULE_FLAG(key, type, member)   TEXT(key, type, member),
+#define RULE_NUMBER(key, type, member) NUMBER(key, type, member),
 
 static const cyaml_schema_value_t text_entry = {
     CYAML_VALUE_STRING(CYAML_FLAG_POINTER, char *, 0, CYAML_UNLIMITED)};
@@ -52,15 +59,15 @@ static const cyaml_schema_field_t xmpp_fields[] = {
     TEXT("dialback_secret", raw_xmpp, dialback_secret),
     NUMBER("stanza_size_max", raw_xmpp, stanza_size_max),
     NUMBER("connect_timeout_ms", raw_xmpp, connect_timeout_ms),
-    NUMBER("negotiation_timeout_ms", raw_xmpp, negotiation_timeout_ms),
-    NUMBER("idle_timeout_ms", raw_xmpp, idle_timeout_ms),
     NUMBER("deliver_timeout_ms", raw_xmpp, deliver_timeout_ms),
     NUMBER("confirm_timeout_ms", raw_xmpp, confirm_timeout_ms),
     NUMBER("sessions_max", raw_xmpp, sessions_max),
     NUMBER("sessions_per_address_max", raw_xmpp, sessions_per_address_max),
-    CYAML_FIELD_BOOL_PTR("stream_management", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL,
-                         struct raw_xmpp, stream_management),
+    FLAG("stream_management", raw_xmpp, stream_management),
     NUMBER("resume_timeout_ms", raw_xmpp, resume_timeout_ms),
+#define RULE(name, key, kind, fallback, min, max) RULE_##kind(#key, raw_xmpp, rules.key)
+#include "core/rules.def"
+#undef RULE
     SECTION("identity", raw_xmpp, identity, identity_fields),
     CYAML_FIELD_END};
 
@@ -100,6 +107,25 @@ static const cyaml_schema_field_t trunk_fields[] = {
 static const cyaml_schema_value_t trunk_entry = {
     CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct raw_trunk, trunk_fields)};
 
+static const cyaml_schema_field_t rules_fields[] = {
+#define RULE(name, key, kind, fallback, min, max) RULE_##kind(#key, raw_rules, key)
+#include "core/rules.def"
+#undef RULE
+    CYAML_FIELD_END};
+
+static const cyaml_schema_field_t pair_fields[] = {
+#define RULE(name, key, kind, fallback, min, max) RULE_##kind(#key, raw_pair, rules.key)
+#include "core/rules.def"
+#undef RULE
+    TEXT("domain", raw_pair, domain), CYAML_FIELD_END};
+
+static const cyaml_schema_value_t pair_entry = {
+    CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct raw_pair, pair_fields)};
+
+static const cyaml_schema_field_t users_fields[] = {
+    TEXT("default", raw_users, fallback), LIST("allow", raw_users, allow),
+    LIST("deny", raw_users, deny), CYAML_FIELD_END};
+
 static const cyaml_schema_field_t tenant_fields[] = {
     TEXT("name", raw_tenant, name),
     LIST("domains", raw_tenant, domains),
@@ -108,6 +134,9 @@ static const cyaml_schema_field_t tenant_fields[] = {
     ITEMS("trunks", raw_tenant, trunks, trunk_count, trunk_entry),
     TEXT("policy", raw_tenant, policy),
     LIST("partners", raw_tenant, partners),
+    SECTION("users", raw_tenant, users, users_fields),
+    SECTION("xmpp", raw_tenant, rules, rules_fields),
+    ITEMS("partner_rules", raw_tenant, pairs, pair_count, pair_entry),
     CYAML_FIELD_END};
 
 static const cyaml_schema_value_t tenant_entry = {
@@ -115,10 +144,13 @@ static const cyaml_schema_value_t tenant_entry = {
 
 static const cyaml_schema_field_t partner_fields[] = {
     TEXT("domain", raw_partner, domain),
+    LIST("additional_domains", raw_partner, additional_domains),
     TEXT("host", raw_partner, host),
     NUMBER("port", raw_partner, port),
     CYAML_FIELD_BOOL("direct_tls", CYAML_FLAG_OPTIONAL, struct raw_partner, direct_tls),
-    TEXT("auth", raw_partner, auth),
+#define RULE(name, key, kind, fallback, min, max) RULE_##kind(#key, raw_partner, rules.key)
+#include "core/rules.def"
+#undef RULE
     CYAML_FIELD_END};
 
 static const cyaml_schema_value_t partner_entry = {

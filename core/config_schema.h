@@ -17,6 +17,19 @@ struct raw_list {
     unsigned count;
 };
 
+/* The rules of one place. A flag is read as a name: libcyaml would take any word for true. */
+struct raw_rules {
+#define RAW_NEED(key)                             char *key;
+#define RAW_FLAG(key)                             char *key;
+#define RAW_NUMBER(key)                           unsigned *key;
+#define RULE(name, key, kind, fallback, min, max) RAW_##kind(key)
+#include "core/rules.def"
+#undef RULE
+#undef RAW_NEED
+#undef RAW_FLAG
+#undef RAW_NUMBER
+};
+
 struct raw_global {
     unsigned *workers, *egress, *parcel_count;
     char *stats_socket, *log_level, *log_format;
@@ -29,11 +42,12 @@ struct raw_identity {
 struct raw_xmpp {
     struct raw_list listen, listen_direct_tls;
     char *certificate, *key, *ca_file, *dialback_secret;
-    unsigned *stanza_size_max, *connect_timeout_ms, *negotiation_timeout_ms, *idle_timeout_ms;
+    unsigned *stanza_size_max, *connect_timeout_ms;
     unsigned *deliver_timeout_ms, *confirm_timeout_ms, *sessions_max, *sessions_per_address_max;
     bool *stream_management;
     unsigned *resume_timeout_ms;
     struct raw_identity *identity;
+    struct raw_rules rules;
 };
 
 struct raw_sip {
@@ -57,17 +71,33 @@ struct raw_trunk {
     struct raw_list sources;
 };
 
+struct raw_users {
+    char *fallback; /* "default" */
+    struct raw_list allow, deny;
+};
+
+struct raw_pair {
+    char *domain;
+    struct raw_rules rules;
+};
+
 struct raw_tenant {
     char *name, *certificate, *key, *policy;
     struct raw_list domains, partners;
     struct raw_trunk *trunks;
     unsigned trunk_count;
+    struct raw_rules *rules;
+    struct raw_pair *pairs;
+    unsigned pair_count;
+    struct raw_users *users;
 };
 
 struct raw_partner {
-    char *domain, *host, *auth;
+    char *domain, *host;
+    struct raw_list additional_domains;
     unsigned *port;
     bool direct_tls;
+    struct raw_rules rules;
 };
 
 struct raw_file {
@@ -117,6 +147,10 @@ unsigned config_mark_syntax(struct span text, char *problem, size_t problem_size
 bool config_mark_fail(struct config_load *load, const struct config_file *file, const char *key,
                       const char *format, ...) __attribute__((format(printf, 4, 5)));
 
+/* Notes "file:line: key: sentence" in the snapshot, unless there are too many already. */
+void config_mark_warn(struct config_load *load, const struct config_file *file, const char *key,
+                      const char *sentence);
+
 /* config_check.c: everything above the tenants. */
 bool config_check_settings(struct config_load *load) MUST_USE;
 /* Opens a certificate and its key; `changed`: not what the snapshot before had. */
@@ -139,6 +173,29 @@ void *config_check_alloc(struct config_load *load, size_t count, size_t size);
 
 /* config_tenant.c: the tenants and partners of all files. */
 bool config_tenant_all(struct config_load *load) MUST_USE;
+/* Prepares the domain of a partner, which may be a wildcard (core/config.h), for both spellings
+   (RFC 7622 §3.2, RFC 5891). */
+bool config_tenant_partner(struct config_load *load, const struct config_file *file,
+                           const char *key, const char *text,
+                           struct config_domain *out) MUST_USE;
+
+/* config_users.c: which users of the tenant, whose key is `parent` and whose domains are known,
+   may talk with XMPP users. */
+bool config_users_read(struct config_load *load, const struct config_file *file,
+                       const char *parent, const struct raw_users *raw,
+                       struct config_tenant *tenant) MUST_USE;
+
+/* config_rules.c: the rules of one place, whose key is `parent`. */
+bool config_rules_read(struct config_load *load, const struct config_file *file,
+                       const char *parent, const struct raw_rules *raw,
+                       struct rules *out) MUST_USE;
+/* The rules of one tenant, for all its partners and for single ones; `parent` is its key. */
+bool config_rules_tenant(struct config_load *load, const struct config_file *file,
+                         const char *parent, const struct raw_tenant *raw,
+                         struct config_tenant *tenant) MUST_USE;
+/* When all of them are read: every combination that comes into force leaves a way to prove a
+   domain. Those in doubt become warnings. */
+bool config_rules_check(struct config_load *load) MUST_USE;
 /* config_trunk.c: the trunks of one tenant; `key` is the tenant's. */
 bool config_trunk_all(struct config_load *load, const struct config_file *file, const char *key,
                       const struct raw_tenant *raw, struct config_tenant *tenant) MUST_USE;
@@ -158,8 +215,17 @@ enum config_scope {
     CONFIG_SCOPE_ASCII,   /* value: tenant */
     CONFIG_SCOPE_PARTNER, /* value: partner */
     CONFIG_SCOPE_NAME,    /* value: tenant */
-    CONFIG_SCOPE_ALLOWED  /* + index of the tenant: its list */
+    CONFIG_SCOPE_USER,    /* a listed user; value: its place in the list */
+    /* Of one tenant: config_scope. */
+    CONFIG_SCOPE_ALLOWED, /* its list */
+    CONFIG_SCOPE_PAIR,    /* value: pair */
+    CONFIG_SCOPE_COUNT
 };
+/* The scope of what only this tenant knows. */
+static inline unsigned config_scope(enum config_scope scope, const struct config_tenant *tenant)
+{
+    return scope + tenant->index * CONFIG_SCOPE_COUNT;
+}
 /* Makes the index; it owns the arena of the whole snapshot. */
 int config_index_open(struct config *config) MUST_USE;
 struct arena *config_index_arena(struct config *config);

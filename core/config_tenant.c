@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* Tenants and partners: their domains, prepared and indexed, and their policies. */
+/* Tenants and partners: their domains, prepared and indexed, and who may talk with whom. */
 #include "core/config_schema.h"
 
 #include <assert.h>
@@ -8,25 +8,47 @@
 
 #include "proto/jid.h"
 
-/* Prepares one domain for both spellings (RFC 7622 §3.2, RFC 5891). */
+/* Prepares one domain for both spellings (RFC 7622 §3.2, RFC 5891); `prefix` goes in front. */
+static bool prepare(struct config_load *load, struct span text, struct span prefix,
+                    struct config_domain *out)
+{
+    char unicode_text[JID_PART_SIZE_MAX + 1], ascii_text[JID_PART_SIZE_MAX + 1];
+    char both[2][JID_PART_SIZE_MAX + 4];
+    struct writer unicode_memory = writer_make(unicode_text, sizeof(unicode_text));
+    struct writer ascii_memory = writer_make(ascii_text, sizeof(ascii_text));
+    struct span prepared[2];
+    if (jid_prepare_domain(text, &unicode_memory, &prepared[0]) != JID_OK ||
+        jid_domain_to_ascii(prepared[0], &ascii_memory, &prepared[1]) != JID_OK)
+        return false;
+    for (size_t i = 0; i < 2; i++) {
+        struct writer writer = writer_make(both[i], sizeof(both[i]));
+        writer_put(&writer, prefix);
+        writer_put(&writer, prepared[i]);
+        prepared[i] = writer_span(&writer);
+    }
+    bool same = span_equal(prepared[0], prepared[1]);
+    out->unicode = (char *)(uintptr_t)arena_copy(load->arena, prepared[0]).data;
+    out->ascii =
+        same ? out->unicode : (char *)(uintptr_t)arena_copy(load->arena, prepared[1]).data;
+    return out->unicode != NULL && out->ascii != NULL;
+}
+
 static bool tenant_domain(struct config_load *load, const struct config_file *file,
                           const char *key, const char *text, struct config_domain *out)
 {
-    char unicode_text[JID_PART_SIZE_MAX + 1], ascii_text[JID_PART_SIZE_MAX + 1];
-    struct writer unicode_memory = writer_make(unicode_text, sizeof(unicode_text));
-    struct writer ascii_memory = writer_make(ascii_text, sizeof(ascii_text));
-    struct span unicode, ascii;
-    if (jid_prepare_domain(span_of(text), &unicode_memory, &unicode) != JID_OK ||
-        jid_domain_to_ascii(unicode, &ascii_memory, &ascii) != JID_OK)
-        return config_mark_fail(load, file, key, "'%s' is not a domain name", text);
-    struct span copy = arena_copy(load->arena, unicode);
-    bool same = span_equal(unicode, ascii);
-    struct span ascii_copy = same ? copy : arena_copy(load->arena, ascii);
-    if (copy.data == NULL || ascii_copy.data == NULL)
-        return config_mark_fail(load, file, key, "out of memory");
-    out->unicode = (char *)(uintptr_t)copy.data;
-    out->ascii = (char *)(uintptr_t)ascii_copy.data;
-    return true;
+    return prepare(load, span_of(text), SPAN(""), out) ||
+           config_mark_fail(load, file, key, "'%s' is not a domain name", text);
+}
+
+bool config_tenant_partner(struct config_load *load, const struct config_file *file,
+                           const char *key, const char *text, struct config_domain *out)
+{
+    struct span rest = span_of(text);
+    struct span star = span_starts(rest, SPAN("*.")) ? SPAN("*.") : SPAN("");
+    return prepare(load, span_from(rest, star.size), star, out) ||
+           config_mark_fail(load, file, key,
+                            "'%s' is no domain name, nor a wildcard such as *.example.org",
+                            text);
 }
 
 static bool tenant_domains(struct config_load *load, const struct config_file *file,
@@ -83,10 +105,11 @@ static bool tenant_policy(struct config_load *load, const struct config_file *fi
     tenant->partner_count = raw->partners.count;
     for (unsigned i = 0; i < raw->partners.count; i++) {
         (void)snprintf(key, sizeof(key), "%s.partners[%u]", parent, i);
-        if (!tenant_domain(load, file, key, raw->partners.item[i], &tenant->partners[i]))
+        if (!config_tenant_partner(load, file, key, raw->partners.item[i],
+                                   &tenant->partners[i]))
             return false;
         /* A domain that stands twice does no harm. */
-        (void)config_index_add(load->config, CONFIG_SCOPE_ALLOWED + tenant->index,
+        (void)config_index_add(load->config, config_scope(CONFIG_SCOPE_ALLOWED, tenant),
                                tenant->partners[i].unicode, i, &present);
     }
     return true;
@@ -145,32 +168,55 @@ static bool tenant_read(struct config_load *load, const struct config_file *file
            tenant_domains(load, file, key, raw, tenant) &&
            tenant_certificate(load, file, key, raw, tenant) &&
            config_trunk_all(load, file, key, raw, tenant) &&
-           tenant_policy(load, file, key, raw, tenant);
+           tenant_policy(load, file, key, raw, tenant) &&
+           config_users_read(load, file, key, raw->users, tenant) &&
+           config_rules_tenant(load, file, key, raw, tenant);
+}
+
+static bool partner_domain(struct config_load *load, const struct config_file *file,
+                           const char *key, const char *text, struct config_partner *partner)
+{
+    struct config_domain *domain = &partner->domains[partner->domain_count];
+    unsigned present = 0, index = (unsigned)(partner - load->config->partners);
+    if (!config_tenant_partner(load, file, key, text, domain))
+        return false;
+    const struct config_tenant *tenant =
+        config_find_tenant(load->config, span_of(domain->unicode));
+    if (tenant != NULL)
+        return config_mark_fail(load, file, key, "'%s' is a domain of tenant '%s' as well",
+                                text, tenant->name);
+    if (!config_index_add(load->config, CONFIG_SCOPE_PARTNER, domain->unicode, index, &present))
+        return config_mark_fail(load, file, key, "'%s' is configured twice", text);
+    partner->domain_count++;
+    return true;
+}
+
+static bool partner_domains(struct config_load *load, const struct config_file *file,
+                            unsigned number, const struct raw_partner *raw,
+                            struct config_partner *partner)
+{
+    char key[CONFIG_KEY_SIZE];
+    (void)snprintf(key, sizeof(key), "partners[%u].domain", number);
+    if (raw->domain == NULL)
+        return config_mark_fail(load, file, key, "is missing");
+    partner->domains = config_check_alloc(load, (size_t)raw->additional_domains.count + 1,
+                                          sizeof(*partner->domains));
+    if (partner->domains == NULL)
+        return config_mark_fail(load, file, key, "out of memory");
+    bool is_good = partner_domain(load, file, key, raw->domain, partner);
+    for (unsigned i = 0; i < raw->additional_domains.count && is_good; i++) {
+        (void)snprintf(key, sizeof(key), "partners[%u].additional_domains[%u]", number, i);
+        is_good = partner_domain(load, file, key, raw->additional_domains.item[i], partner);
+    }
+    return is_good;
 }
 
 static bool partner_read(struct config_load *load, const struct config_file *file,
                          unsigned number, struct config_partner *partner)
 {
-    static const char *const auths[] = {"any", "external", "dialback", NULL};
     const struct raw_partner *raw = &file->raw->partners[number];
     char key[CONFIG_KEY_SIZE];
-    unsigned auth = AUTH_ANY, present = 0;
-    (void)snprintf(key, sizeof(key), "partners[%u].domain", number);
-    if (raw->domain == NULL)
-        return config_mark_fail(load, file, key, "is missing");
-    if (!tenant_domain(load, file, key, raw->domain, &partner->domain))
-        return false;
-    const struct config_tenant *tenant =
-        config_find_tenant(load->config, span_of(partner->domain.unicode));
-    if (tenant != NULL)
-        return config_mark_fail(load, file, key, "'%s' is a domain of tenant '%s' as well",
-                                raw->domain, tenant->name);
-    unsigned index = (unsigned)(partner - load->config->partners);
-    if (!config_index_add(load->config, CONFIG_SCOPE_PARTNER, partner->domain.unicode, index,
-                          &present))
-        return config_mark_fail(load, file, key, "'%s' is configured twice", raw->domain);
-    (void)snprintf(key, sizeof(key), "partners[%u].auth", number);
-    if (!config_check_choice(load, file, key, raw->auth, auths, &auth))
+    if (!partner_domains(load, file, number, raw, partner))
         return false;
     (void)snprintf(key, sizeof(key), "partners[%u].port", number);
     unsigned port = raw->port != NULL ? *raw->port : (raw->direct_tls ? 5270 : 5269);
@@ -178,11 +224,16 @@ static bool partner_read(struct config_load *load, const struct config_file *fil
         return false;
     if (raw->port != NULL && raw->host == NULL)
         return config_mark_fail(load, file, key, "a port needs a host");
-    partner->auth = (enum partner_auth)auth;
     partner->port = (uint16_t)port;
     partner->direct_tls = raw->direct_tls;
     partner->host = config_check_copy(load, raw->host);
-    return true;
+    (void)snprintf(key, sizeof(key), "partners[%u]", number);
+    return config_rules_read(load, file, key, &raw->rules, &partner->rules);
+}
+
+static size_t user_count(const struct raw_users *users)
+{
+    return users != NULL ? (size_t)users->allow.count + users->deny.count : 0;
 }
 
 /* Makes the tables and says how many names the index will hold. */
@@ -194,10 +245,12 @@ static bool tenant_reserve(struct config_load *load)
         const struct raw_file *raw = load->files[i].raw;
         config->tenant_count += raw->tenant_count;
         config->partner_count += raw->partner_count;
+        for (unsigned j = 0; j < raw->partner_count; j++)
+            names += 1 + raw->partners[j].additional_domains.count;
         for (unsigned j = 0; j < raw->tenant_count; j++)
-            names += 1 + 2 * raw->tenants[j].domains.count + raw->tenants[j].partners.count;
+            names += 1 + 2 * raw->tenants[j].domains.count + raw->tenants[j].partners.count +
+                     raw->tenants[j].pair_count + user_count(raw->tenants[j].users);
     }
-    names += config->partner_count;
     config->tenants = config_check_alloc(load, config->tenant_count, sizeof(*config->tenants));
     config->partners =
         config_check_alloc(load, config->partner_count, sizeof(*config->partners));
@@ -227,5 +280,5 @@ bool config_tenant_all(struct config_load *load)
         for (unsigned j = 0; j < load->files[i].raw->partner_count; j++, next++)
             if (!partner_read(load, &load->files[i], j, &config->partners[next]))
                 return false;
-    return true;
+    return config_rules_check(load);
 }

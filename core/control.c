@@ -24,6 +24,8 @@ static const char control_help[] =
     "    tenants  tenants and their messages\n"
     "    trunks   SIP trunks and their state, for each egress thread\n"
     "    errors   what went wrong lately, repeats in one row, the newest last\n"
+    "show policy TENANT DOMAIN [json]\n"
+    "             what is in force between them, and where it is given\n"
     "metrics      everything that can be counted, as Prometheus text\n"
     "set log-level error|warn|info|debug\n"
     "             from now on, until the relay ends\n"
@@ -143,6 +145,26 @@ static void command_show(struct control *control, struct client *client, struct 
         client_show_local(control, client);
 }
 
+static void command_policy(struct control *control, struct client *client, struct span tenant,
+                           struct span domain, struct span form)
+{
+    char *rows = NULL;
+    size_t rows_size = 0;
+    const char *error = "error: no memory\n";
+    FILE *out = open_memstream(&rows, &rows_size);
+    client->kind = REPORT_POLICY;
+    client->as_json = form.size > 0;
+    bool done =
+        out != NULL && report_policy(control->options.config, tenant, domain, out, &error);
+    if (out != NULL)
+        (void)fclose(out);
+    if (done)
+        control_client_show(control, client, span_make(rows, rows_size));
+    else
+        control_client_say(client, error);
+    free(rows);
+}
+
 static void command_log_level(struct client *client, struct span name)
 {
     for (int i = 0; log_level_names[i] != NULL; i++) {
@@ -164,7 +186,14 @@ static void command_run(struct control *control, struct client *client, struct s
     bool is_alone = words[1].size == 0;
     if (words[0].size == 0)
         return;
-    if (span_trim(command).size > 0) {
+    if (span_equal(words[0], SPAN("show")) && span_equal(words[1], SPAN("policy"))) {
+        struct span domain = command_word(&command), form = command_word(&command);
+        bool is_good = form.size == 0 || span_equal(form, SPAN("json"));
+        if (!is_good || span_trim(command).size > 0)
+            control_client_say(client, "error: show policy TENANT DOMAIN [json]\n");
+        else
+            command_policy(control, client, words[2], domain, form);
+    } else if (span_trim(command).size > 0) {
         control_client_say(client, "error: too many words; try help\n");
     } else if (span_equal(words[0], SPAN("show"))) {
         command_show(control, client, words[1], words[2]);

@@ -64,8 +64,8 @@ static struct link *make(struct worker *worker, struct span local, struct span r
 /* A tenant that is gone, or whose policy forbids this partner now. */
 static bool is_barred(const struct link *link)
 {
-    return worker_pair_policy(link->worker, s2s_domain_span(&link->local),
-                              s2s_domain_span(&link->remote)) == S2S_AUTH_REFUSED;
+    return worker_pair_proofs(link->worker, s2s_domain_span(&link->local),
+                              s2s_domain_span(&link->remote)) == S2S_PROOF_NONE;
 }
 
 static void tell_failed(const struct link *link)
@@ -116,9 +116,7 @@ static void give_up(struct link *link, enum stanza_error error)
 
 static bool is_direct(const struct link *link, const struct resolver_target *target)
 {
-    if (link->has_host && !link->elsewhere)
-        return link->has_direct;
-    return target->service == 0 && !link->elsewhere;
+    return link->has_direct && target->service == 0 && !link->elsewhere;
 }
 
 static void connect_next(struct link *link, enum stanza_error error)
@@ -167,18 +165,22 @@ static void start(struct link *link)
     struct resolver_question question = {.fallback_port = PORT_DEFAULT};
     const struct config_partner *partner =
         config_find_partner(link->worker->thread->config, s2s_domain_span(&link->remote));
+    unsigned proofs = worker_pair_proofs(link->worker, s2s_domain_span(&link->local),
+                                         s2s_domain_span(&link->remote));
     const char *name = link->remote_ascii;
     link->elsewhere = false;
-    link->has_host = partner != NULL && partner->host != NULL;
-    link->has_direct = link->has_host && partner->direct_tls;
-    if (link->has_host) {
+    if (partner != NULL && partner->host != NULL) {
+        link->has_direct = partner->direct_tls;
         name = partner->host;
         if (partner->port != 0)
             question.fallback_port = partner->port;
     } else {
-        question.service_count = 2;
-        question.services[0] = (struct resolver_service){"_xmpps-server._tcp", false, NULL};
-        question.services[1] = (struct resolver_service){"_xmpp-server._tcp", true, NULL};
+        link->has_direct = proofs != S2S_PROOF_CLEAR;
+        if (link->has_direct)
+            question.services[question.service_count++] =
+                (struct resolver_service){"_xmpps-server._tcp", false, NULL};
+        question.services[question.service_count++] =
+            (struct resolver_service){"_xmpp-server._tcp", true, NULL};
     }
     snprintf(question.domain, sizeof(question.domain), "%s", name);
     locate(link, &question);
@@ -284,7 +286,7 @@ void link_take(struct worker *worker, struct parcel **taken)
     struct link *link = link_find(worker, local, remote);
     /* Over a stream that stands errors for what was under way still go. */
     if ((link == NULL || link->session == NULL) &&
-        worker_pair_policy(worker, local, remote) == S2S_AUTH_REFUSED) {
+        worker_pair_proofs(worker, local, remote) == S2S_PROOF_NONE) {
         refuse_parcel(worker, parcel,
                       parcel->kind == PARCEL_VERIFY ? STANZA_ERROR_REMOTE_CONNECTION_FAILED
                                                     : STANZA_ERROR_FORBIDDEN,
@@ -328,7 +330,7 @@ void link_prepare(const struct link *link, struct s2s_out *out)
     const struct config_tenant *tenant =
         config_find_tenant(worker->thread->config, s2s_domain_span(&link->local));
     s2s_out_init(out, &link->local, &link->remote,
-                 worker_pair_policy(worker, s2s_domain_span(&link->local),
+                 worker_pair_proofs(worker, s2s_domain_span(&link->local),
                                     s2s_domain_span(&link->remote)),
                  worker_has_certificate(worker, tenant));
     out->sm_wanted = worker->thread->config->stream_management;

@@ -36,7 +36,7 @@ struct link {
     struct table_node node; /* by its pair, in worker->links */
     struct s2s_domain local, remote;
     char remote_ascii[RESOLVER_NAME_SIZE];
-    bool has_host, has_direct; /* of the partner's configuration, when the try began */
+    bool has_direct; /* the first service of the question is direct TLS */
     struct session *session;
     struct resolver_answer *answer;
     unsigned target_next;

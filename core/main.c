@@ -82,9 +82,8 @@ static void main_on_signal(int number)
 static const char main_usage[] =
     "usage: passerelle [options]\n"
     "\n"
-    "An XMPP-SIP federation relay. Without --config it starts with embedded defaults for "
-    "trying\n"
-    "it out on loopback (passerelle --defaults prints them).\n"
+    "An XMPP-SIP federation relay. Without --config it starts with embedded defaults for\n"
+    "trying it out on loopback (passerelle --defaults prints them).\n"
     "\n"
     "  -c, --config FILE  read the configuration from FILE\n"
     "  -t, --check        check the configuration, print what is wrong, and end\n"
@@ -390,6 +389,7 @@ static void main_raise_limits(const struct config *config)
 
 static void main_announce(const struct config *config)
 {
+    config_tell_warnings(config, NULL);
     if (!tls_accelerated())
         log_event(LOG_LEVEL_WARN, "start.crypto", 0, log_text("library", span_of(tls_library())),
                   log_text("problem", SPAN("AES is not hardware accelerated in this wolfSSL")),
@@ -489,6 +489,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "passerelle: %s\n", error);
         status = MAIN_MISUSE;
     } else if (check) {
+        config_tell_warnings(config, stderr);
         printf("%s: correct: %zu tenants, %zu trunks, %zu partners\n", config->path,
                config->tenant_count, config->trunk_count, config->partner_count);
     } else {

@@ -7,6 +7,7 @@
 #include "core/intake.h"
 #include "core/trouble.h"
 #include "net/clock.h"
+#include "proto/error_map.h"
 #include "proto/map_message.h"
 #include "proto/service_iq.h"
 
@@ -64,32 +65,33 @@ static bool post_error(struct worker *worker, struct parcel *parcel, struct span
     return true;
 }
 
-static void tell_failed(struct worker *worker, const struct parcel *parcel)
+/* `reason`: for us, where the sender is told another one; else empty. */
+static void tell_failed(struct worker *worker, const struct parcel *parcel, struct span reason)
 {
     struct stats *stats = worker->thread->stats;
     const struct stanza_fault *fault = &parcel->outcome.fault;
     const struct config_tenant *tenant =
         thread_tenant(worker->thread, parcel, parcel->to.domain);
+    if (reason.size == 0)
+        reason = fault->text.size > 0 ? fault->text : stanza_error_name(fault->error);
     trouble_tell(worker->thread, LOG_LEVEL_INFO,
                  &(struct stats_trouble){.event = "xmpp.message_failed",
                                          .trace = parcel->trace,
                                          .tenant = span_of(tenant != NULL ? tenant->name : ""),
                                          .partner = parcel->from.domain,
                                          .status = parcel->outcome.sip_status,
-                                         .reason = fault->text.size > 0
-                                                       ? fault->text
-                                                       : stanza_error_name(fault->error)});
+                                         .reason = reason});
     if (tenant != NULL)
         stats_count_one(&stats_tenant(stats, tenant->index)->to_sip_failed);
 }
 
 /* The end of a message that was accepted and not delivered. Its stanza is settled when the
    error is on its way, or at once when nobody is told. */
-static void message_failed(struct worker *worker, struct parcel *parcel)
+static void message_failed(struct worker *worker, struct parcel *parcel, struct span reason)
 {
     struct stats *stats = worker->thread->stats;
     struct receipt receipt = parcel->receipt;
-    tell_failed(worker, parcel);
+    tell_failed(worker, parcel, reason);
     if (span_equal(parcel->stanza_type, SPAN("headline"))) {
         /* RFC 6121 §5.2.2: nobody waits for an answer to a headline. */
         log_event(LOG_LEVEL_INFO, "xmpp.message_dropped", parcel->trace,
@@ -114,7 +116,7 @@ void relay_in_outcome(struct worker *worker, struct parcel **come)
     assert(worker->waiting > 0);
     worker->waiting--;
     if (parcel->outcome.kind == OUTCOME_FAILED) {
-        message_failed(worker, parcel);
+        message_failed(worker, parcel, SPAN_NONE);
         return;
     }
     assert(parcel->outcome.kind != OUTCOME_PENDING);
@@ -186,6 +188,12 @@ static struct stanza_fault barred_fault(const struct config_tenant *tenant)
         .text = SPAN("The policy of this domain does not allow the sender's domain any more")};
 }
 
+/* What the sender is told, and what we are told where that differs. */
+struct message_refusal {
+    struct stanza_fault fault;
+    struct span reason;
+};
+
 /* Enters the ledger. */
 static void count_accepted(struct stats *stats, const struct config_tenant *tenant)
 {
@@ -211,6 +219,32 @@ static void begin_message(struct session *session, const struct xml_node *stanza
         parcel_copy(parcel, span_to(xml_node_attribute(stanza, SPAN("type")), 16));
 }
 
+/* What a mapped message must pass yet. */
+static bool may_pass(const struct session *session, const struct config_tenant *tenant,
+                     const struct parcel *parcel, struct writer *writer,
+                     struct message_refusal *refusal)
+{
+    const struct worker *worker = session->worker;
+    const struct config *config = worker->thread->config;
+    if (writer->overflow) {
+        refusal->fault = (struct stanza_fault){.error = STANZA_ERROR_POLICY_VIOLATION,
+                                               .text = SPAN("The message is too long")};
+        return false;
+    }
+    if (session->state == SESSION_CLOSING &&
+        worker_pair_tenant(worker, parcel->to.domain, parcel->from.domain) == NULL) {
+        refusal->fault = barred_fault(tenant);
+        return false;
+    }
+    if (tenant == NULL || config_user_allowed(config, tenant, &parcel->to))
+        return true;
+    /* As if there were no such user: who may and who may not is nobody's business out there. */
+    stats_count(worker->thread->stats, STAT_USERS_REFUSED);
+    refusal->fault = error_map_to_xmpp(404, SPAN_NONE, SPAN_NONE, writer);
+    refusal->reason = SPAN("tenants[].users does not let this user talk with XMPP users");
+    return false;
+}
+
 static bool on_message(struct session *session, const struct xml_node *stanza,
                        const struct config_tenant *tenant, const struct jid *from,
                        const struct jid *to)
@@ -233,31 +267,23 @@ static bool on_message(struct session *session, const struct xml_node *stanza,
     parcel->to = parcel_copy_jid(parcel, to);
     begin_message(session, stanza, parcel);
     struct writer writer = parcel_writer(parcel);
-    struct stanza_fault fault = {.error = STANZA_ERROR_NONE};
+    struct message_refusal refusal = {.fault.error = STANZA_ERROR_NONE};
     enum map_result result =
         map_message_to_sip(stanza, &parcel->from, &parcel->to, span_of(session->in.lang),
-                           &writer, &parcel->draft, &fault);
+                           &writer, &parcel->draft, &refusal.fault);
     if (result == MAP_IGNORE) {
         intake_settle(worker, parcel->receipt);
         stats_count(thread->stats, STAT_XMPP_MESSAGES_IGNORED);
         mesh_give(thread->mesh, thread->self, &parcel);
         return true;
     }
-    if (result == MAP_OK && writer.overflow) {
+    if (result == MAP_OK && !may_pass(session, tenant, parcel, &writer, &refusal))
         result = MAP_FAULT;
-        fault = (struct stanza_fault){.error = STANZA_ERROR_POLICY_VIOLATION,
-                                      .text = SPAN("The message is too long")};
-    }
-    if (result == MAP_OK && session->state == SESSION_CLOSING &&
-        worker_pair_tenant(worker, to->domain, from->domain) == NULL) {
-        result = MAP_FAULT;
-        fault = barred_fault(tenant);
-    }
     count_accepted(thread->stats, tenant);
     parcel_keep(parcel, &writer);
     if (result == MAP_FAULT) {
-        parcel->outcome.fault = fault;
-        message_failed(worker, parcel);
+        parcel->outcome.fault = refusal.fault;
+        message_failed(worker, parcel, refusal.reason);
         return true;
     }
     own_draft(parcel);

@@ -100,14 +100,37 @@ static bool is_same_domains(const struct config_domain *a, const struct config_d
     return i == count;
 }
 
+static bool is_same_rules(const struct rules *a, const struct rules *b)
+{
+    return memcmp(a, b, sizeof(*a)) == 0; /* no padding, and 0 where nothing is given */
+}
+
+static bool is_same_pairs(const struct config_tenant *a, const struct config_tenant *b)
+{
+    bool same = a->pair_count == b->pair_count;
+    for (size_t i = 0; same && i < a->pair_count; i++)
+        same = is_same_rules(&a->pairs[i].rules, &b->pairs[i].rules) &&
+               strcmp(a->pairs[i].domain.unicode, b->pairs[i].domain.unicode) == 0;
+    return same;
+}
+
+static bool is_same_users(const struct config_tenant *a, const struct config_tenant *b)
+{
+    bool same = a->users_allowed == b->users_allowed && a->user_count == b->user_count;
+    for (size_t i = 0; same && i < a->user_count; i++)
+        same = strcmp(a->users[i], b->users[i]) == 0;
+    return same;
+}
+
 static bool is_same_tenant(const struct config_tenant *a, const struct config_tenant *b)
 {
-    bool same = a->domain_count == b->domain_count && a->partner_count == b->partner_count &&
-                a->trunk_count == b->trunk_count && a->policy == b->policy &&
-                a->stamp == b->stamp && is_same_text(a->certificate, b->certificate) &&
-                is_same_text(a->key, b->key) &&
-                is_same_domains(a->domains, b->domains, a->domain_count) &&
-                is_same_domains(a->partners, b->partners, a->partner_count);
+    bool same =
+        a->domain_count == b->domain_count && a->partner_count == b->partner_count &&
+        a->trunk_count == b->trunk_count && a->policy == b->policy && a->stamp == b->stamp &&
+        is_same_text(a->certificate, b->certificate) && is_same_text(a->key, b->key) &&
+        is_same_domains(a->domains, b->domains, a->domain_count) &&
+        is_same_rules(&a->rules, &b->rules) && is_same_pairs(a, b) && is_same_users(a, b) &&
+        is_same_domains(a->partners, b->partners, a->partner_count);
     for (size_t i = 0; same && i < a->trunk_count; i++)
         same = is_same_trunk(&a->trunks[i], &b->trunks[i]);
     return same;
@@ -258,6 +281,8 @@ bool reload_start(struct reload *reload, FILE *answer)
         log_set_level((enum log_level)config->log_level);
     tell(config, &changes, (clock_now_ns() - reload->began_ns) / 1000000, answer);
     tell_fixed(keys, count, answer);
+    config_tell_warnings(config, answer);
+    config_tell_warnings(config, NULL);
     publish(reload, config);
     return true;
 }

@@ -17,6 +17,7 @@ static const char *const report_columns[][REPORT_COLUMN_MAX] = {
     [REPORT_TENANTS] = {"tenant", "domains", "policy", "#trunks", "#to_sip", "#to_sip_failed",
                         "#to_xmpp", "#to_xmpp_failed"},
     [REPORT_ERRORS] = {"time", "#count", "event", "tenant", "partner", "trace", "reason"},
+    [REPORT_POLICY] = {"rule", "value", "from"},
     [REPORT_SESSIONS] = {"#worker", "direction", "peer", "local", "remote", "pairs", "state",
                          "auth", "tls", "cipher", "#age_s", "#idle_s", "#stanzas_in",
                          "#stanzas_out", "#queued", "managed", "#unacked"},
@@ -144,6 +145,7 @@ void report_rows(const struct report_source *source, enum report_kind kind, FILE
     case REPORT_STAT: rows_stat(source, out); return;
     case REPORT_TENANTS: rows_tenants(source, out); return;
     case REPORT_ERRORS: rows_errors(source, out); return;
+    case REPORT_POLICY:
     case REPORT_SESSIONS:
     case REPORT_TRUNKS:
     case REPORT_METRICS: return;

@@ -15,6 +15,7 @@ enum report_kind {
     REPORT_STAT,    /* JSON: one object */
     REPORT_TENANTS, /* these: an array of objects */
     REPORT_ERRORS,
+    REPORT_POLICY,   /* its rows come by report_policy */
     REPORT_SESSIONS, /* its rows come by inquiry */
     REPORT_TRUNKS,   /* its rows come by inquiry */
     REPORT_METRICS   /* made of the rows of REPORT_TRUNKS and the counters */
@@ -29,6 +30,10 @@ struct report_source {
 
 /* Writes the rows that the control thread knows by itself; none for those by inquiry. */
 void report_rows(const struct report_source *source, enum report_kind kind, FILE *out);
+/* core/report_policy.c: what is in force between a tenant, by its name, and a domain, and where
+   it is given. False: no such tenant, or no domain, as `error` tells. */
+bool report_policy(const struct config *config, struct span tenant, struct span domain,
+                   FILE *out, const char **error) MUST_USE;
 /* Shows rows: a header line and the rows, or one line of JSON. */
 void report_show(enum report_kind kind, struct span rows, bool as_json, FILE *out);
 /* core/report_metrics.c: Prometheus text format 0.0.4. `trunks`: the rows of REPORT_TRUNKS. */

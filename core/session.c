@@ -27,10 +27,10 @@ static bool policy_hosts(void *context, struct span local)
     return config_find_tenant(session->worker->thread->config, local) != NULL;
 }
 
-static enum s2s_auth policy_pair(void *context, struct span local, struct span remote)
+static unsigned policy_proofs(void *context, struct span local, struct span remote)
 {
     const struct session *session = context;
-    return worker_pair_policy(session->worker, local, remote);
+    return worker_pair_proofs(session->worker, local, remote);
 }
 
 bool session_certified(const struct session *session, struct span remote)
@@ -68,9 +68,9 @@ static struct session *make(struct worker *worker, bool outbound, bool direct)
     session->outbound = outbound;
     session->direct = direct;
     session->ticket = ++worker->ticket_next;
-    session->opened_ms = session->active_ms = worker->thread->now_ms;
+    session->opened_ms = session->active_ms = session->kept_alive_ms = worker->thread->now_ms;
     session->expires_ms = session->retires_ms = UINT64_MAX;
-    session->policy = (struct s2s_policy){session, policy_hosts, policy_pair, certified,
+    session->policy = (struct s2s_policy){session, policy_hosts, policy_proofs, certified,
                                           worker->thread->config->stream_management};
     session->timer.kind = WORKER_TIMER_SESSION;
     session->timer.owner = session;
@@ -135,6 +135,8 @@ void session_free(struct session *session)
         census_leave_own(worker->thread->census);
     else if (worker->thread->census != NULL)
         census_leave(worker->thread->census, &session->site);
+    if (session->counted != NULL)
+        census_leave_partner(worker->thread->census, session->counted);
     session_unhold(session);
     if (session->unsent)
         TAILQ_REMOVE(&worker->unsent, session, sending_next);
@@ -303,7 +305,8 @@ static void on_connected(struct session *session, int result)
         session_drop(session);
         return;
     }
-    session_arm(session, session->worker->thread->config->negotiation_timeout_ms);
+    session->opened_ms = session->worker->thread->now_ms;
+    session_expect(session);
     if (session->direct) {
         session_begin_tls(session);
     } else {
@@ -430,7 +433,7 @@ void session_accept(struct worker *worker, ring_handle handle, const union net_a
     session->state = SESSION_OPEN;
     s2s_in_init(&session->in, &heap_memory, &session->policy, false);
     ring_set_owner(thread->ring, handle, session);
-    session_arm(session, thread->config->negotiation_timeout_ms);
+    session_expect(session);
     if (direct)
         session_begin_tls(session);
 }

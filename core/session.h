@@ -48,6 +48,9 @@ struct session {
     /* Bytes of the stream, in clear: queued, being sent, and taken by the kernel. */
     uint64_t written_total, sending_total, sent_total;
     uint64_t expires_ms; /* when the peer's certificate ends; UINT64_MAX: none to look at */
+    /* When the connection was last kept alive, and what had been written by then. */
+    uint64_t kept_alive_ms, kept_alive_total;
+    struct census_partner *counted; /* inbound: the partner whose streams it is one of */
     uint64_t retires_ms; /* when it closes as its pair is not served any more; UINT64_MAX */
     struct timer timer;
     struct tls_session *tls;

@@ -14,36 +14,9 @@
 #include "core/log.h"
 #include "core/relay_in.h"
 #include "core/session_priv.h"
-#include "net/certificate.h"
-#include "net/clock.h"
 
 #define LISTEN_MS 2000 /* for the peer's last stanzas and its closing tag */
 #define LINGER_MS 500  /* for our last bytes, and for the peer to go */
-
-/* When the certificate that proves the peer ends, on the clock of timers. */
-static uint64_t expiry_ms(const struct session *session)
-{
-    struct certificate certificate;
-    size_t size = 0;
-    const uint8_t *der =
-        session->tls != NULL ? tls_peer_certificate(session->tls, &size) : NULL;
-    if (der == NULL || !tls_peer_verified(session->tls, NULL) ||
-        certificate_read(&certificate, der, size) != 0 || certificate.not_after <= 0)
-        return UINT64_MAX;
-    int64_t left_ms = certificate.not_after * 1000 - (int64_t)clock_wall_ms();
-    return session->worker->thread->now_ms + (left_ms > 0 ? (uint64_t)left_ms : 0);
-}
-
-void session_watch(struct session *session)
-{
-    struct thread *thread = session->worker->thread;
-    uint64_t idle_ms = session->active_ms + thread->config->idle_timeout_ms;
-    if (session->expires_ms == UINT64_MAX)
-        session->expires_ms = expiry_ms(session);
-    uint64_t end_ms =
-        session->retires_ms < session->expires_ms ? session->retires_ms : session->expires_ms;
-    timer_arm(&thread->timers, &session->timer, idle_ms < end_ms ? idle_ms : end_ms);
-}
 
 void session_end(struct session *session)
 {
@@ -136,33 +109,4 @@ void session_ended(struct session *session, int result)
         session_fail(session, SPAN("the connection ended"));
     else
         session_end(session);
-}
-
-void session_timer(struct session *session)
-{
-    struct thread *thread = session->worker->thread;
-    bool ready = session->outbound ? session->out.state == S2S_OUT_READY
-                                   : s2s_in_authorised_any(&session->in);
-    if (session->held && session->state == SESSION_OPEN)
-        session->active_ms = thread->now_ms; /* it is we who are slow */
-    uint64_t idle_ms = session->active_ms + thread->config->idle_timeout_ms;
-    if (session->state == SESSION_CLOSING && session->listening) {
-        session_end(session);
-    } else if (session->state == SESSION_CLOSING) {
-        session_drop(session);
-    } else if (session->state == SESSION_CONNECTING) {
-        session_fail(session, SPAN("the connection attempt timed out"));
-    } else if (!ready) {
-        session_close(session, STREAM_ERROR_CONNECTION_TIMEOUT,
-                      SPAN("negotiation took too long"));
-    } else if (thread->now_ms >= session->expires_ms) {
-        /* RFC 6120 §4.9.3.16: what authenticated the stream is no longer valid. */
-        session_close(session, STREAM_ERROR_RESET, SPAN("the certificate has expired"));
-    } else if (thread->now_ms >= session->retires_ms) {
-        session_close(session, STREAM_ERROR_NONE, SPAN("this pair is no longer served"));
-    } else if (thread->now_ms >= idle_ms) {
-        session_close(session, STREAM_ERROR_NONE, SPAN("idle"));
-    } else {
-        session_watch(session);
-    }
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* What session.c (its life and its socket), session_pump.c (its stream) and session_close.c (its
-   end) share. */
+/* What session.c (its life and its socket), session_pump.c (its stream), session_watch.c (its
+   clock) and session_close.c (its end) share. */
 #ifndef PASSERELLE_CORE_SESSION_PRIV_H
 #define PASSERELLE_CORE_SESSION_PRIV_H
 
@@ -14,7 +14,11 @@ void session_say_why(struct session *session, struct span text);
 /* Turns what waits into TLS records of up to 16 KiB: the fixed cost of a record, of its system
    call and of the peer's, is paid once for all stanzas of a turn. False when TLS fails. */
 bool session_seal(struct session *session);
-/* Starts the clock of an authorised stream: idle time and the peer's certificate. */
+/* session_watch.c: the rule in force between the domains in the header. */
+uint32_t session_rule(const struct session *session, enum rule rule);
+/* The peer has as long to prove itself as the rules say. */
+void session_expect(struct session *session);
+/* Starts the clock of an authorised stream: idle time, the peer's certificate, blanks. */
 void session_watch(struct session *session);
 /* Nothing more is said or heard: what is queued goes out, then the connection ends. */
 void session_end(struct session *session);

@@ -51,7 +51,7 @@ static void tls_done(struct session *session)
         return;
     }
     const char *why;
-    if (session->out.auth == S2S_AUTH_EXTERNAL &&
+    if ((session->out.proofs & S2S_PROOF_DIALBACK) == 0 &&
         !session_certified(session, s2s_domain_span(&session->out.remote))) {
         if (tls_peer_verified(session->tls, &why))
             why = "it speaks for other names";
@@ -148,9 +148,28 @@ static bool feed(struct session *session)
     return result == TLS_DONE && size > 0 && bear_blank(session, size);
 }
 
+/* The first domain that is proved on a stream has it counted as one of its own; false, and the
+   stream is closed, when it has too many. */
+static bool count_partner(struct session *session, struct span remote)
+{
+    struct thread *thread = session->worker->thread;
+    if (session->outbound || session->counted != NULL || thread->census == NULL)
+        return true;
+    session->counted =
+        census_enter_partner(thread->census, remote, session_rule(session, RULE_SESSIONS_MAX));
+    if (session->counted != NULL)
+        return true;
+    stats_count(thread->stats, STAT_SESSIONS_REFUSED);
+    session_close(session, STREAM_ERROR_RESOURCE_CONSTRAINT,
+                  SPAN("your domain has too many streams here"));
+    return false;
+}
+
 static void authorised(struct session *session, const struct s2s_action *action)
 {
     struct thread *thread = session->worker->thread;
+    if (!count_partner(session, action->remote))
+        return;
     xml_stream_set_stanza_size_max(session->xml, thread->config->stanza_size_max);
     session_watch(session);
     stats_count(thread->stats, STAT_SESSIONS_AUTHENTICATED);
@@ -361,6 +380,9 @@ static bool on_event(struct session *session)
         session_fail(session, SPAN("the peer does not read"));
         return true;
     }
+    /* Its header says whose rules hold. */
+    if (session->event.kind == XML_EVENT_OPEN && !session_ready(session))
+        session_expect(session);
     return act(session, &action);
 }
 

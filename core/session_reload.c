@@ -17,17 +17,17 @@
 
 static const struct span retired = SPAN("this pair of domains is no longer served");
 
-/* May the pair go on as it has proved itself? */
-static bool is_served(const struct session *session, struct span local, struct span remote,
-                      bool external)
+/* May the pair go on as it has proved itself? A better proof than the policy wants now is as
+   good. */
+static bool is_served(const struct session *session, struct span local, struct span remote)
 {
-    switch (worker_pair_policy(session->worker, local, remote)) {
-    case S2S_AUTH_ANY:
-    case S2S_AUTH_DIALBACK: return true;
-    case S2S_AUTH_EXTERNAL: return external;
-    case S2S_AUTH_REFUSED: return false;
-    }
-    return false;
+    bool is_external =
+        session->outbound ? session->out.external_done : session->in.external_done;
+    unsigned proof = is_external            ? S2S_PROOF_EXTERNAL
+                     : session->tls != NULL ? S2S_PROOF_DIALBACK
+                                            : S2S_PROOF_CLEAR;
+    unsigned this_or_weaker = 2 * proof - 1;
+    return (worker_pair_proofs(session->worker, local, remote) & this_or_weaker) != 0;
 }
 
 static void reload_in(struct session *session)
@@ -36,7 +36,7 @@ static void reload_in(struct session *session)
     for (unsigned i = 0; i < in->pair_count; i++) {
         const struct s2s_pair *pair = &in->pairs[i];
         if (pair->authorised && !is_served(session, s2s_domain_span(&pair->local),
-                                           s2s_domain_span(&pair->remote), in->external_done)) {
+                                           s2s_domain_span(&pair->remote))) {
             session_close(session, STREAM_ERROR_NONE, retired);
             return;
         }
@@ -48,14 +48,13 @@ static void reload_out(struct session *session)
     struct thread *thread = session->worker->thread;
     struct s2s_out *out = &session->out;
     struct span local = s2s_domain_span(&out->local), remote = s2s_domain_span(&out->remote);
-    enum s2s_auth policy = worker_pair_policy(session->worker, local, remote);
+    unsigned proofs = worker_pair_proofs(session->worker, local, remote);
     if (out->state == S2S_OUT_READY) {
-        if (is_served(session, local, remote, out->external_done))
+        if (is_served(session, local, remote))
             return;
         session->retires_ms = thread->now_ms + RETIRE_MS;
         session_watch(session);
-    } else if (policy == S2S_AUTH_REFUSED ||
-               (policy == S2S_AUTH_EXTERNAL && out->auth != S2S_AUTH_EXTERNAL)) {
+    } else if (proofs == S2S_PROOF_NONE || (out->proofs & ~proofs) != 0) {
         /* Begun under other rules: the link begins again, if it still may. */
         if (session->link != NULL)
             link_again(session->link);

@@ -146,5 +146,10 @@ struct sip_response_parts sip_check_parties(struct sip_uas *uas, const struct pa
     else if (!config_partner_allowed(config, parties->tenant, parties->to.domain))
         parts = (struct sip_response_parts){
             .status = 403, .reason = SPAN("The policy of your domain forbids this partner")};
+    else if (!config_user_allowed(config, parties->tenant, &parties->from)) {
+        stats_count(uas->thread->stats, STAT_USERS_REFUSED);
+        parts = (struct sip_response_parts){
+            .status = 403, .reason = SPAN("The policy of your domain forbids you XMPP")};
+    }
     return parts;
 }

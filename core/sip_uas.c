@@ -274,7 +274,8 @@ static void hand_over(struct sip_uas *uas, const struct sip_call *call,
         sip_reply_reject(uas, call, busy);
 }
 
-static void tell_forbidden(struct sip_uas *uas, const struct parties *parties)
+static void tell_forbidden(struct sip_uas *uas, const struct parties *parties,
+                           struct span reason)
 {
     /* Without a tenant the From is no address of any: an address literal for example. */
     bool is_known = parties->tenant != NULL;
@@ -284,9 +285,7 @@ static void tell_forbidden(struct sip_uas *uas, const struct parties *parties)
                      .tenant = span_of(is_known ? parties->tenant->name : ""),
                      .partner = is_known ? parties->to.domain : SPAN(""),
                      .status = 403,
-                     .reason = is_known
-                                   ? SPAN("The tenant's policy does not allow this partner")
-                                   : SPAN("The From is no address of a tenant")});
+                     .reason = is_known ? reason : SPAN("The From is no address of a tenant")});
 }
 
 /* Who is no trunk of the From domain's tenant. One row for all of them: anybody can send. */
@@ -320,7 +319,7 @@ static void serve_message(struct sip_uas *uas, const struct sip_call *call,
     if (parts.status == 0)
         parts = sip_check_parties(uas, parties);
     if (parts.status == 403)
-        tell_forbidden(uas, parties);
+        tell_forbidden(uas, parties, parts.reason);
     if (parts.status != 0)
         sip_reply_reject(uas, call, parts);
     else

@@ -39,21 +39,16 @@ const struct config_tenant *worker_pair_tenant(const struct worker *worker, stru
     return tenant;
 }
 
-enum s2s_auth worker_pair_policy(const struct worker *worker, struct span local,
-                                 struct span remote)
+unsigned worker_pair_proofs(const struct worker *worker, struct span local, struct span remote)
 {
     const struct config *config = worker->thread->config;
-    if (worker_pair_tenant(worker, local, remote) == NULL)
-        return S2S_AUTH_REFUSED;
-    const struct config_partner *partner = config_find_partner(config, remote);
-    if (partner == NULL)
-        return S2S_AUTH_ANY;
-    switch (partner->auth) {
-    case AUTH_ANY: return S2S_AUTH_ANY;
-    case AUTH_EXTERNAL: return S2S_AUTH_EXTERNAL;
-    case AUTH_DIALBACK: return S2S_AUTH_DIALBACK;
-    }
-    return S2S_AUTH_ANY;
+    const struct config_tenant *tenant = remote.size > 0
+                                             ? worker_pair_tenant(worker, local, remote)
+                                             : config_find_tenant(config, local);
+    if (tenant == NULL)
+        return S2S_PROOF_NONE;
+    struct rules_stack rules = config_rules(config, tenant, remote);
+    return rules_proofs(&rules);
 }
 
 static int listen_on(struct worker *worker, const union net_address *address, bool direct,

@@ -59,8 +59,8 @@ void worker_reload(struct worker *worker);
 /* The tenant of `local` when it may talk with `remote`; else NULL. */
 const struct config_tenant *worker_pair_tenant(const struct worker *worker, struct span local,
                                                struct span remote);
-/* How `remote` has to prove itself, or that the pair is refused. */
-enum s2s_auth worker_pair_policy(const struct worker *worker, struct span local,
-                                 struct span remote);
+/* How `remote`, empty while it has not said its name, may prove itself: a set of enum
+   s2s_proof. None: the pair is refused. */
+unsigned worker_pair_proofs(const struct worker *worker, struct span local, struct span remote);
 
 #endif

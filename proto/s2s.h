@@ -17,14 +17,23 @@
 #define S2S_ID_SIZE         40 /* of our stream ids, with the NUL */
 #define S2S_KEY_SIZE        65 /* of a dialback key, with the NUL */
 
-/* How a pair of domains may prove itself. */
-enum s2s_auth { S2S_AUTH_ANY, S2S_AUTH_EXTERNAL, S2S_AUTH_DIALBACK, S2S_AUTH_REFUSED };
+/* How a domain may prove itself, the weakest way first: bits of the set that a policy allows. A
+   pair with an empty set is refused. */
+enum s2s_proof {
+    S2S_PROOF_NONE = 0,
+    S2S_PROOF_CLEAR = 1,    /* dialback without TLS */
+    S2S_PROOF_DIALBACK = 2, /* dialback under TLS */
+    S2S_PROOF_EXTERNAL = 4, /* a certificate */
+    S2S_PROOF_TLS = S2S_PROOF_DIALBACK | S2S_PROOF_EXTERNAL,
+    S2S_PROOF_ALL = S2S_PROOF_CLEAR | S2S_PROOF_TLS
+};
 
 /* The questions a machine asks its owner; domains are prepared. */
 struct s2s_policy {
     void *context;
     bool (*hosts)(void *context, struct span local);
-    enum s2s_auth (*pair)(void *context, struct span local, struct span remote);
+    /* A set of enum s2s_proof; `remote` is empty while the peer has not said its name. */
+    unsigned (*proofs)(void *context, struct span local, struct span remote);
     /* Did the peer of this stream show a verified certificate that speaks for `remote`? */
     bool (*certified)(void *context, struct span remote);
     bool stream_management; /* inbound: offered, once a pair is authorised */

@@ -3,6 +3,8 @@
 
 #include <assert.h>
 
+#include "proto/base64.h"
+
 #define SASL_TRIES_MAX 2 /* RFC 6120 §6.4.5 */
 
 void s2s_in_init(struct s2s_in *in, const struct memory *memory,
@@ -111,29 +113,54 @@ void s2s_in_write_close(struct s2s_in *in, struct writer *writer, enum stream_er
     s2s_write_end(writer, error, text, &in->too_high);
 }
 
+/* What the policy allows to the pair in the header. */
+static unsigned header_proofs(const struct s2s_in *in)
+{
+    return in->policy->proofs(in->policy->context, s2s_domain_span(&in->local),
+                              s2s_domain_span(&in->remote));
+}
+
+static void write_dialback_feature(struct writer *writer)
+{
+    writer_put_literal(writer,
+                       "<dialback xmlns='" NS_DIALBACK_FEATURE "'><errors/></dialback>");
+}
+
+/* Who is refused is told so under TLS, where the policy knows TLS at all. */
+static void write_clear_features(struct writer *writer, unsigned proofs)
+{
+    if (proofs == S2S_PROOF_CLEAR)
+        write_dialback_feature(writer);
+    else if ((proofs & S2S_PROOF_CLEAR) == 0)
+        writer_put_literal(writer, "<starttls xmlns='" NS_TLS "'><required/></starttls>");
+    else {
+        writer_put_literal(writer, "<starttls xmlns='" NS_TLS "'/>");
+        write_dialback_feature(writer);
+    }
+}
+
+static void write_secure_features(struct s2s_in *in, struct writer *writer, unsigned proofs)
+{
+    struct span remote = s2s_domain_span(&in->remote);
+    /* Offered only where it will succeed, or peers never reach dialback (XEP-0178 §3). */
+    in->external_offered = remote.size > 0 && (proofs & S2S_PROOF_EXTERNAL) != 0 &&
+                           in->policy->certified(in->policy->context, remote);
+    if (in->external_offered)
+        writer_put_literal(writer, "<mechanisms xmlns='" NS_SASL
+                                   "'><mechanism>EXTERNAL</mechanism></mechanisms>");
+    if ((proofs & S2S_PROOF_DIALBACK) != 0)
+        write_dialback_feature(writer);
+}
+
 static void write_features(struct s2s_in *in, struct writer *writer)
 {
     writer_put_literal(writer, "<stream:features>");
     if (!in->secure) {
-        writer_put_literal(writer, "<starttls xmlns='" NS_TLS "'><required/></starttls>");
+        write_clear_features(writer, header_proofs(in));
     } else if (!in->external_done) {
-        struct span remote = s2s_domain_span(&in->remote);
-        enum s2s_auth auth = S2S_AUTH_ANY;
-        if (remote.size > 0)
-            auth = in->policy->pair(in->policy->context, s2s_domain_span(&in->local), remote);
-        /* Offered only where it will succeed, or peers never reach dialback (XEP-0178 §3). */
-        in->external_offered = remote.size > 0 &&
-                               (auth == S2S_AUTH_ANY || auth == S2S_AUTH_EXTERNAL) &&
-                               in->policy->certified(in->policy->context, remote);
-        if (in->external_offered)
-            writer_put_literal(writer, "<mechanisms xmlns='" NS_SASL
-                                       "'><mechanism>EXTERNAL</mechanism></mechanisms>");
-        if (auth == S2S_AUTH_ANY || auth == S2S_AUTH_DIALBACK)
-            writer_put_literal(writer, "<dialback xmlns='" NS_DIALBACK_FEATURE
-                                       "'><errors/></dialback>");
+        write_secure_features(in, writer, header_proofs(in));
     } else {
-        writer_put_literal(writer,
-                           "<dialback xmlns='" NS_DIALBACK_FEATURE "'><errors/></dialback>");
+        write_dialback_feature(writer);
         if (in->policy->stream_management)
             writer_put_literal(writer, SM_FEATURE);
     }
@@ -144,14 +171,18 @@ static void write_features(struct s2s_in *in, struct writer *writer)
    for the cause at the other end finds it, instead of features that offer nothing. */
 static bool close_hopeless(const struct s2s_in *in, struct s2s_action *action)
 {
-    struct span local = s2s_domain_span(&in->local), remote = s2s_domain_span(&in->remote);
+    struct span remote = s2s_domain_span(&in->remote);
     if (!in->secure || in->external_done || remote.size == 0)
         return false;
-    enum s2s_auth auth = in->policy->pair(in->policy->context, local, remote);
-    if (auth == S2S_AUTH_REFUSED)
+    unsigned proofs = header_proofs(in);
+    if (proofs == S2S_PROOF_NONE)
         s2s_close(action, STREAM_ERROR_POLICY_VIOLATION,
                   SPAN("this domain does not talk with yours"));
-    else if (auth == S2S_AUTH_EXTERNAL && !in->policy->certified(in->policy->context, remote))
+    else if (proofs == S2S_PROOF_CLEAR)
+        s2s_close(action, STREAM_ERROR_POLICY_VIOLATION,
+                  SPAN("this domain does not use TLS with yours"));
+    else if ((proofs & S2S_PROOF_DIALBACK) == 0 &&
+             !in->policy->certified(in->policy->context, remote))
         s2s_close(action, STREAM_ERROR_NOT_AUTHORIZED,
                   SPAN("your certificate is expired, names other domains, or is signed by an "
                        "authority that is not known here"));
@@ -217,39 +248,8 @@ static void on_open(struct s2s_in *in, const struct xml_event *event, struct wri
         return;
     if (version.data != NULL)
         write_features(in, writer);
-    else if (!in->secure)
+    else if (!in->secure && (header_proofs(in) & S2S_PROOF_CLEAR) == 0)
         s2s_close(action, STREAM_ERROR_POLICY_VIOLATION, SPAN("TLS is required"));
-}
-
-static int base64_digit(char c)
-{
-    static const char digits[] =
-        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    const char *hit = c != '\0' ? strchr(digits, c) : NULL;
-    return hit != NULL ? (int)(hit - digits) : -1;
-}
-
-static bool base64_decode(struct span text, char *out, size_t *out_size)
-{
-    unsigned bits = 0, bit_count = 0;
-    size_t used = 0;
-    while (text.size > 0 && text.data[text.size - 1] == '=')
-        text.size--;
-    for (size_t i = 0; i < text.size; i++) {
-        int digit = base64_digit(text.data[i]);
-        if (digit < 0)
-            return false;
-        bits = (bits << 6 | (unsigned)digit) & 0xffffff;
-        bit_count += 6;
-        if (bit_count < 8)
-            continue;
-        bit_count -= 8;
-        if (used == DOMAIN_SIZE_MAX)
-            return false;
-        out[used++] = (char)(bits >> bit_count & 0xff);
-    }
-    *out_size = used;
-    return true;
 }
 
 static void sasl_fail(struct s2s_in *in, struct writer *writer, struct s2s_action *action,
@@ -280,7 +280,7 @@ static void on_auth(struct s2s_in *in, const struct xml_node *node, struct write
         sasl_fail(in, writer, action, SPAN("not-authorized"));
         return;
     }
-    if (!span_equal(text, SPAN("=")) && !base64_decode(text, name, &name_size)) {
+    if (!span_equal(text, SPAN("=")) && !base64_read(text, name, sizeof(name), &name_size)) {
         sasl_fail(in, writer, action, SPAN("incorrect-encoding"));
         return;
     }
@@ -320,13 +320,14 @@ static void refuse_pair(struct s2s_action *action, struct writer *writer,
 
 static void on_result(struct s2s_in *in, struct writer *writer, struct s2s_action *action)
 {
-    enum s2s_auth auth = in->policy->pair(in->policy->context, action->local, action->remote);
-    bool certified = in->policy->certified(in->policy->context, action->remote);
-    if (auth == S2S_AUTH_REFUSED) {
+    unsigned proofs = in->policy->proofs(in->policy->context, action->local, action->remote);
+    bool certified = in->secure && (proofs & S2S_PROOF_EXTERNAL) != 0 &&
+                     in->policy->certified(in->policy->context, action->remote);
+    if ((proofs & (in->secure ? S2S_PROOF_TLS : S2S_PROOF_CLEAR)) == 0) {
         refuse_pair(action, writer, STANZA_ERROR_POLICY_VIOLATION, true);
         return;
     }
-    if (auth == S2S_AUTH_EXTERNAL && !certified) {
+    if (in->secure && (proofs & S2S_PROOF_DIALBACK) == 0 && !certified) {
         refuse_pair(action, writer, STANZA_ERROR_NOT_AUTHORIZED, true);
         return;
     }
@@ -335,7 +336,7 @@ static void on_result(struct s2s_in *in, struct writer *writer, struct s2s_actio
         refuse_pair(action, writer, STANZA_ERROR_RESOURCE_CONSTRAINT, true);
         return;
     }
-    if (pair->authorised || (certified && auth != S2S_AUTH_DIALBACK)) {
+    if (pair->authorised || certified) {
         /* XEP-0344: the certificate already proves what calling back would. */
         pair->authorised = true;
         action->kind = S2S_PAIR_AUTHORISED;
@@ -347,11 +348,19 @@ static void on_result(struct s2s_in *in, struct writer *writer, struct s2s_actio
     action->id = span_of(in->id);
 }
 
+/* A key of ours is confirmed under TLS to whoever asks, in clear only where that is allowed. */
+static bool may_ask(const struct s2s_in *in, const struct s2s_action *action)
+{
+    return in->secure ||
+           (in->policy->proofs(in->policy->context, action->local, action->remote) &
+            S2S_PROOF_CLEAR) != 0;
+}
+
 static void on_dialback(struct s2s_in *in, const struct xml_node *node, struct writer *writer,
                         struct s2s_action *action)
 {
     bool is_result = span_equal(node->name, SPAN("result"));
-    if (!in->secure) {
+    if (!in->secure && (header_proofs(in) & S2S_PROOF_CLEAR) == 0) {
         s2s_close(action, STREAM_ERROR_POLICY_VIOLATION, SPAN("TLS is required"));
         return;
     }
@@ -376,15 +385,20 @@ static void on_dialback(struct s2s_in *in, const struct xml_node *node, struct w
     }
     if (is_result)
         on_result(in, writer, action);
+    else if (!may_ask(in, action))
+        refuse_pair(action, writer, STANZA_ERROR_POLICY_VIOLATION, false);
     else
         action->kind = S2S_ANSWER_VERIFY;
 }
 
 static void on_starttls(struct s2s_in *in, struct writer *writer, struct s2s_action *action)
 {
-    if (in->secure) {
+    /* What was begun in clear is not carried over into TLS. */
+    bool is_late = in->secure || in->pair_count > 0;
+    if (is_late || header_proofs(in) == S2S_PROOF_CLEAR) {
         writer_put_literal(writer, "<failure xmlns='" NS_TLS "'/>");
-        s2s_close(action, STREAM_ERROR_NONE, SPAN("STARTTLS under TLS"));
+        s2s_close(action, STREAM_ERROR_NONE,
+                  is_late ? SPAN("STARTTLS comes too late") : SPAN("STARTTLS is not offered"));
         return;
     }
     writer_put_literal(writer, "<proceed xmlns='" NS_TLS "'/>");

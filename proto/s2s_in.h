@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * The receiving side of a stream (RFC 6120 §4–6, XEP-0178, XEP-0220). TLS is required. The
- * owner keeps the struct and its memory; pure.
+ * The receiving side of a stream (RFC 6120 §4–6, XEP-0178, XEP-0220). What is offered and
+ * taken, in clear and under TLS, is what the policy allows to the pair of domains. The owner
+ * keeps the struct and its memory; pure.
  */
 #ifndef PASSERELLE_PROTO_S2S_IN_H
 #define PASSERELLE_PROTO_S2S_IN_H
@@ -10,7 +11,7 @@
 
 enum s2s_in_state {
     S2S_IN_HEADER, /* a stream header is due */
-    S2S_IN_PLAIN,  /* STARTTLS is due */
+    S2S_IN_PLAIN,  /* header and features are exchanged in clear */
     S2S_IN_TLS,    /* the handshake runs */
     S2S_IN_SECURE, /* header and features are exchanged under TLS */
     S2S_IN_CLOSED

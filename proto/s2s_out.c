@@ -3,15 +3,17 @@
 
 #include <assert.h>
 
+#include "proto/base64.h"
+
 void s2s_out_init(struct s2s_out *out, const struct s2s_domain *local,
-                  const struct s2s_domain *remote, enum s2s_auth auth, bool has_certificate)
+                  const struct s2s_domain *remote, unsigned proofs, bool has_certificate)
 {
     assert(local->size > 0);
     assert(remote->size > 0);
     memset(out, 0, sizeof(*out));
     out->local = *local;
     out->remote = *remote;
-    out->auth = auth;
+    out->proofs = proofs;
     out->has_certificate = has_certificate;
 }
 
@@ -43,24 +45,6 @@ void s2s_out_write_close(struct s2s_out *out, struct writer *writer, enum stream
     s2s_write_end(writer, error, text, &out->too_high);
 }
 
-static void write_base64(struct writer *writer, struct span text)
-{
-    static const char digits[] =
-        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    for (size_t i = 0; i < text.size; i += 3) {
-        size_t left = text.size - i;
-        unsigned bits = (unsigned)(unsigned char)text.data[i] << 16;
-        if (left > 1)
-            bits |= (unsigned)(unsigned char)text.data[i + 1] << 8;
-        if (left > 2)
-            bits |= (unsigned char)text.data[i + 2];
-        writer_put_char(writer, digits[bits >> 18]);
-        writer_put_char(writer, digits[bits >> 12 & 63]);
-        writer_put_char(writer, left > 1 ? digits[bits >> 6 & 63] : '=');
-        writer_put_char(writer, left > 2 ? digits[bits & 63] : '=');
-    }
-}
-
 static void refuse(struct s2s_action *action, enum stanza_error fault, struct span text)
 {
     s2s_close(action, STREAM_ERROR_NONE, text);
@@ -69,7 +53,8 @@ static void refuse(struct s2s_action *action, enum stanza_error fault, struct sp
 
 static void try_dialback(struct s2s_out *out, struct s2s_action *action)
 {
-    if (out->auth == S2S_AUTH_EXTERNAL || !out->dialback_offered) {
+    unsigned wanted = out->secure ? S2S_PROOF_DIALBACK : S2S_PROOF_CLEAR;
+    if ((out->proofs & wanted) == 0 || !out->dialback_offered) {
         refuse(action, STANZA_ERROR_REMOTE_SERVER_TIMEOUT,
                SPAN("the remote server offers no authentication that is allowed here"));
         return;
@@ -84,7 +69,7 @@ static void try_dialback(struct s2s_out *out, struct s2s_action *action)
 void s2s_out_send_key(struct s2s_out *out, struct span key, struct writer *writer)
 {
     assert(out->state == S2S_OUT_KEY);
-    assert(out->secure);
+    assert(out->secure || (out->proofs & S2S_PROOF_CLEAR) != 0);
     out->state = S2S_OUT_RESULT;
     writer_put_literal(writer, "<db:result");
     writer_put_attribute(writer, SPAN("from"), s2s_domain_span(&out->local));
@@ -141,29 +126,44 @@ static void on_last_features(struct s2s_out *out, const struct xml_node *node,
     action->kind = S2S_READY;
 }
 
+/* TLS wherever both sides can; a handshake that fails is not made up for in clear. */
+static void on_clear_features(struct s2s_out *out, const struct xml_node *node,
+                              struct writer *writer, struct s2s_action *action)
+{
+    const struct xml_node *starttls = xml_node_child(node, SPAN(NS_TLS), SPAN("starttls"));
+    if (starttls != NULL && out->proofs != S2S_PROOF_CLEAR) {
+        writer_put_literal(writer, "<starttls xmlns='" NS_TLS "'/>");
+        out->state = S2S_OUT_PROCEED;
+    } else if ((out->proofs & S2S_PROOF_CLEAR) == 0) {
+        s2s_close(action, STREAM_ERROR_POLICY_VIOLATION, SPAN("TLS is required"));
+    } else if (starttls != NULL &&
+               xml_node_child(starttls, SPAN(NS_TLS), SPAN("required")) != NULL) {
+        refuse(action, STANZA_ERROR_REMOTE_SERVER_TIMEOUT,
+               SPAN("the remote server requires TLS, which is not used with it"));
+    } else {
+        try_dialback(out, action);
+    }
+}
+
 static void on_features(struct s2s_out *out, const struct xml_node *node, struct writer *writer,
                         struct s2s_action *action)
 {
     if (out->state != S2S_OUT_FEATURES)
         return;
+    if (offers(node, SPAN(NS_DIALBACK_FEATURE), SPAN("dialback")))
+        out->dialback_offered = true;
     if (!out->secure) {
-        if (!offers(node, SPAN(NS_TLS), SPAN("starttls"))) {
-            s2s_close(action, STREAM_ERROR_POLICY_VIOLATION, SPAN("TLS is required"));
-            return;
-        }
-        writer_put_literal(writer, "<starttls xmlns='" NS_TLS "'/>");
-        out->state = S2S_OUT_PROCEED;
+        on_clear_features(out, node, writer, action);
         return;
     }
     if (out->external_done) {
         on_last_features(out, node, writer, action);
         return;
     }
-    if (offers(node, SPAN(NS_DIALBACK_FEATURE), SPAN("dialback")))
-        out->dialback_offered = true;
-    if (offers_external(node) && out->has_certificate && out->auth != S2S_AUTH_DIALBACK) {
+    if (offers_external(node) && out->has_certificate &&
+        (out->proofs & S2S_PROOF_EXTERNAL) != 0) {
         writer_put_literal(writer, "<auth xmlns='" NS_SASL "' mechanism='EXTERNAL'>");
-        write_base64(writer, s2s_domain_span(&out->local));
+        base64_write(writer, s2s_domain_span(&out->local));
         writer_put_literal(writer, "</auth>");
         out->state = S2S_OUT_SASL;
         return;
@@ -191,7 +191,7 @@ static void on_open(struct s2s_out *out, const struct xml_event *event,
     if (xml_node_attribute(event->node, SPAN("version")).data != NULL)
         return;
     /* RFC 6120 §4.7.5: without a version no features follow; only dialback is left. */
-    if (out->secure)
+    if (out->secure || (out->proofs & S2S_PROOF_CLEAR) != 0)
         try_dialback(out, action);
     else
         s2s_close(action, STREAM_ERROR_POLICY_VIOLATION, SPAN("TLS is required"));
@@ -225,7 +225,8 @@ static void on_result(struct s2s_out *out, struct s2s_action *action)
 static void on_dialback(struct s2s_out *out, const struct xml_node *node,
                         struct s2s_action *action)
 {
-    if (!out->secure || !s2s_read_verdict(node, action) ||
+    bool is_early = !out->secure && (out->proofs & S2S_PROOF_CLEAR) == 0;
+    if (is_early || !s2s_read_verdict(node, action) ||
         !s2s_domain_read(&out->scratch_local, xml_node_attribute(node, SPAN("to"))) ||
         !s2s_domain_read(&out->scratch_remote, xml_node_attribute(node, SPAN("from")))) {
         action->kind = S2S_UNSOLICITED;

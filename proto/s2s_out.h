@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
  * The initiating side of a stream (RFC 6120 §4–6, XEP-0178, XEP-0220) for one pair of domains.
- * Nothing but the header and <starttls/> is ever sent in clear. The owner keeps the struct;
- * pure.
+ * Nothing but the header and <starttls/> is sent in clear unless the policy allows dialback
+ * without TLS, and then only to a server that does not offer TLS or with which it is not to be
+ * used. The owner keeps the struct; pure.
  */
 #ifndef PASSERELLE_PROTO_S2S_OUT_H
 #define PASSERELLE_PROTO_S2S_OUT_H
@@ -31,7 +32,7 @@ enum s2s_out_sm {
 
 struct s2s_out {
     enum s2s_out_state state;
-    enum s2s_auth auth;
+    unsigned proofs; /* a set of enum s2s_proof */
     bool secure, has_certificate, external_done, external_failed, dialback_offered;
     struct s2s_domain local, remote, scratch_local, scratch_remote;
     char id[256];   /* the peer's stream id */
@@ -41,9 +42,10 @@ struct s2s_out {
     struct s2s_too_high too_high;
 };
 
-/* `has_certificate`: we show one for `local`. Domains are prepared. */
+/* `proofs`: the ways that are allowed; `has_certificate`: we show one for `local`. Domains are
+   prepared. */
 void s2s_out_init(struct s2s_out *out, const struct s2s_domain *local,
-                  const struct s2s_domain *remote, enum s2s_auth auth, bool has_certificate);
+                  const struct s2s_domain *remote, unsigned proofs, bool has_certificate);
 /* Writes the first header; `secure`: direct TLS, whose handshake is over. */
 void s2s_out_start(struct s2s_out *out, bool secure, struct writer *writer);
 /* The TLS handshake after START_TLS is over and the peer is whom we wanted. */

@@ -32,7 +32,8 @@ static void check_config(const struct config *config)
         (void)config_partner_allowed(config, tenant, SPAN("xmpp.example"));
     }
     for (size_t i = 0; i < config->partner_count; i++)
-        CHECK(config_find_partner(config, span_of(config->partners[i].domain.unicode)) != NULL);
+        CHECK(config_find_partner(config, span_of(config->partners[i].domains[0].unicode)) !=
+              NULL);
     CHECK(net_address_parse_host(&source, "127.0.0.1", 5060) == 0);
     while (config_next_trunk_from(config, &source, &next) != NULL)
         continue;

@@ -12,7 +12,7 @@
 /* What the fuzzer knows to be true, kept apart from the machine. */
 struct truth {
     bool certificate; /* of xmpp.example */
-    enum s2s_auth auth;
+    unsigned proofs;
     struct s2s_domain local[PROVED_MAX], remote[PROVED_MAX];
     unsigned proved_count;
     unsigned answers; /* bits: how the next verification ends */
@@ -36,11 +36,11 @@ static bool hosts(void *context, struct span local)
     return span_equal(local, SPAN("sip.example")) || span_equal(local, SPAN("two.example"));
 }
 
-static enum s2s_auth pair(void *context, struct span local, struct span remote)
+static unsigned proofs(void *context, struct span local, struct span remote)
 {
     const struct truth *truth = context;
     CHECK(hosts(context, local));
-    return span_equal(remote, SPAN("banned.example")) ? S2S_AUTH_REFUSED : truth->auth;
+    return span_equal(remote, SPAN("banned.example")) ? S2S_PROOF_NONE : truth->proofs;
 }
 
 static bool certified(void *context, struct span remote)
@@ -151,6 +151,12 @@ static void answer_sm(struct side *side, const struct s2s_action *action)
     mirror(side, writer_span(&writer));
 }
 
+/* Stanzas go under TLS, and in clear only where dialback in clear is allowed. */
+static bool may_go_on(const struct side *side)
+{
+    return side->truth.secure || (side->truth.proofs & S2S_PROOF_CLEAR) != 0;
+}
+
 /* False at the end of the stream. */
 static bool act(struct side *side, const struct s2s_action *action)
 {
@@ -159,7 +165,8 @@ static bool act(struct side *side, const struct s2s_action *action)
     case S2S_UNSOLICITED:
     case S2S_ANSWER_VERIFY: return true;
     case S2S_START_TLS:
-        CHECK(!side->truth.secure);
+        CHECK(!side->truth.secure && side->truth.proved_count == 0);
+        CHECK(side->truth.proofs != S2S_PROOF_CLEAR);
         side->truth.secure = true;
         s2s_in_tls_done(&side->in);
         side->mirror_fresh = true;
@@ -167,7 +174,7 @@ static bool act(struct side *side, const struct s2s_action *action)
         return true;
     case S2S_RESTART:
         CHECK(certified(&side->truth, action->remote));
-        CHECK(side->truth.auth != S2S_AUTH_DIALBACK);
+        CHECK((side->truth.proofs & S2S_PROOF_EXTERNAL) != 0);
         prove(&side->truth, action->local, action->remote);
         side->mirror_fresh = true;
         xml_stream_restart(side->xml);
@@ -178,12 +185,13 @@ static bool act(struct side *side, const struct s2s_action *action)
         prove(&side->truth, action->local, action->remote);
         return side->truth.proved_count < PROVED_MAX / 2;
     case S2S_VERIFY:
-        CHECK(side->truth.secure && side->truth.auth != S2S_AUTH_EXTERNAL);
+        CHECK((side->truth.proofs &
+               (side->truth.secure ? S2S_PROOF_DIALBACK : S2S_PROOF_CLEAR)) != 0);
         return answer_verify(side, action) && side->truth.proved_count < PROVED_MAX / 2;
-    case S2S_STANZA: CHECK(side->truth.proved_count > 0 && side->truth.secure); return true;
+    case S2S_STANZA: CHECK(side->truth.proved_count > 0 && may_go_on(side)); return true;
     case S2S_SM_ENABLE:
     case S2S_SM_RESUME:
-        CHECK(side->truth.proved_count > 0 && side->truth.secure && !side->in.sm_on);
+        CHECK(side->truth.proved_count > 0 && may_go_on(side) && !side->in.sm_on);
         answer_sm(side, action);
         return true;
     case S2S_SM_REQUEST: CHECK(side->in.sm_on); return true;
@@ -229,17 +237,23 @@ static bool feed(struct side *side, struct span text)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static const enum s2s_auth auths[] = {S2S_AUTH_ANY, S2S_AUTH_EXTERNAL, S2S_AUTH_DIALBACK,
-                                          S2S_AUTH_ANY};
+    static const unsigned sets[] = {S2S_PROOF_TLS,
+                                    S2S_PROOF_EXTERNAL,
+                                    S2S_PROOF_DIALBACK,
+                                    S2S_PROOF_ALL,
+                                    S2S_PROOF_CLEAR,
+                                    S2S_PROOF_NONE,
+                                    S2S_PROOF_CLEAR | S2S_PROOF_DIALBACK,
+                                    S2S_PROOF_TLS};
     struct span input = span_make(data, size);
     unsigned choice = fuzz_choice(&input);
     struct side side = {.account = {0, -1}, .mirror_fresh = true};
     side.truth.certificate = (choice & 1) != 0;
     side.truth.secure = (choice & 2) != 0;
-    side.truth.auth = auths[choice >> 2 & 3];
+    side.truth.proofs = sets[choice >> 2 & 7];
     side.truth.answers = fuzz_choice(&input);
     side.memory = account_memory(&side.account);
-    side.policy = (struct s2s_policy){&side.truth, hosts, pair, certified, true};
+    side.policy = (struct s2s_policy){&side.truth, hosts, proofs, certified, true};
     side.xml = xml_stream_open(&side.memory, NULL);
     side.mirror = xml_stream_open(&side.memory, NULL);
     CHECK(side.xml != NULL && side.mirror != NULL);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
  * The initiating side of a stream under whatever a server may answer, in segments parted by
- * NUL: nothing but a header and <starttls/> leaves in clear, and stanzas may only leave after
- * SASL EXTERNAL or our own dialback succeeded under TLS.
+ * NUL: unless dialback in clear is allowed nothing but a header and <starttls/> leaves in
+ * clear, and stanzas may only leave after SASL EXTERNAL or our own dialback succeeded in a way
+ * that is allowed.
  */
 #include "fuzz_xml.h"
 #include "proto/s2s_out.h"
@@ -20,6 +21,11 @@ static bool holds(struct span text, const char *part)
     return text.size > 0 && memmem(text.data, text.size, part, strlen(part)) != NULL;
 }
 
+static bool may_clear(const struct side *side)
+{
+    return (side->out.proofs & S2S_PROOF_CLEAR) != 0;
+}
+
 static void sent(struct side *side, struct span text)
 {
     struct xml_event event;
@@ -27,7 +33,7 @@ static void sent(struct side *side, struct span text)
         return;
     side->asked_external |= holds(text, "<auth ");
     if (!side->secure)
-        CHECK(!holds(text, "<auth ") && !holds(text, "<db:"));
+        CHECK(!holds(text, "<auth ") && (may_clear(side) || !holds(text, "<db:")));
     if (span_starts(text, SPAN("<?xml")))
         side->mirror_fresh = true;
     if (side->mirror_fresh)
@@ -49,7 +55,7 @@ static bool act(struct side *side, const struct s2s_action *action, struct write
     case S2S_UNSOLICITED:
     case S2S_VERIFIED: return true;
     case S2S_START_TLS:
-        CHECK(!side->secure);
+        CHECK(!side->secure && side->out.proofs != S2S_PROOF_CLEAR);
         side->secure = true;
         s2s_out_tls_done(&side->out, writer);
         sent(side, writer_span(writer));
@@ -60,7 +66,8 @@ static bool act(struct side *side, const struct s2s_action *action, struct write
         xml_stream_restart(side->xml);
         return true;
     case S2S_NEED_KEY:
-        CHECK(side->secure && side->out.auth != S2S_AUTH_EXTERNAL && !side->ready);
+        CHECK((side->out.proofs & (side->secure ? S2S_PROOF_DIALBACK : S2S_PROOF_CLEAR)) != 0);
+        CHECK(!side->ready);
         s2s_out_send_key(&side->out, SPAN("0123456789abcdef"), writer);
         side->sent_key = true;
         sent(side, writer_span(writer));
@@ -81,7 +88,7 @@ static bool act(struct side *side, const struct s2s_action *action, struct write
         side->ready = true;
         return true;
     case S2S_READY:
-        CHECK(side->secure && !side->ready);
+        CHECK((side->secure || may_clear(side)) && !side->ready);
         CHECK(side->sent_key || (side->asked_external && side->out.external_done));
         side->ready = true;
         return true;
@@ -121,8 +128,14 @@ static bool feed(struct side *side, struct span text)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static const enum s2s_auth auths[] = {S2S_AUTH_ANY, S2S_AUTH_EXTERNAL, S2S_AUTH_DIALBACK,
-                                          S2S_AUTH_ANY};
+    static const unsigned proofs[] = {S2S_PROOF_TLS,
+                                      S2S_PROOF_EXTERNAL,
+                                      S2S_PROOF_DIALBACK,
+                                      S2S_PROOF_ALL,
+                                      S2S_PROOF_CLEAR,
+                                      S2S_PROOF_NONE,
+                                      S2S_PROOF_CLEAR | S2S_PROOF_DIALBACK,
+                                      S2S_PROOF_TLS};
     struct span input = span_make(data, size);
     unsigned choice = fuzz_choice(&input);
     struct side side = {.account = {0, -1}, .mirror_fresh = true};
@@ -136,7 +149,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     CHECK(side.xml != NULL && side.mirror != NULL);
     CHECK(s2s_domain_read(&local, SPAN("sip.example")));
     CHECK(s2s_domain_read(&remote, SPAN("xmpp.example")));
-    s2s_out_init(&side.out, &local, &remote, auths[choice >> 2 & 3], (choice & 2) != 0);
+    s2s_out_init(&side.out, &local, &remote, proofs[(choice >> 2 & 3) + (choice >> 4 & 4)],
+                 (choice & 2) != 0);
     side.out.sm_wanted = (choice & 16) != 0;
     side.out.sm_previous = (choice & 32) != 0 ? SPAN("former") : SPAN_NONE;
     s2s_out_start(&side.out, side.secure, &writer);

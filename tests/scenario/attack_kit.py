@@ -78,7 +78,7 @@ class AttackedRelay(peers.Peer):
                          *({"domain": name, "host": peers.ADDRESS, "port": self.second}
                            for name in (SECOND, *HOSTILE)),
                          *({"domain": name, "host": peers.ADDRESS, "port": self.second,
-                            "auth": "external"} for name in STRICT)]}
+                            "sasl": "required"} for name in STRICT)]}
 
     def command(self):
         return [relays.PROGRAM, "-c", self.file]

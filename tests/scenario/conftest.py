@@ -42,6 +42,7 @@ TENANTS = (SIP_DOMAIN, TCP_DOMAIN, TLS_DOMAIN, FAILOVER_DOMAIN, GONE_DOMAIN, STR
 XMPP_DOMAIN = "xmpp.example"          # Prosody, with certificates only
 DIALBACK_DOMAIN = "dialback.example"  # Prosody nobody can verify: dialback only
 ANY_DOMAIN = "any.example"            # Prosody that takes either
+CLEAR_DOMAIN = "clear.example"        # Prosody without TLS: dialback in clear
 EJABBERD_DOMAIN = "ejabberd.example"  # ejabberd, with certificates only
 RUSTIC_DOMAIN = "rustic.example"      # ejabberd nobody can verify: dialback only
 DIRECT_DOMAIN = "direct.example"      # Prosody, found for direct TLS only
@@ -61,7 +62,7 @@ class World:
         self.folder = folder
         names = """dns kamailio kamailio_tls front relay_s2s relay_direct relay_udp relay_tcp
             relay_tls xmpp_s2s xmpp_c2s dialback_s2s dialback_c2s any_s2s any_c2s ejabberd_s2s
-            ejabberd_c2s many_s2s many_c2s many_direct nobody""".split()
+            ejabberd_c2s many_s2s many_c2s many_direct clear_s2s clear_c2s nobody""".split()
         for name in names:
             setattr(self, name, take_port())
         self.certificates = folder / "certificates"
@@ -105,6 +106,7 @@ class World:
                          ("xmpp", 0, self.xmpp_s2s, "prosody"),
                          ("dialback", 0, self.dialback_s2s, "prosody"),
                          ("any", 0, self.any_s2s, "prosody"),
+                         ("clear", 0, self.clear_s2s, "prosody"),
                          ("ejabberd", 0, self.ejabberd_s2s, "ejabberd-host"),
                          ("rustic", 0, self.ejabberd_s2s, "ejabberd-host"),
                          ("six", 0, self.many_s2s, "prosody-six"),
@@ -158,7 +160,8 @@ class World:
                         "certificate": str(self.certificates / f"{RELAY_HOST}.pem"),
                         "key": str(self.certificates / f"{RELAY_HOST}.key"),
                         "ca_file": str(self.ca_file)},
-                "partners": [{"domain": domain, "auth": "external"} for domain in strict]}
+                "partners": [{"domain": CLEAR_DOMAIN, "tls": "not_supported"},
+                             *({"domain": domain, "sasl": "required"} for domain in strict)]}
 
 
 @pytest.fixture(scope="session")
@@ -197,6 +200,15 @@ def prosody_any(world, dns_server):
     with peers.Prosody(world.folder / "any", {ANY_DOMAIN: world.certificates},
                        (world.any_s2s, world.any_c2s), dns_server.port, world.ca_file, "any",
                        ["benvolio"]) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def prosody_clear(world, dns_server):
+    """The partner that knows no TLS, for rosaline."""
+    with peers.Prosody(world.folder / "clear", {CLEAR_DOMAIN: world.certificates},
+                       (world.clear_s2s, world.clear_c2s), dns_server.port, world.ca_file,
+                       "clear", ["rosaline"]) as server:
         yield server
 
 

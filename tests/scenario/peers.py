@@ -173,8 +173,8 @@ zone:
 
 class Prosody(Peer):
     """An XMPP server. `domains` names each domain's certificate folder; every domain gets `users`.
-    `auth` is "external" (certificates only), "dialback" (certificates are not looked at) or
-    "any". `direct_port` adds a listener for direct TLS."""
+    `auth` is "external" (certificates only), "dialback" (certificates are not looked at), "any" or
+    "clear" (dialback without TLS). `direct_port` adds a listener for direct TLS."""
 
     name = "prosody"
 
@@ -187,7 +187,9 @@ class Prosody(Peer):
             self._add_accounts(domain)
         strict = "true" if auth == "external" else "false"
         dialback = "" if auth == "external" else '"dialback";'
-        external = "" if auth == "dialback" else '"s2s_auth_certs";'
+        external = '"s2s_auth_certs";' if auth in ("external", "any") else ""
+        disabled = {"external": "", "any": "", "dialback": '"s2s_auth_certs"',
+                    "clear": '"s2s_auth_certs"; "tls"'}[auth]
         hosts = "".join(self._host(domain, place, ca_file) for domain, place in domains.items())
         addresses = "; ".join(f'"{address}"' for address in interfaces)
         (self.folder / "prosody.cfg.lua").write_text(f"""
@@ -203,13 +205,13 @@ s2s_direct_tls_ports = {{ {direct_port or ""} }}
 s2s_direct_tls_ssl = {{ {self._credentials(self.domain, domains[self.domain], ca_file)} }}
 http_ports = {{}}
 https_ports = {{}}
-modules_enabled = {{ "roster"; "saslauth"; "tls"; "disco"; "ping"; "smacks"; "offline"; {dialback} {external} }}
-modules_disabled = {{ {'"s2s_auth_certs"' if auth == "dialback" else ''} }}
+modules_enabled = {{ "roster"; "saslauth"; {'' if auth == "clear" else '"tls";'} "disco"; "ping"; "smacks"; "offline"; {dialback} {external} }}
+modules_disabled = {{ {disabled} }}
 authentication = "internal_plain"
 storage = "internal"
 c2s_require_encryption = false
 allow_unencrypted_plain_auth = true
-s2s_require_encryption = true
+s2s_require_encryption = {"false" if auth == "clear" else "true"}
 s2s_secure_auth = {strict}
 unbound = {{
     resolvconf = false; hoststxt = false; forward = {{ "{ADDRESS}@{dns_port}" }};

@@ -29,20 +29,29 @@ def schema():
     text = (ROOT / "core/config_schema.c").read_text()
     tables = re.findall(r"cyaml_schema_field_t (\w+)_fields\[\] = \{(.*?)CYAML_FIELD_END", text,
                         re.S)
-    keys = {name: re.findall(r'(?:TEXT|NUMBER|LIST|SECTION|ITEMS|CYAML_FIELD_\w+)\(\s*"(\w+)"', body)
+    keys = {name: re.findall(r'(?:TEXT|NUMBER|FLAG|LIST|SECTION|ITEMS|CYAML_FIELD_\w+)\(\s*"(\w+)"', body)
             for name, body in tables}
-    assert len(keys) == 9 and all(keys.values())
-    return keys
+    # A table takes the rules in by their file; `rules` is a section of nothing else.
+    assert len(keys) == 12 and all(keys[name] for name in keys if name != "rules")
+    return {**keys, "rules": [row[1] for row in rules()]}
+
+
+def rules():
+    """Name, key, kind, default, lowest and highest value of each."""
+    return [re.split(r",\s*", row) for row in re.findall(
+        r"^RULE\((.*)\)$", (ROOT / "core/rules.def").read_text(), re.M)]
 
 
 def documented():
     """Key → (default, line) of each table of docs/configuration.md."""
     found, section = {}, None
     for line in CONFIGURATION.splitlines():
-        head = re.match(r"## `(\w+)`|A (trunk):", line)
+        head = re.match(r"## `(\w+)`|A (trunk):|The (rules|users):|One of (partner_rules):", line)
         if head:
-            section = head.group(1) or head.group(2)
+            section = next(name for name in head.groups() if name)
             found[section] = {}
+        elif section and found[section] and not line.startswith("|"):
+            section = None  # the table is over
         cells = re.split(r"(?<!\\)\|", line)
         if section and len(cells) > 3:
             for key in re.findall(r"`(\w+)`", cells[1]):
@@ -51,7 +60,7 @@ def documented():
 
 
 SECTIONS = {"global": "global", "xmpp": "xmpp", "sip": "sip", "dns": "dns", "tenant": "tenants",
-            "trunk": "trunk", "partner": "partners"}
+            "trunk": "trunk", "partner": "partners", "rules": "rules", "users": "users", "pair": "partner_rules"}
 
 
 @pytest.mark.parametrize("table", SECTIONS)
@@ -83,6 +92,19 @@ def test_defaults_and_ranges_are_the_programs():
         written, line = pages[section][key]
         assert written == str(default), (section, key)
         assert f"{low} to {high}" in line, (section, key)
+
+
+def test_rules_are_the_programs():
+    """The defaults and ranges of the rules; they are named wherever they may stand."""
+    page = documented()["rules"]
+    for _, key, kind, default, low, high in rules():
+        written, line = page[key]
+        if kind == "NUMBER":
+            assert written == default and f"{low} to {high}" in line, key
+        elif kind == "FLAG":
+            assert written == f"`{'true' if default == '1' else 'false'}`", key
+        else:
+            assert written == f"`{default.split('_', 1)[1].lower()}`", key
 
 
 def test_the_example_configuration_is_correct(tmp_path):

@@ -5,13 +5,14 @@ import subprocess
 import pytest
 
 import peers
-from conftest import (ANY_DOMAIN, DIALBACK_DOMAIN, DIRECT_DOMAIN, EJABBERD_DOMAIN, RUSTIC_DOMAIN,
-                      SIP_DOMAIN, SIX_DOMAIN, SPARE_DOMAIN, STRAIGHT_DOMAIN, TLS_DOMAIN,
+from conftest import (ANY_DOMAIN, CLEAR_DOMAIN, DIALBACK_DOMAIN, DIRECT_DOMAIN, EJABBERD_DOMAIN,
+                      RUSTIC_DOMAIN, SIP_DOMAIN, SIX_DOMAIN, SPARE_DOMAIN, STRAIGHT_DOMAIN, TLS_DOMAIN,
                       XMPP_DOMAIN)
 
 # Where somebody is: the fixture of his server, his name there.
 PEOPLE = {XMPP_DOMAIN: ("prosody", "romeo"), DIALBACK_DOMAIN: ("prosody_dialback", "mercutio"),
-          ANY_DOMAIN: ("prosody_any", "benvolio"), EJABBERD_DOMAIN: ("ejabberd", "tybalt"),
+          ANY_DOMAIN: ("prosody_any", "benvolio"), CLEAR_DOMAIN: ("prosody_clear", "rosaline"),
+          EJABBERD_DOMAIN: ("ejabberd", "tybalt"),
           RUSTIC_DOMAIN: ("ejabberd", "tybalt"), DIRECT_DOMAIN: ("prosody_many", "paris"),
           SIX_DOMAIN: ("prosody_many", "paris"), SPARE_DOMAIN: ("prosody_many", "paris")}
 

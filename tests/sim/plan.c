@@ -59,6 +59,36 @@ static void draw_down(uint64_t *from_ns, uint64_t *until_ns)
     *until_ns = *from_ns + sim_below(30 * SIM_S);
 }
 
+static void take_rules(struct plan_partner *partner, enum rules_need tls, enum rules_need sasl,
+                       bool dialback)
+{
+    struct rules rules = {0};
+    struct rules_stack stack = rules_stack_make();
+    stack.level[RULES_GLOBAL] = &rules;
+    rules_give(&rules, RULE_TLS, tls);
+    rules_give(&rules, RULE_SASL, sasl);
+    rules_give(&rules, RULE_DIALBACK, dialback);
+    partner->tls = tls;
+    partner->sasl = sasl;
+    partner->dialback = dialback;
+    partner->proofs = rules_proofs(&stack);
+}
+
+/* Every combination that leaves a way, those with TLS more often; and a server that does
+   without TLS where it may. */
+static void draw_rules(struct plan_partner *partner)
+{
+    do {
+        enum rules_need tls = sim_chance(600) ? NEED_REQUIRED : (enum rules_need)sim_below(3);
+        take_rules(partner, tls, (enum rules_need)sim_below(3), sim_chance(700));
+    } while (partner->proofs == S2S_PROOF_NONE);
+    bool may_clear = (partner->proofs & S2S_PROOF_CLEAR) != 0;
+    partner->knows_tls = !may_clear || sim_chance(500);
+    partner->direct_tls &= partner->knows_tls && partner->proofs != S2S_PROOF_CLEAR;
+    partner->is_pair = sim_chance(300);
+    partner->keepalive_ms = sim_chance(200) ? 500 : 0;
+}
+
 static void draw_partner(struct plan_partner *partner, unsigned i)
 {
     static const char *const domains[PLAN_PARTNER_MAX] = {"x0.example", "x1.example",
@@ -67,8 +97,8 @@ static void draw_partner(struct plan_partner *partner, unsigned i)
                                      .address = address_of("10.1.0", i, XMPP_PORT),
                                      .by_dns = sim_chance(500),
                                      .direct_tls = sim_chance(300),
-                                     .auth = (enum partner_auth)sim_below(3),
                                      .answer_ns = sim_chance(300) ? 3 * SIM_S : 5 * SIM_MS};
+    draw_rules(partner);
     partner->managed = sim_chance(500);
     partner->resumes = partner->managed && sim_chance(700);
     partner->lags = partner->managed && sim_chance(500);
@@ -84,9 +114,9 @@ static void draw_partner(struct plan_partner *partner, unsigned i)
         partner->closes = (unsigned)sim_between(5, 100);
     if (sim_chance(100))
         partner->rubbish = (unsigned)sim_between(5, 50);
-    partner->is_impostor = sim_chance(40);
+    partner->is_impostor = sim_chance(40) && partner->knows_tls;
     if (partner->is_impostor)
-        partner->auth = AUTH_EXTERNAL;
+        take_rules(partner, NEED_REQUIRED, NEED_REQUIRED, true);
     draw_down(&partner->down_from_ns, &partner->down_until_ns);
 }
 

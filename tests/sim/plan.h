@@ -21,7 +21,12 @@ struct plan_partner {
     const char *domain;
     union net_address address; /* STARTTLS; direct TLS is one port above */
     bool by_dns, direct_tls;
-    enum partner_auth auth;
+    enum rules_need tls, sasl; /* the rules of the relay for it */
+    bool dialback;
+    unsigned proofs;                   /* what they allow: a set of enum s2s_proof */
+    unsigned keepalive_ms;             /* blanks of the relay; 0: none */
+    bool knows_tls;                    /* it does; true unless the rules do without */
+    bool is_pair;                      /* they stand in each tenant, not at the partner */
     uint64_t answer_ns;                /* how long it thinks at most */
     unsigned mute, refuse, misaddress; /* per mille: pings without an answer, messages refused,
                                           messages sent in another domain's name */

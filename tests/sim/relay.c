@@ -16,22 +16,48 @@ static const char *const transports[] = {"udp", "tcp", "tls"};
 
 /* ---- configuration ---- */
 
+static void write_rules(FILE *file, const char *indent, const struct plan_partner *partner)
+{
+    const char *const *needs = rules_row(RULE_TLS)->names;
+    fprintf(file, "%stls: %s\n%ssasl: %s\n%sdialback: %s\n%skeepalive_interval_ms: %u\n",
+            indent, needs[partner->tls], indent, needs[partner->sasl], indent,
+            partner->dialback ? "true" : "false", indent, partner->keepalive_ms);
+}
+
+/* What this tenant agrees with those whose rules do not stand at the partner. */
+static void write_pairs(FILE *file, const struct plan *plan)
+{
+    bool is_first = true;
+    for (unsigned i = 0; i < plan->partner_count; i++) {
+        if (!plan->partners[i].is_pair)
+            continue;
+        fprintf(file, "%s      - domain: %s\n", is_first ? "    partner_rules:\n" : "",
+                plan->partners[i].domain);
+        write_rules(file, "        ", &plan->partners[i]);
+        is_first = false;
+    }
+}
+
 static void write_partner(FILE *file, const struct plan_partner *partner)
 {
-    static const char *const auths[] = {"any", "external", "dialback"};
     char host[NET_ADDRESS_TEXT_SIZE];
     net_address_format_host(&partner->address, host);
-    fprintf(file, "  - domain: %s\n    auth: %s\n", partner->domain, auths[partner->auth]);
+    fprintf(file, "  - domain: %s\n", partner->domain);
+    if (!partner->is_pair)
+        write_rules(file, "    ", partner);
     if (!partner->by_dns)
         fprintf(file, "    host: %s\n    port: %u\n    direct_tls: %s\n", host,
                 net_address_port(&partner->address) + partner->direct_tls,
                 partner->direct_tls ? "true" : "false");
 }
 
-static void write_tenant(FILE *file, const struct plan_tenant *tenant, unsigned number)
+static void write_tenant(FILE *file, const struct plan *plan, unsigned number)
 {
-    fprintf(file, "  - name: t%u\n    domains: [%s]\n    policy: open\n    trunks:\n", number,
+    const struct plan_tenant *tenant = &plan->tenants[number];
+    fprintf(file, "  - name: t%u\n    domains: [%s]\n    policy: open\n", number,
             tenant->domain);
+    write_pairs(file, plan);
+    fputs("    trunks:\n", file);
     for (unsigned i = 0; i < tenant->trunk_count; i++) {
         const struct plan_trunk *trunk = &tenant->trunks[i];
         char host[NET_ADDRESS_TEXT_SIZE];
@@ -69,7 +95,7 @@ static void write_tenants(const struct relay *relay, FILE *file)
     for (unsigned i = 0; i < plan->tenant_count; i++) {
         unsigned at = edition % 3 == 0 ? plan->tenant_count - 1 - i : i;
         if (!relay->is_missing[at])
-            write_tenant(file, &plan->tenants[at], at);
+            write_tenant(file, plan, at);
     }
     if (edition % 2 == 1)
         write_passing(file, edition);

@@ -161,16 +161,37 @@ void xmpp_stream_ready(struct xmpp_stream *stream)
     xmpp_server_ready(stream);
 }
 
+/* Dialback as it would be on this stream. */
+static unsigned dialback_here(const struct xmpp_stream *stream)
+{
+    return stream->tls != NULL ? S2S_PROOF_DIALBACK : S2S_PROOF_CLEAR;
+}
+
+static bool is_clear_allowed(const struct xmpp_stream *stream)
+{
+    return (stream->server->partner->proofs & S2S_PROOF_CLEAR) != 0;
+}
+
+/* Open for dialback: under TLS, or in clear where the rules of the relay allow that. */
+static bool takes_keys(const struct xmpp_stream *stream)
+{
+    return stream->state == XMPP_STREAM_SECURE ||
+           (stream->state == XMPP_STREAM_PLAIN && is_clear_allowed(stream));
+}
+
 static void say_features(struct xmpp_stream *stream)
 {
-    enum partner_auth auth = stream->server->partner->auth;
+    const struct plan_partner *partner = stream->server->partner;
     say(stream, SPAN("<stream:features>"));
-    if (stream->tls == NULL)
-        say(stream, SPAN("<starttls xmlns='" NS_TLS "'><required/></starttls>"));
-    else if (!stream->authenticated && auth != AUTH_DIALBACK)
+    if (stream->tls == NULL && partner->knows_tls)
+        say(stream, is_clear_allowed(stream)
+                        ? SPAN("<starttls xmlns='" NS_TLS "'/>")
+                        : SPAN("<starttls xmlns='" NS_TLS "'><required/></starttls>"));
+    if (stream->tls != NULL && !stream->authenticated &&
+        (partner->proofs & S2S_PROOF_EXTERNAL) != 0)
         say(stream, SPAN("<mechanisms xmlns='" NS_SASL "'><mechanism>EXTERNAL</mechanism>"
                          "</mechanisms>"));
-    if (stream->tls != NULL && !stream->authenticated && auth != AUTH_EXTERNAL)
+    if (!stream->authenticated && (partner->proofs & dialback_here(stream)) != 0)
         say(stream, SPAN("<dialback xmlns='" NS_FEATURE_DIALBACK "'><errors/></dialback>"));
     if (stream->authenticated && stream->server->partner->managed)
         say(stream, SPAN("<sm xmlns='urn:xmpp:sm:3'/>"));
@@ -223,12 +244,16 @@ static void on_features(struct xmpp_stream *stream, const struct xml_node *featu
         xml_node_child(features, SPAN(NS_SASL), SPAN("mechanisms"));
     bool has_dialback =
         xml_node_child(features, SPAN(NS_FEATURE_DIALBACK), SPAN("dialback")) != NULL;
-    stream->may_verify = stream->tls != NULL;
-    if (stream->tls == NULL)
+    bool has_tls = xml_node_child(features, SPAN(NS_TLS), SPAN("starttls")) != NULL &&
+                   stream->server->partner->knows_tls;
+    stream->may_verify = stream->tls != NULL || !has_tls;
+    if (stream->tls == NULL && !is_clear_allowed(stream) && !has_tls)
+        sim_fail("%s: the relay offers no TLS", stream->local);
+    if (has_tls)
         say(stream, SPAN("<starttls xmlns='" NS_TLS "'/>"));
     else if (stream->authenticated)
         on_last_features(stream, features);
-    else if (mechanisms != NULL && stream->server->partner->auth != AUTH_DIALBACK)
+    else if (mechanisms != NULL)
         say(stream, SPAN("<auth xmlns='" NS_SASL "' mechanism='EXTERNAL'>=</auth>"));
     else if (has_dialback)
         send_key(stream);
@@ -236,7 +261,7 @@ static void on_features(struct xmpp_stream *stream, const struct xml_node *featu
         xmpp_stream_kill(stream, "the relay offers nothing");
     else
         sim_fail("%s: the relay offers no way to authenticate", stream->local);
-    if (stream->may_verify && stream->state == XMPP_STREAM_SECURE)
+    if (stream->may_verify && takes_keys(stream))
         xmpp_server_ready(stream); /* good for questions, not yet for stanzas */
 }
 
@@ -245,7 +270,7 @@ static void on_key(struct xmpp_stream *stream, const struct xml_node *node)
     struct span type = xml_node_attribute(node, SPAN("type"));
     if (stream->accepted)
         xmpp_server_verify(stream, xml_node_text(node));
-    else if (span_equal(type, SPAN("valid")) && stream->state == XMPP_STREAM_SECURE)
+    else if (span_equal(type, SPAN("valid")) && takes_keys(stream))
         xmpp_stream_ready(stream);
     else
         xmpp_stream_kill(stream, "the relay refused our key");
@@ -261,7 +286,7 @@ void xmpp_stream_verdict(struct xmpp_stream *stream, bool valid)
     writer_put_attribute(&writer, SPAN("type"), valid ? SPAN("valid") : SPAN("invalid"));
     writer_put_literal(&writer, "/>");
     say(stream, writer_span(&writer));
-    if (valid && stream->state == XMPP_STREAM_SECURE)
+    if (valid && takes_keys(stream))
         xmpp_stream_ready(stream);
     xmpp_stream_flush(stream);
 }
@@ -296,6 +321,10 @@ static void on_success(struct xmpp_stream *stream)
 static void on_element(struct xmpp_stream *stream, const struct xml_node *node)
 {
     bool verify = xml_node_is(node, SPAN(NS_DIALBACK), SPAN("verify"));
+    if (stream->tls == NULL && !is_clear_allowed(stream) &&
+        !span_equal(node->space, SPAN(NS_STREAMS)) && !span_equal(node->space, SPAN(NS_TLS)))
+        sim_fail("%s: the relay sends <%.*s> in clear", stream->local, (int)node->name.size,
+                 node->name.data);
     if (xml_node_is(node, SPAN(NS_STREAMS), SPAN("features"))) {
         on_features(stream, node);
     } else if (span_equal(node->space, SPAN(NS_STREAMS))) {

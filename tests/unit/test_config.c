@@ -5,62 +5,10 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
-#include <errno.h>
 #include <malloc.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/stat.h>
 #include <time.h>
-#include <unistd.h>
 
-#include "core/config.h"
-
-static void write_file(const char *path, const char *text, mode_t mode)
-{
-    FILE *file = fopen(path, "w");
-    assert_non_null(file);
-    assert_true(fputs(text, file) >= 0);
-    assert_int_equal(fclose(file), 0);
-    assert_int_equal(chmod(path, mode), 0);
-}
-
-/* Every test runs in a folder of its own with the files that the defaults name. */
-static int enter_folder(void **state)
-{
-    char folder[] = "/tmp/passerelle-config-XXXXXX";
-    assert_non_null(mkdtemp(folder));
-    *state = strdup(folder);
-    assert_int_equal(chdir(folder), 0);
-    assert_int_equal(mkdir("dev", 0700), 0);
-    assert_int_equal(mkdir("more", 0700), 0);
-    write_file("dev/ca.pem", "ca", 0644);
-    write_file("dev/xmpp.pem", "certificate", 0644);
-    write_file("dev/xmpp.key", "key", 0600);
-    write_file("dev/open.key", "key", 0644);
-    return 0;
-}
-
-static int leave_folder(void **state)
-{
-    char command[200];
-    assert_int_equal(chdir("/"), 0);
-    (void)snprintf(command, sizeof(command), "rm -rf '%s'", (char *)*state);
-    assert_int_equal(system(command), 0);
-    free(*state);
-    return 0;
-}
-
-static struct config *opened(const char *path)
-{
-    struct config *config = NULL;
-    char error[600];
-    int rc = config_open(&config, path, error, sizeof(error));
-    if (rc != 0)
-        fail_msg("%s", error);
-    assert_non_null(config);
-    return config;
-}
+#include "tests/unit/config_folder.h"
 
 static void test_defaults(void **state)
 {
@@ -104,27 +52,11 @@ static void test_defaults_as_file(void **state)
     config_close(&config);
 }
 
-/* Parts of a good file, to be varied. */
-#define XMPP                                                                                     \
-    "xmpp:\n"                                                                                    \
-    "  certificate: dev/xmpp.pem\n"                                                              \
-    "  key: dev/xmpp.key\n"
-#define TENANT                                                                                   \
-    "tenants:\n"                                                                                 \
-    "  - domains: [a.example]\n"                                                                 \
-    "    trunks: [{uri: 'sip:192.0.2.1'}]\n"
-
-struct refusal {
-    const char *text;
-    const char *line_and_key; /* "4: key" behind the file's name */
-    const char *words;        /* part of the sentence */
-};
-
 static const struct refusal refusals[] = {
     {XMPP TENANT "  - domains: [b.example, A.example]\n    trunks: [{uri: 'sip:192.0.2.1'}]\n",
      "7: tenants[1].domains[1]", "already belongs to tenant 'a.example'"},
-    {XMPP "tenants:\n  - domains:\n    - a.example\n    - a.example\n", "7: tenants[0].domains[1]",
-     "stands twice"},
+    {XMPP "tenants:\n  - domains:\n    - a.example\n    - a.example\n",
+     "7: tenants[0].domains[1]", "stands twice"},
     {XMPP TENANT "partners:\n  - domain: x.example\n  - domain: a.example\n",
      "9: partners[1].domain", "tenant 'a.example' as well"},
     {XMPP TENANT "partners:\n  - domain: x.example\n  - domain: X.example\n",
@@ -137,17 +69,19 @@ static const struct refusal refusals[] = {
      "is not a file"},
     {"xmpp:\n  certificate: dev/xmpp.pem\n" TENANT, "1: xmpp.key", "is missing"},
     {XMPP "  ca_file: nowhere.pem\n" TENANT, "4: xmpp.ca_file", "No such file"},
-    {XMPP "  listen:\n    - 127.0.0.1:5269\n    - 127.0.0.1:70000\n" TENANT, "6: xmpp.listen[1]",
-     "no address to listen on"},
+    {XMPP "  listen:\n    - 127.0.0.1:5269\n    - 127.0.0.1:70000\n" TENANT,
+     "6: xmpp.listen[1]", "no address to listen on"},
     {XMPP TENANT "sip:\n  listen_udp: [127.0.0.1:0]\n", "8: sip.listen_udp[0]", "no address"},
     {XMPP TENANT "sip:\n  certificate: dev/xmpp.pem\n", "7: sip.key", "belong together"},
-    {XMPP "tenants:\n- domains: [a.example]\n  trunks:\n  - uri: sip:192.0.2.1;transport=sctp\n",
+    {XMPP
+     "tenants:\n- domains: [a.example]\n  trunks:\n  - uri: sip:192.0.2.1;transport=sctp\n",
      "7: tenants[0].trunks[0].uri", "unknown transport; give one of udp, tcp, tls"},
     {XMPP "tenants:\n- domains: [a.example]\n  trunks:\n  - uri: sip:192.0.2.1:99999\n",
      "7: tenants[0].trunks[0].uri", "bad port"},
     {XMPP "tenants:\n- domains: [a.example]\n  trunks:\n  - uri: http://192.0.2.1\n",
      "7: tenants[0].trunks[0].uri", "no trunk"},
-    {XMPP "tenants:\n- domains: [a.example]\n  trunks:\n  - uri: sips:h.example;transport=udp\n",
+    {XMPP
+     "tenants:\n- domains: [a.example]\n  trunks:\n  - uri: sips:h.example;transport=udp\n",
      "7: tenants[0].trunks[0].uri", "sips needs transport=tls"},
     {XMPP "tenants:\n- domains: [a.example]\n  trunks:\n  - priority: 1\n",
      "7: tenants[0].trunks[0].uri", "is missing"},
@@ -176,26 +110,13 @@ static const struct refusal refusals[] = {
           "  - {name: a, domains: [b.example], trunks: [{uri: 'sip:h'}]}\n",
      "6: tenants[1].name", "another tenant has the name 'a'"},
     {XMPP TENANT "    trunk: 2\n", "7: tenants[0].trunk", "unknown key"},
-    {XMPP TENANT "partners:\n  - domain: x.example\n    auth: psk\n", "9: partners[0].auth",
-     "one of any, external, dialback"},
+    {XMPP TENANT "partners:\n  - domain: x.example\n    sasl: psk\n", "9: partners[0].sasl",
+     "one of required, optional, not_supported"},
     {XMPP TENANT "partners:\n  - domain: x.example\n    host: h\n    port: 65536\n",
      "10: partners[0].port", "1 to 65535"},
     {XMPP TENANT "include: nowhere\n", "7: include", "cannot read the directory"},
     {XMPP "  listen: [a, b\n" TENANT, "5: ", "syntax error"},
 };
-
-static void check_refusal(const struct refusal *refusal)
-{
-    struct config *config = NULL;
-    char error[600], start[200];
-    write_file("bad.yaml", refusal->text, 0644);
-    int rc = config_open(&config, "bad.yaml", error, sizeof(error));
-    if (rc != -EINVAL || config != NULL)
-        fail_msg("accepted (%d):\n%s", rc, refusal->text);
-    (void)snprintf(start, sizeof(start), "bad.yaml:%s", refusal->line_and_key);
-    if (strncmp(error, start, strlen(start)) != 0 || strstr(error, refusal->words) == NULL)
-        fail_msg("'%s' should be '%s: …%s'", error, start, refusal->words);
-}
 
 static void test_refusals(void **state)
 {

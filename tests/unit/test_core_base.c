@@ -164,6 +164,25 @@ static void test_census_limits(void **state)
 }
 
 /* Ten thousand connections cost each as much as ten: no walk over all of them. */
+static void test_census_of_partners(void **state)
+{
+    (void)state;
+    struct census *census;
+    assert_int_equal(census_open(&census, 0, 0), 0);
+    struct census_partner *a = census_enter_partner(census, SPAN("a.example"), 2);
+    assert_non_null(a);
+    assert_ptr_equal(census_enter_partner(census, SPAN("a.example"), 2), a);
+    assert_null(census_enter_partner(census, SPAN("a.example"), 2));
+    struct census_partner *b = census_enter_partner(census, SPAN("b.example"), 1);
+    assert_non_null(b);
+    assert_null(census_enter_partner(census, SPAN("b.example"), 1));
+    census_leave_partner(census, a);
+    assert_ptr_equal(census_enter_partner(census, SPAN("a.example"), 2), a);
+    census_leave_partner(census, b);
+    assert_non_null(census_enter_partner(census, SPAN("b.example"), 1));
+    census_close(&census); /* with some still counted */
+}
+
 static void test_census_grows(void **state)
 {
     (void)state;
@@ -194,6 +213,7 @@ int main(void)
         cmocka_unit_test(test_parcels_cross_in_order_and_come_home),
         cmocka_unit_test(test_errors_are_escaped),
         cmocka_unit_test(test_census_limits),
+        cmocka_unit_test(test_census_of_partners),
         cmocka_unit_test(test_census_grows),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -5,123 +5,15 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
-#include <stdlib.h>
-#include <string.h>
 
 #include "core/dialback.h"
-#include "core/heap.h"
-#include "proto/s2s_in.h"
-#include "proto/s2s_out.h"
-
-struct facts {
-    enum s2s_auth auth;
-    bool certified;
-};
-
-static bool hosts(void *context, struct span local)
-{
-    (void)context;
-    return span_equal(local, SPAN("sip.example")) || span_equal(local, SPAN("two.example"));
-}
-static enum s2s_auth pair(void *context, struct span local, struct span remote)
-{
-    (void)local;
-    if (span_equal(remote, SPAN("banned.example")))
-        return S2S_AUTH_REFUSED;
-    return ((struct facts *)context)->auth;
-}
-static bool certified(void *context, struct span remote)
-{
-    return ((struct facts *)context)->certified && span_equal(remote, SPAN("xmpp.example"));
-}
-
-struct bench {
-    struct facts facts;
-    struct s2s_policy policy;
-    struct xml_stream *xml;
-    struct s2s_in in;
-    struct s2s_out out;
-    char written[8192];
-    struct s2s_action action;
-};
-
-static void bench_init(struct bench *bench, enum s2s_auth auth, bool certificate, bool secure)
-{
-    memset(bench, 0, sizeof(*bench));
-    bench->facts = (struct facts){auth, certificate};
-    bench->policy = (struct s2s_policy){&bench->facts, hosts, pair, certified, false};
-    bench->xml = xml_stream_open(&heap_memory, NULL);
-    assert_non_null(bench->xml);
-    s2s_in_init(&bench->in, &heap_memory, &bench->policy, secure);
-    struct s2s_domain local, remote;
-    assert_true(s2s_domain_read(&local, SPAN("sip.example")));
-    assert_true(s2s_domain_read(&remote, SPAN("xmpp.example")));
-    s2s_out_init(&bench->out, &local, &remote, auth, true);
-}
-
-static void bench_fini(struct bench *bench)
-{
-    xml_stream_close(&bench->xml);
-    s2s_in_fini(&bench->in);
-}
-
-static enum s2s_action_kind feed(struct bench *bench, const char *text, bool inbound)
-{
-    struct writer writer = writer_make(bench->written, sizeof(bench->written) - 1);
-    struct xml_event event;
-    if (!xml_stream_idle(bench->xml))
-        assert_int_equal(xml_stream_next(bench->xml, &event), XML_EVENT_NONE);
-    void *room = xml_stream_room(bench->xml, strlen(text));
-    assert_non_null(room);
-    memcpy(room, text, strlen(text));
-    xml_stream_commit(bench->xml, strlen(text));
-    assert_int_not_equal(xml_stream_next(bench->xml, &event), XML_EVENT_NONE);
-    if (inbound) {
-        if (event.kind == XML_EVENT_OPEN)
-            s2s_in_set_id(&bench->in, SPAN("id1"));
-        s2s_in_event(&bench->in, &event, &writer, &bench->action);
-    } else {
-        s2s_out_event(&bench->out, &event, &writer, &bench->action);
-    }
-    bench->written[writer.used] = '\0';
-    return bench->action.kind;
-}
-
-static void fresh(struct bench *bench)
-{
-    xml_stream_restart(bench->xml);
-}
-
-static void wrote(const struct bench *bench, const char *part)
-{
-    if (strstr(bench->written, part) == NULL)
-        fail_msg("\"%s\" is not in \"%s\"", part, bench->written);
-}
-
-static void wrote_not(const struct bench *bench, const char *part)
-{
-    if (strstr(bench->written, part) != NULL)
-        fail_msg("\"%s\" is in \"%s\"", part, bench->written);
-}
-
-#define HEADER_OF(from, to)                                                                      \
-    "<stream:stream xmlns='jabber:server' xmlns:stream='http://etherx.jabber.org/streams' "      \
-    "xmlns:db='jabber:server:dialback' from='" from "' to='" to "' version='1.0'>"
-#define HEADER     HEADER_OF("xmpp.example", "sip.example")
-#define OUR_HEADER                                                                               \
-    "<stream:stream xmlns='jabber:server' xmlns:stream='http://etherx.jabber.org/streams' "      \
-    "xmlns:db='jabber:server:dialback' id='r1' from='xmpp.example' to='sip.example' "            \
-    "version='1.0'>"
-#define STARTTLS   "<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>"
-#define AUTH(text)                                                                               \
-    "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='EXTERNAL'>" text "</auth>"
-#define MESSAGE    "<message from='a@xmpp.example' to='b@sip.example'><body>x</body></message>"
+#include "tests/unit/s2s_bench.h"
 
 static void test_in_external(void **state)
 {
     (void)state;
     struct bench bench;
-    bench_init(&bench, S2S_AUTH_ANY, true, false);
+    bench_init(&bench, S2S_PROOF_TLS, true, false);
     assert_int_equal(feed(&bench, HEADER, true), S2S_NOTHING);
     wrote(&bench, "id='id1'");
     wrote(&bench, "<required/>");
@@ -148,7 +40,7 @@ static void test_in_external_refused(void **state)
 {
     (void)state;
     struct bench bench;
-    bench_init(&bench, S2S_AUTH_ANY, true, true);
+    bench_init(&bench, S2S_PROOF_TLS, true, true);
     feed(&bench, HEADER, true);
     assert_int_equal(feed(&bench, AUTH("b3RoZXIuZXhhbXBsZQ=="), true), S2S_NOTHING);
     wrote(&bench, "<invalid-authzid/>");
@@ -156,14 +48,14 @@ static void test_in_external_refused(void **state)
     wrote(&bench, "<incorrect-encoding/>");
     bench_fini(&bench);
     /* Without a certificate EXTERNAL is neither offered nor taken. */
-    bench_init(&bench, S2S_AUTH_ANY, false, true);
+    bench_init(&bench, S2S_PROOF_TLS, false, true);
     feed(&bench, HEADER, true);
     wrote_not(&bench, "EXTERNAL");
     wrote(&bench, "urn:xmpp:features:dialback");
     feed(&bench, AUTH("="), true);
     wrote(&bench, "<not-authorized/>");
     bench_fini(&bench);
-    bench_init(&bench, S2S_AUTH_DIALBACK, true, true);
+    bench_init(&bench, S2S_PROOF_DIALBACK, true, true);
     feed(&bench, HEADER, true);
     wrote_not(&bench, "EXTERNAL");
     bench_fini(&bench);
@@ -173,7 +65,7 @@ static void check_closes(const char *first, const char *second, bool secure,
                          enum stream_error error)
 {
     struct bench bench;
-    bench_init(&bench, S2S_AUTH_ANY, true, secure);
+    bench_init(&bench, S2S_PROOF_TLS, true, secure);
     enum s2s_action_kind kind = feed(&bench, first, true);
     if (second != NULL)
         kind = feed(&bench, second, true);
@@ -195,7 +87,7 @@ static void test_in_closes(void **state)
     check_closes(HEADER, "<foo xmlns='bar'/>", true, STREAM_ERROR_UNSUPPORTED_STANZA_TYPE);
     check_closes(HEADER, STARTTLS, true, STREAM_ERROR_NONE);
     struct bench bench;
-    bench_init(&bench, S2S_AUTH_ANY, true, false);
+    bench_init(&bench, S2S_PROOF_TLS, true, false);
     feed(&bench, HEADER, true);
     feed(&bench, "<compress xmlns='http://jabber.org/protocol/compress'/>", true);
     wrote(&bench, "<unsupported-method/>");
@@ -213,7 +105,7 @@ static void test_in_dialback(void **state)
     (void)state;
     struct bench bench;
     struct s2s_action answer, action;
-    bench_init(&bench, S2S_AUTH_ANY, false, true);
+    bench_init(&bench, S2S_PROOF_TLS, false, true);
     feed(&bench, HEADER, true);
     assert_int_equal(
         feed(&bench, "<db:result from='xmpp.example' to='sip.example'> key\n</db:result>", true),
@@ -255,7 +147,7 @@ static void test_in_dialback_invalid(void **state)
     (void)state;
     struct bench bench;
     struct s2s_action answer, action;
-    bench_init(&bench, S2S_AUTH_ANY, false, true);
+    bench_init(&bench, S2S_PROOF_TLS, false, true);
     feed(&bench, HEADER, true);
     feed(&bench, "<db:result from='xmpp.example' to='sip.example'>key</db:result>", true);
     struct writer writer = writer_make(bench.written, sizeof(bench.written) - 1);
@@ -268,13 +160,13 @@ static void test_in_dialback_invalid(void **state)
     assert_false(s2s_in_authorised_any(&bench.in));
     bench_fini(&bench);
     /* A good certificate spares the call back; where EXTERNAL is wanted it is needed. */
-    bench_init(&bench, S2S_AUTH_ANY, true, true);
+    bench_init(&bench, S2S_PROOF_TLS, true, true);
     feed(&bench, HEADER, true);
     assert_int_equal(
         feed(&bench, "<db:result from='xmpp.example' to='two.example'>k</db:result>", true),
         S2S_PAIR_AUTHORISED);
     bench_fini(&bench);
-    bench_init(&bench, S2S_AUTH_EXTERNAL, true, true);
+    bench_init(&bench, S2S_PROOF_EXTERNAL, true, true);
     feed(&bench, HEADER, true);
     feed(&bench, "<db:result from='other.example' to='sip.example'>k</db:result>", true);
     wrote(&bench, "not-authorized");
@@ -287,15 +179,15 @@ static void test_in_hopeless(void **state)
 {
     (void)state;
     struct bench bench;
-    bench_init(&bench, S2S_AUTH_EXTERNAL, false, false);
+    bench_init(&bench, S2S_PROOF_EXTERNAL, false, false);
     assert_int_equal(feed(&bench, HEADER, true), S2S_NOTHING);
     bench_fini(&bench);
-    bench_init(&bench, S2S_AUTH_EXTERNAL, false, true);
+    bench_init(&bench, S2S_PROOF_EXTERNAL, false, true);
     assert_int_equal(feed(&bench, HEADER, true), S2S_CLOSE);
     assert_int_equal(bench.action.error, STREAM_ERROR_NOT_AUTHORIZED);
     assert_true(bench.action.text.size > 0);
     bench_fini(&bench);
-    bench_init(&bench, S2S_AUTH_REFUSED, true, true);
+    bench_init(&bench, S2S_PROOF_NONE, true, true);
     assert_int_equal(feed(&bench, HEADER, true), S2S_CLOSE);
     assert_int_equal(bench.action.error, STREAM_ERROR_POLICY_VIOLATION);
     bench_fini(&bench);
@@ -305,7 +197,7 @@ static void test_in_pair_limit(void **state)
 {
     (void)state;
     struct bench bench;
-    bench_init(&bench, S2S_AUTH_ANY, false, true);
+    bench_init(&bench, S2S_PROOF_TLS, false, true);
     feed(&bench, HEADER, true);
     for (unsigned i = 0; i <= PAIRS_PER_STREAM; i++) {
         char text[200];
@@ -321,16 +213,11 @@ static void test_in_pair_limit(void **state)
     bench_fini(&bench);
 }
 
-#define FEATURES(inside) "<stream:features>" inside "</stream:features>"
-#define EXTERNAL                                                                                 \
-    "<mechanisms xmlns='urn:ietf:params:xml:ns:xmpp-sasl'><mechanism>EXTERNAL</mechanism>"       \
-    "</mechanisms>"
-
 static void test_out_external(void **state)
 {
     (void)state;
     struct bench bench;
-    bench_init(&bench, S2S_AUTH_ANY, true, false);
+    bench_init(&bench, S2S_PROOF_TLS, true, false);
     struct writer writer = writer_make(bench.written, sizeof(bench.written) - 1);
     s2s_out_start(&bench.out, false, &writer);
     feed(&bench, OUR_HEADER, false);
@@ -351,7 +238,7 @@ static void test_out_external(void **state)
     assert_int_equal(feed(&bench, FEATURES(""), false), S2S_READY);
     bench_fini(&bench);
     /* Without STARTTLS nothing more is sent. */
-    bench_init(&bench, S2S_AUTH_ANY, true, false);
+    bench_init(&bench, S2S_PROOF_TLS, true, false);
     s2s_out_start(&bench.out, false, &writer);
     feed(&bench, OUR_HEADER, false);
     assert_int_equal(feed(&bench, FEATURES(EXTERNAL), false), S2S_CLOSE);
@@ -363,7 +250,7 @@ static void test_out_dialback(void **state)
 {
     (void)state;
     struct bench bench;
-    bench_init(&bench, S2S_AUTH_ANY, true, true);
+    bench_init(&bench, S2S_PROOF_TLS, true, true);
     struct writer writer = writer_make(bench.written, sizeof(bench.written) - 1);
     s2s_out_start(&bench.out, true, &writer);
     feed(&bench, OUR_HEADER, false);
@@ -381,7 +268,7 @@ static void test_out_dialback(void **state)
         S2S_UNSOLICITED);
     assert_int_equal(feed(&bench, MESSAGE, false), S2S_CLOSE);
     bench_fini(&bench);
-    bench_init(&bench, S2S_AUTH_EXTERNAL, true, true);
+    bench_init(&bench, S2S_PROOF_EXTERNAL, true, true);
     s2s_out_start(&bench.out, true, &writer);
     feed(&bench, OUR_HEADER, false);
     assert_int_equal(feed(&bench, FEATURES(""), false), S2S_CLOSE);

@@ -100,12 +100,12 @@ static bool hosts(void *context, struct span local)
     (void)context;
     return span_equal(local, SPAN("sip.example"));
 }
-static enum s2s_auth pair(void *context, struct span local, struct span remote)
+static unsigned pair(void *context, struct span local, struct span remote)
 {
     (void)context;
     (void)local;
     (void)remote;
-    return S2S_AUTH_ANY;
+    return S2S_PROOF_TLS;
 }
 static bool certified(void *context, struct span remote)
 {
@@ -135,7 +135,7 @@ static void bench_init(struct bench *bench, bool wanted, const char *previous)
     struct s2s_domain local, remote;
     assert_true(s2s_domain_read(&local, SPAN("sip.example")));
     assert_true(s2s_domain_read(&remote, SPAN("xmpp.example")));
-    s2s_out_init(&bench->out, &local, &remote, S2S_AUTH_ANY, true);
+    s2s_out_init(&bench->out, &local, &remote, S2S_PROOF_TLS, true);
     bench->out.sm_wanted = wanted;
     bench->out.sm_previous = span_of(previous);
     struct writer writer = writer_make(bench->written, sizeof(bench->written) - 1);

@@ -81,7 +81,7 @@ static void relay_close(struct relay *relay)
     config_close(&relay->config);
 }
 
-static void world_open(struct world *world, const char *auth_a, const char *auth_b, bool direct)
+static void world_open(struct world *world, const char *rule_a, const char *rule_b, bool direct)
 {
     static unsigned ports = 0;
     char more[128], command[512];
@@ -95,11 +95,11 @@ static void world_open(struct world *world, const char *auth_a, const char *auth
              world->directory);
     assert_int_equal(system(command), 0);
     unsigned target = direct ? 2 : 0;
-    snprintf(more, sizeof(more), "    port: %u\n    direct_tls: %s\n    auth: %s\n",
-             world->port + 1 + target, direct ? "true" : "false", auth_a);
+    snprintf(more, sizeof(more), "    port: %u\n    direct_tls: %s\n    %s\n",
+             world->port + 1 + target, direct ? "true" : "false", rule_a);
     write_config(world, "a", "a.example", "b.example", world->port, more);
-    snprintf(more, sizeof(more), "    port: %u\n    direct_tls: %s\n    auth: %s\n",
-             world->port + target, direct ? "true" : "false", auth_b);
+    snprintf(more, sizeof(more), "    port: %u\n    direct_tls: %s\n    %s\n",
+             world->port + target, direct ? "true" : "false", rule_b);
     write_config(world, "b", "b.example", "a.example", world->port + 1, more);
     relay_open(world, &world->a, "a");
     relay_open(world, &world->b, "b");
@@ -206,10 +206,10 @@ static void exchange(struct world *world, const char *id, enum outcome_kind kind
     mesh_give(world->a.thread.mesh, EGRESS, &parcel);
 }
 
-static void check_federation(const char *auth_a, const char *auth_b, bool direct)
+static void check_federation(const char *rule_a, const char *rule_b, bool direct)
 {
     struct world world;
-    world_open(&world, auth_a, auth_b, direct);
+    world_open(&world, rule_a, rule_b, direct);
     exchange(&world, "m1", OUTCOME_DELIVERED, OUTCOME_DELIVERED);
     exchange(&world, "m2", OUTCOME_DELIVERED, OUTCOME_DELIVERED);
     assert_int_equal(count(&world.b, STAT_XMPP_MESSAGES_ACCEPTED), 2);
@@ -222,19 +222,28 @@ static void check_federation(const char *auth_a, const char *auth_b, bool direct
 static void test_external(void **state)
 {
     (void)state;
-    check_federation("external", "external", false);
+    check_federation("sasl: required", "sasl: required", false);
 }
 
 static void test_direct_tls(void **state)
 {
     (void)state;
-    check_federation("any", "any", true);
+    check_federation("sasl: optional", "sasl: optional", true);
 }
 
 static void test_dialback(void **state)
 {
     (void)state;
-    check_federation("dialback", "dialback", false);
+    check_federation("sasl: not_supported", "sasl: not_supported", false);
+}
+
+/* Without TLS where the policy says so, and with it as soon as one side asks for it. */
+static void test_in_clear(void **state)
+{
+    (void)state;
+    check_federation("tls: not_supported", "tls: not_supported", false);
+    check_federation("tls: optional", "tls: not_supported", false);
+    check_federation("tls: optional", "tls: required", false);
 }
 
 /* The pong and the error race: the error is late here, so the sender hears "delivered"; the
@@ -243,7 +252,7 @@ static void test_error_comes_back(void **state)
 {
     (void)state;
     struct world world;
-    world_open(&world, "any", "any", false);
+    world_open(&world, "sasl: optional", "sasl: optional", false);
     exchange(&world, "m1", OUTCOME_DELIVERED, OUTCOME_DELIVERED);
     send_message(&world, "m2", "b.example");
     struct parcel *parcel = await(&world, &world.b);
@@ -267,7 +276,7 @@ static void test_refused(void **state)
 {
     (void)state;
     struct world world;
-    world_open(&world, "external", "dialback", false);
+    world_open(&world, "sasl: required", "sasl: not_supported", false);
     send_message(&world, "m1", "b.example");
     struct parcel *parcel = await(&world, &world.a);
     assert_int_equal(parcel->outcome.kind, OUTCOME_FAILED);
@@ -287,7 +296,7 @@ static void test_backpressure(void **state)
     enum { MESSAGES = 180, HELD = 64 };
     struct parcel *held[MESSAGES];
     unsigned held_count = 0, arrived = 0, confirmed = 0;
-    world_open(&world, "any", "any", false);
+    world_open(&world, "sasl: optional", "sasl: optional", false);
     for (unsigned n = 0; n < MESSAGES; n++) {
         char id[16];
         snprintf(id, sizeof(id), "m%u", n);
@@ -336,7 +345,7 @@ static void test_full_keeps_answers(void **state)
     struct world world;
     struct parcel *taken[2048], *parcel;
     unsigned held = 0;
-    world_open(&world, "any", "any", false);
+    world_open(&world, "sasl: optional", "sasl: optional", false);
     exchange(&world, "m1", OUTCOME_DELIVERED, OUTCOME_DELIVERED);
     struct mesh *mesh = world.a.thread.mesh;
     while (held < 2048 && (taken[held] = mesh_take(mesh, 1, MESH_CONTROL)) != NULL)
@@ -367,7 +376,7 @@ static void test_end_behind_backpressure(void **state)
     struct world world;
     enum { MESSAGES = 180 };
     unsigned arrived = 0, told = 0;
-    world_open(&world, "any", "any", false);
+    world_open(&world, "sasl: optional", "sasl: optional", false);
     world.a.config->stream_management = false;
     exchange(&world, "m", OUTCOME_DELIVERED, OUTCOME_DELIVERED);
     for (unsigned n = 0; n < MESSAGES; n++)
@@ -405,7 +414,7 @@ static void test_peer_that_does_not_read(void **state)
     static char text[11000];
     unsigned arrived = 0, failed = 0, told = 0;
     memset(text, 'x', sizeof(text) - 1);
-    world_open(&world, "any", "any", false);
+    world_open(&world, "sasl: optional", "sasl: optional", false);
     world.a.config->stream_management = false;
     exchange(&world, "m", OUTCOME_DELIVERED, OUTCOME_DELIVERED);
     world.a.config->confirm_timeout_ms = 50;
@@ -453,7 +462,7 @@ static void test_acknowledged_in_order(void **state)
     (void)state;
     struct world world;
     struct parcel *held[4], *parcel;
-    world_open(&world, "any", "any", false);
+    world_open(&world, "sasl: optional", "sasl: optional", false);
     exchange(&world, "m", OUTCOME_DELIVERED, OUTCOME_DELIVERED);
     for (unsigned n = 0; n < 4; n++) {
         send_message(&world, "m", "b.example");
@@ -502,9 +511,13 @@ static int stop(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_external), cmocka_unit_test(test_direct_tls),
-        cmocka_unit_test(test_dialback), cmocka_unit_test(test_error_comes_back),
-        cmocka_unit_test(test_refused),  cmocka_unit_test(test_backpressure),
+        cmocka_unit_test(test_external),
+        cmocka_unit_test(test_direct_tls),
+        cmocka_unit_test(test_dialback),
+        cmocka_unit_test(test_in_clear),
+        cmocka_unit_test(test_error_comes_back),
+        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_backpressure),
         cmocka_unit_test(test_full_keeps_answers),
         cmocka_unit_test(test_end_behind_backpressure),
         cmocka_unit_test(test_peer_that_does_not_read),

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "core/report.h"
+
+#include "core/config.h"
+
+/* Each rule as it is in force, and the key under which it stands. */
+static void rows_rules(const struct rules_stack *stack, FILE *out)
+{
+    static const char *const places[RULES_LEVEL_COUNT] = {
+        [RULES_DEFAULT] = "default",
+        [RULES_GLOBAL] = "xmpp",
+        [RULES_TENANT] = "tenants[].xmpp",
+        [RULES_PARTNER] = "partners[]",
+        [RULES_PAIR] = "tenants[].partner_rules[]",
+    };
+    for (unsigned i = 0; i < RULE_COUNT; i++) {
+        enum rule rule = (enum rule)i;
+        char value[32];
+        struct writer writer = writer_make(value, sizeof(value));
+        rules_format(rule, rules_value(stack, rule), &writer);
+        fprintf(out, "%s\t%.*s\t%s\n", rules_row(rule)->key, (int)writer.used, value,
+                places[rules_level_of(stack, rule)]);
+    }
+}
+
+static void row_proofs(unsigned proofs, FILE *out)
+{
+    static const struct {
+        enum s2s_proof proof;
+        const char *name;
+    } all[] = {{S2S_PROOF_EXTERNAL, "certificate"},
+               {S2S_PROOF_DIALBACK, "dialback"},
+               {S2S_PROOF_CLEAR, "dialback in clear"}};
+    const char *comma = "";
+    fputs("proof\t", out);
+    for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
+        if ((proofs & all[i].proof) == 0)
+            continue;
+        fprintf(out, "%s%s", comma, all[i].name);
+        comma = ", ";
+    }
+    fputs("\ttls, sasl, dialback\n", out);
+}
+
+static const struct config_tenant *find_tenant(const struct config *config, struct span name)
+{
+    char text[256];
+    if (name.size == 0 || name.size >= sizeof(text))
+        return NULL;
+    memcpy(text, name.data, name.size);
+    text[name.size] = '\0';
+    return config_find_named(config, text);
+}
+
+bool report_policy(const struct config *config, struct span tenant, struct span domain,
+                   FILE *out, const char **error)
+{
+    struct s2s_domain prepared;
+    const struct config_tenant *found = find_tenant(config, tenant);
+    if (found == NULL) {
+        *error = "error: there is no tenant of this name; show tenants lists them\n";
+        return false;
+    }
+    if (!s2s_domain_read(&prepared, domain)) {
+        *error = "error: show policy TENANT DOMAIN: this is no domain\n";
+        return false;
+    }
+    struct span remote = s2s_domain_span(&prepared);
+    struct rules_stack stack = config_rules(config, found, remote);
+    bool allowed = config_partner_allowed(config, found, remote);
+    fprintf(out, "allowed\t%s\ttenants[].policy\n", allowed ? "true" : "false");
+    row_proofs(rules_proofs(&stack), out);
+    rows_rules(&stack, out);
+    return true;
+}
