@@ -123,16 +123,31 @@ int config_open(struct config **config, const char *path, char *error,
                 size_t error_size) MUST_USE;
 void config_close(struct config **config);
 
+struct tenant_file;
+
 struct config_source {
     const char *path;              /* NULL: the embedded defaults */
     const struct config *previous; /* whose place it is to take; NULL: none */
     /* Every certificate and key is opened; else those that `previous` had before they changed.
      */
     bool checks_certificates;
+    /* Read instead of the tenants file that is configured: it, with changes that are not
+       committed. NULL: none. */
+    struct tenant_file *tenants;
 };
 /* The same with more to say. */
 int config_read(struct config **config, const struct config_source *source, char *error,
                 size_t error_size) MUST_USE;
+/* What must be known before the tenants are there; malloced. */
+struct config_outline {
+    char *tenants_file; /* NULL: none is configured */
+    char *stats_socket;
+};
+/* Of the main file alone; its form is checked, its content is not. Errors as config_open. */
+int config_outline(struct config_outline *outline, const char *path, char *error,
+                   size_t error_size) MUST_USE;
+void config_outline_free(struct config_outline *outline);
+
 /* What a running relay cannot change is set back to what `previous`, whose place it takes,
    says; the keys that differed are listed, at most `max` of them. -ENOMEM, else how many. */
 int config_keep_fixed(struct config *config, const struct config *previous, const char **keys,

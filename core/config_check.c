@@ -210,7 +210,7 @@ static bool check_global(struct config_load *load, const struct raw_global *raw)
         return false;
     config->log_level = (int)level;
     config->log_format = (int)format;
-    const char *path = raw->stats_socket != NULL ? raw->stats_socket : "./passerelle.sock";
+    const char *path = raw->stats_socket != NULL ? raw->stats_socket : CONFIG_STATS_SOCKET;
     config->stats_socket = check_join(load, file, path);
     /* sun_path holds 107 characters and a NUL (unix(7)). */
     if (config->stats_socket == NULL || config->stats_socket[0] == '\0' ||

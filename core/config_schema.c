@@ -132,10 +132,16 @@ static const cyaml_schema_field_t file_fields[] = {
     ITEMS("tenants", raw_file, tenants, tenant_count, tenant_entry),
     ITEMS("partners", raw_file, partners, partner_count, partner_entry),
     TEXT("include", raw_file, include),
+    TEXT("tenants_file", raw_file, tenants_file),
     CYAML_FIELD_END};
 
 static const cyaml_schema_value_t file_value = {
     CYAML_VALUE_MAPPING(CYAML_FLAG_POINTER, struct raw_file, file_fields)};
+
+const struct cyaml_schema_field *config_schema_fields(void)
+{
+    return file_fields;
+}
 
 /* What libcyaml says about a mistake: one sentence, then a backtrace from the inside out. */
 struct complaint {
@@ -205,8 +211,9 @@ static bool schema_fail(struct config_load *load, const struct config_file *file
     unsigned line =
         config_mark_syntax(span_make(file->text, file->size), problem, sizeof(problem));
     if (line != 0) {
-        (void)snprintf(load->error, load->error_size, "%s:%u: %s: syntax error", file->path,
-                       line, problem);
+        char place[CONFIG_PLACE_SIZE];
+        (void)config_mark_at(file, line, "", place, sizeof(place));
+        (void)snprintf(load->error, load->error_size, "%s: %s: syntax error", place, problem);
         return false;
     }
     const char *what = complaint->sentence[0] != '\0' ? complaint->sentence : "is not usable";

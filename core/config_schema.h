@@ -10,7 +10,10 @@
 #include "core/config.h"
 #include "proto/arena.h"
 
-#define CONFIG_KEY_SIZE 160
+#define CONFIG_KEY_SIZE   160
+#define CONFIG_PLACE_SIZE 400
+
+#define CONFIG_STATS_SOCKET "./passerelle.sock" /* when none is configured */
 
 struct raw_list {
     char **item;
@@ -79,11 +82,12 @@ struct raw_file {
     unsigned tenant_count;
     struct raw_partner *partners;
     unsigned partner_count;
-    char *include;
+    char *include, *tenants_file;
 };
 
-/* One YAML file of the load. */
+/* One file of the load: YAML, or the tenants file, whose rows are read as YAML. */
 struct config_file {
+    bool is_tenants_file;
     char *path;   /* for messages */
     char *folder; /* what relative names are relative to; "" for the working directory */
     char *text;
@@ -91,11 +95,13 @@ struct config_file {
     struct raw_file *raw;
 };
 
-/* One config_open in progress. files[0] is the main file, the others are included. */
+/* One config_open in progress. files[0] is the main file; included ones and the tenants file
+   follow. */
 struct config_load {
     struct config *config;
     const struct config *previous; /* NULL: none */
     bool checks_certificates;
+    struct tenant_file *tenants; /* NULL: the one that is configured is opened */
     struct config_slots *slots;
     uint64_t stamp; /* config_check_path mixes in what it sees */
     struct arena *arena;
@@ -108,6 +114,8 @@ struct config_load {
 /* config_schema.c: parses file->text into file->raw; false with the error written. */
 bool config_schema_load(struct config_load *load, struct config_file *file) MUST_USE;
 void config_schema_free(struct config_file *file);
+/* The keys of a whole file. */
+const struct cyaml_schema_field *config_schema_fields(void);
 
 /* config_mark.c: the line of `key` ("tenants[3].trunks[0].uri") or of its nearest parent. */
 unsigned config_mark_line(struct span text, const char *key);
@@ -116,6 +124,13 @@ unsigned config_mark_syntax(struct span text, char *problem, size_t problem_size
 /* Writes "file:line: key: sentence" and returns false, for `return config_mark_fail(…)`. */
 bool config_mark_fail(struct config_load *load, const struct config_file *file, const char *key,
                       const char *format, ...) __attribute__((format(printf, 4, 5)));
+
+/* Writes where a line, or a key, is: "file:line", or "file: tenant 'name'" for a row of the
+   tenants file; returns what is left of the key then. */
+const char *config_mark_at(const struct config_file *file, unsigned line, const char *key,
+                           char *place, size_t place_size);
+const char *config_mark_place(const struct config_file *file, const char *key, char *place,
+                              size_t place_size);
 
 /* config_check.c: everything above the tenants. */
 bool config_check_settings(struct config_load *load) MUST_USE;

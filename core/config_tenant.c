@@ -29,11 +29,31 @@ static bool tenant_domain(struct config_load *load, const struct config_file *fi
     return true;
 }
 
+/* Where the tenant, or partner, with this number among all stands: "file:line" or a row. */
+static const char *listed_place(const struct config_load *load, bool is_tenant, unsigned number,
+                                char place[CONFIG_PLACE_SIZE])
+{
+    for (size_t i = 0; i < load->file_count; i++) {
+        const struct config_file *file = &load->files[i];
+        unsigned count = is_tenant ? file->raw->tenant_count : file->raw->partner_count;
+        if (number < count) {
+            char key[32];
+            (void)snprintf(key, sizeof(key), "%s[%u]", is_tenant ? "tenants" : "partners",
+                           number);
+            (void)config_mark_place(file, key, place, CONFIG_PLACE_SIZE);
+            return place;
+        }
+        number -= count;
+    }
+    assert(false);
+    return NULL;
+}
+
 static bool tenant_domains(struct config_load *load, const struct config_file *file,
                            const char *parent, const struct raw_tenant *raw,
                            struct config_tenant *tenant)
 {
-    char key[CONFIG_KEY_SIZE];
+    char key[CONFIG_KEY_SIZE], where[CONFIG_PLACE_SIZE];
     (void)snprintf(key, sizeof(key), "%s.domains", parent);
     if (raw->domains.count == 0)
         return config_mark_fail(load, file, key, "a tenant needs at least one domain");
@@ -56,8 +76,9 @@ static bool tenant_domains(struct config_load *load, const struct config_file *f
             return config_mark_fail(load, file, key, "'%s' stands twice in this tenant",
                                     domain->unicode);
         if (!is_new)
-            return config_mark_fail(load, file, key, "'%s' already belongs to tenant '%s'",
-                                    domain->unicode, load->config->tenants[owner].name);
+            return config_mark_fail(load, file, key, "'%s' already belongs to tenant '%s' (%s)",
+                                    domain->unicode, load->config->tenants[owner].name,
+                                    listed_place(load, true, owner, where));
     }
     return true;
 }
@@ -98,7 +119,7 @@ static bool tenant_name(struct config_load *load, const struct config_file *file
                         const char *key, const struct raw_tenant *raw,
                         struct config_tenant *tenant)
 {
-    char part[CONFIG_KEY_SIZE];
+    char part[CONFIG_KEY_SIZE], place[CONFIG_PLACE_SIZE];
     unsigned present = 0;
     const char *name = raw->name;
     if (name == NULL && raw->domains.count > 0)
@@ -109,8 +130,8 @@ static bool tenant_name(struct config_load *load, const struct config_file *file
     (void)snprintf(part, sizeof(part), "%s.name", key);
     if (name != NULL && !config_index_add(load->config, CONFIG_SCOPE_NAME, tenant->name,
                                           (unsigned)(tenant - load->config->tenants), &present))
-        return config_mark_fail(load, file, part, "another tenant has the name '%s', too",
-                                tenant->name);
+        return config_mark_fail(load, file, part, "another tenant has the name '%s', too (%s)",
+                                tenant->name, listed_place(load, true, present, place));
     return true;
 }
 
@@ -130,7 +151,8 @@ static bool tenant_certificate(struct config_load *load, const struct config_fil
         !config_check_path(load, file, key, raw->key, true, &tenant->key))
         return false;
     tenant->stamp = load->stamp;
-    bool changed = before != NULL && before->stamp != tenant->stamp;
+    bool changed =
+        load->previous != NULL && (before == NULL || before->stamp != tenant->stamp);
     return config_check_certificate(
         load, file, part, (const char *const[]){tenant->certificate, tenant->key}, changed);
 }
@@ -153,7 +175,7 @@ static bool partner_read(struct config_load *load, const struct config_file *fil
 {
     static const char *const auths[] = {"any", "external", "dialback", NULL};
     const struct raw_partner *raw = &file->raw->partners[number];
-    char key[CONFIG_KEY_SIZE];
+    char key[CONFIG_KEY_SIZE], place[CONFIG_PLACE_SIZE];
     unsigned auth = AUTH_ANY, present = 0;
     (void)snprintf(key, sizeof(key), "partners[%u].domain", number);
     if (raw->domain == NULL)
@@ -163,12 +185,15 @@ static bool partner_read(struct config_load *load, const struct config_file *fil
     const struct config_tenant *tenant =
         config_find_tenant(load->config, span_of(partner->domain.unicode));
     if (tenant != NULL)
-        return config_mark_fail(load, file, key, "'%s' is a domain of tenant '%s' as well",
-                                raw->domain, tenant->name);
+        return config_mark_fail(
+            load, file, key, "'%s' is a domain of tenant '%s' as well (%s)", raw->domain,
+            tenant->name,
+            listed_place(load, true, (unsigned)(tenant - load->config->tenants), place));
     unsigned index = (unsigned)(partner - load->config->partners);
     if (!config_index_add(load->config, CONFIG_SCOPE_PARTNER, partner->domain.unicode, index,
                           &present))
-        return config_mark_fail(load, file, key, "'%s' is configured twice", raw->domain);
+        return config_mark_fail(load, file, key, "'%s' is configured twice (%s)", raw->domain,
+                                listed_place(load, false, present, place));
     (void)snprintf(key, sizeof(key), "partners[%u].auth", number);
     if (!config_check_choice(load, file, key, raw->auth, auths, &auth))
         return false;
@@ -204,7 +229,8 @@ static bool tenant_reserve(struct config_load *load)
     if (config->tenants == NULL || config->partners == NULL ||
         config_index_reserve(config, names) != 0)
         return config_mark_fail(load, &load->files[0], "tenants", "out of memory");
-    if (config->tenant_count == 0)
+    /* Those of the tenants file may all come later. */
+    if (config->tenant_count == 0 && load->files[0].raw->tenants_file == NULL)
         return config_mark_fail(load, &load->files[0], "tenants", "there is no tenant");
     return true;
 }

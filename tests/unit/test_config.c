@@ -14,53 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "core/config.h"
-
-static void write_file(const char *path, const char *text, mode_t mode)
-{
-    FILE *file = fopen(path, "w");
-    assert_non_null(file);
-    assert_true(fputs(text, file) >= 0);
-    assert_int_equal(fclose(file), 0);
-    assert_int_equal(chmod(path, mode), 0);
-}
-
-/* Every test runs in a folder of its own with the files that the defaults name. */
-static int enter_folder(void **state)
-{
-    char folder[] = "/tmp/passerelle-config-XXXXXX";
-    assert_non_null(mkdtemp(folder));
-    *state = strdup(folder);
-    assert_int_equal(chdir(folder), 0);
-    assert_int_equal(mkdir("dev", 0700), 0);
-    assert_int_equal(mkdir("more", 0700), 0);
-    write_file("dev/ca.pem", "ca", 0644);
-    write_file("dev/xmpp.pem", "certificate", 0644);
-    write_file("dev/xmpp.key", "key", 0600);
-    write_file("dev/open.key", "key", 0644);
-    return 0;
-}
-
-static int leave_folder(void **state)
-{
-    char command[200];
-    assert_int_equal(chdir("/"), 0);
-    (void)snprintf(command, sizeof(command), "rm -rf '%s'", (char *)*state);
-    assert_int_equal(system(command), 0);
-    free(*state);
-    return 0;
-}
-
-static struct config *opened(const char *path)
-{
-    struct config *config = NULL;
-    char error[600];
-    int rc = config_open(&config, path, error, sizeof(error));
-    if (rc != 0)
-        fail_msg("%s", error);
-    assert_non_null(config);
-    return config;
-}
+#include "config_folder.h"
 
 static void test_defaults(void **state)
 {
@@ -103,16 +57,6 @@ static void test_defaults_as_file(void **state)
     assert_string_equal(config->certificate, "dev/xmpp.pem");
     config_close(&config);
 }
-
-/* Parts of a good file, to be varied. */
-#define XMPP                                                                                     \
-    "xmpp:\n"                                                                                    \
-    "  certificate: dev/xmpp.pem\n"                                                              \
-    "  key: dev/xmpp.key\n"
-#define TENANT                                                                                   \
-    "tenants:\n"                                                                                 \
-    "  - domains: [a.example]\n"                                                                 \
-    "    trunks: [{uri: 'sip:192.0.2.1'}]\n"
 
 struct refusal {
     const char *text;
