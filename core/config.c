@@ -19,11 +19,12 @@
 #define INCLUDED_FILE_MAX 65536
 
 /* Reads everything of an open file; NULL with errno set. */
-static char *file_read_all(int fd, size_t *size)
+static char *file_read_all(int fd, size_t *size, uint64_t *stamp)
 {
     struct stat status;
     if (fstat(fd, &status) != 0)
         return NULL;
+    *stamp = config_stamp_status(0, &status);
     if (!S_ISREG(status.st_mode) || (uint64_t)status.st_size > FILE_SIZE_MAX) {
         errno = S_ISREG(status.st_mode) ? EFBIG : EISDIR;
         return NULL;
@@ -56,7 +57,7 @@ static int file_open(struct config_load *load, struct config_file *file, const c
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     int rc = fd < 0 ? -errno : 0;
     if (rc == 0) {
-        file->text = file_read_all(fd, &file->size);
+        file->text = file_read_all(fd, &file->size, &file->stamp);
         rc = file->text == NULL ? -errno : 0;
         (void)close(fd);
     }
@@ -86,7 +87,7 @@ static char *path_from(const struct config_file *file, const char *name)
     return size >= 0 ? path : NULL;
 }
 
-static int include_filter(const struct dirent *entry)
+int config_include_filter(const struct dirent *entry)
 {
     size_t size = strlen(entry->d_name);
     return entry->d_name[0] != '.' &&
@@ -140,7 +141,8 @@ static int include_all(struct config_load *load)
         return 0;
     char *folder = path_from(main_file, include);
     struct dirent **entries = NULL;
-    int count = folder != NULL ? scandir(folder, &entries, include_filter, alphasort) : -1;
+    load->include_stamp = folder != NULL ? config_stamp_folder(folder) : 0;
+    int count = folder != NULL ? scandir(folder, &entries, config_include_filter, alphasort) : -1;
     if (count < 0 || count > INCLUDED_FILE_MAX) {
         (void)config_mark_fail(load, main_file, "include", "cannot read the directory '%s': %s",
                                include, strerror(errno));
@@ -179,6 +181,7 @@ static int tenants_read(struct config_load *load, struct config_file *file)
     char problem[300] = "";
     int rc = 0;
     file->is_tenants_file = true;
+    file->stamp = config_stamp_path(0, file->path);
     if (tenants == NULL)
         rc = tenant_file_open(&tenants, file->path, TENANT_FILE_READ, problem, sizeof(problem));
     if (rc == 0) {
@@ -215,6 +218,30 @@ static int tenants_open(struct config_load *load)
     return rc;
 }
 
+/* What was read, for who wants to know whether it has changed since. */
+static bool keep_inputs(struct config_load *load)
+{
+    struct config *config = load->config;
+    const char *include = load->files[0].raw->include;
+    char *folder = include != NULL ? path_from(&load->files[0], include) : NULL;
+    config->inputs = config_check_alloc(load, load->file_count + 1, sizeof(*config->inputs));
+    bool kept = config->inputs != NULL && (folder != NULL) == (include != NULL);
+    for (size_t i = 0; i < load->file_count && kept && !config->is_embedded; i++) {
+        struct config_input *input = &config->inputs[config->input_count++];
+        input->path = config_check_copy(load, load->files[i].path);
+        input->stamp = load->files[i].stamp;
+        kept = input->path != NULL;
+    }
+    if (kept && folder != NULL) {
+        struct config_input *input = &config->inputs[config->input_count++];
+        *input = (struct config_input){
+            config_check_copy(load, folder), true, load->include_stamp};
+        kept = input->path != NULL;
+    }
+    free(folder);
+    return kept;
+}
+
 static int load_run(struct config_load *load, const char *path)
 {
     load->files = calloc(1, sizeof(*load->files));
@@ -240,7 +267,8 @@ static int load_run(struct config_load *load, const char *path)
     if (rc != 0)
         return rc;
     load->config->path = config_check_copy(load, load->files[0].path);
-    if (load->config->path == NULL || !config_check_settings(load) || !config_tenant_all(load))
+    if (load->config->path == NULL || !keep_inputs(load) || !config_check_settings(load) ||
+        !config_tenant_all(load))
         return load->error[0] != '\0' ? -EINVAL : -ENOMEM;
     config_slot_close(load);
     return config_index_finish(load->config);

@@ -69,13 +69,23 @@ struct config_partner {
     enum partner_auth auth;
 };
 
+/* A file that was read, or the folder of those that are included. */
+struct config_input {
+    char *path;
+    bool is_folder;
+    uint64_t stamp; /* when it was read */
+};
+
 struct config {
+    struct config_input *inputs;
+    size_t input_count;
     char *path; /* where it was read; "(embedded)" for the defaults */
     bool is_embedded;
     uint32_t snapshot; /* 1, and one more for each that takes the place of another */
     unsigned worker_count, egress_count, parcel_count; /* per thread */
     char *stats_socket;
     int log_level, log_format; /* enum log_level, enum log_format */
+    bool watch;                /* changed files are read without being told */
     /* xmpp */
     union net_address *starttls_listen, *direct_listen;
     size_t starttls_listen_count, direct_listen_count;
@@ -147,6 +157,13 @@ struct config_outline {
 int config_outline(struct config_outline *outline, const char *path, char *error,
                    size_t error_size) MUST_USE;
 void config_outline_free(struct config_outline *outline);
+
+/* The stamps of all files that were read, and of the certificates: when they were read, and as
+   they are. They differ when another load would find something else. */
+uint64_t config_stamp_read(const struct config *config);
+uint64_t config_stamp_now(const struct config *config);
+/* The names of all these files, one after the other: *next starts at 0; NULL ends. */
+const char *config_next_file(const struct config *config, size_t *next, bool *is_folder);
 
 /* What a running relay cannot change is set back to what `previous`, whose place it takes,
    says; the keys that differed are listed, at most `max` of them. -ENOMEM, else how many. */

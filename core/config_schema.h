@@ -7,6 +7,8 @@
 #ifndef PASSERELLE_CORE_CONFIG_SCHEMA_H
 #define PASSERELLE_CORE_CONFIG_SCHEMA_H
 
+#include <sys/stat.h>
+
 #include "core/config.h"
 #include "proto/arena.h"
 
@@ -23,6 +25,7 @@ struct raw_list {
 struct raw_global {
     unsigned *workers, *egress, *parcel_count;
     char *stats_socket, *log_level, *log_format;
+    bool *watch;
 };
 
 struct raw_identity {
@@ -92,6 +95,7 @@ struct config_file {
     char *folder; /* what relative names are relative to; "" for the working directory */
     char *text;
     size_t size;
+    uint64_t stamp; /* of the file, before it was read */
     struct raw_file *raw;
 };
 
@@ -104,6 +108,7 @@ struct config_load {
     struct tenant_file *tenants; /* NULL: the one that is configured is opened */
     struct config_slots *slots;
     uint64_t stamp; /* config_check_path mixes in what it sees */
+    uint64_t include_stamp;
     struct arena *arena;
     struct config_file *files;
     size_t file_count;
@@ -131,6 +136,16 @@ const char *config_mark_at(const struct config_file *file, unsigned line, const 
                            char *place, size_t place_size);
 const char *config_mark_place(const struct config_file *file, const char *key, char *place,
                               size_t place_size);
+
+/* config.c: does scandir take this entry of an included folder? */
+struct dirent;
+int config_include_filter(const struct dirent *entry);
+
+/* config_stamp.c: mixes a file into a stamp; a path that is NULL changes nothing. */
+uint64_t config_stamp_status(uint64_t stamp, const struct stat *status);
+uint64_t config_stamp_path(uint64_t stamp, const char *path);
+/* Of the names in an included folder. */
+uint64_t config_stamp_folder(const char *path);
 
 /* config_check.c: everything above the tenants. */
 bool config_check_settings(struct config_load *load) MUST_USE;

@@ -18,7 +18,7 @@ from attack_wire import (OTHER_TENANT, PARTNER, PARTNER_HOST, PATIENCE_S, TENANT
                          Datagrams, message, sip)
 from ports import take_port
 from test_bench import make_relay  # noqa: F401  (a fixture)
-from test_reload import Reloads, accepted, reload_under_load, shown
+from test_reload import Reloads, accepted, reload_under_load, replace, shown
 
 CTL = relays.BUILD / "passerellectl"
 NEW_TENANT = "new.example"
@@ -338,3 +338,49 @@ class FileReloads(Reloads):
 
 def test_a_thousand_reloads_of_the_file_under_load(make_relay):  # noqa: F811
     reload_under_load(make_relay(workers=2, egress=2, load=["--sip-domains", "3"]), FileReloads)
+
+
+# ---- the watch over the files ----
+
+@pytest.fixture
+def watched(tmp_path):
+    with running(tmp_path, {"global": {"watch": True}}) as one:
+        one.tenants, _ = migrate(one.relay)
+        yield one
+
+
+def test_changed_files_are_read_without_being_told(watched):
+    """YAML, the tenants file, a tenant's and the common certificate behind links as certbot has
+    them; what is bad is refused once; the streams stand."""
+    relay = watched.relay
+    streams = {row["peer"] for row in relay.sessions()}
+    before = shown(relay, OTHER_TENANT)
+    live, archive = relay.folder / "live", relay.folder / "archive"
+    live.mkdir()
+    archive.mkdir()
+    for number in (1, 2):
+        own = relay.authority.issue(f"own{number}", [certificates.dns(OTHER_TENANT)])
+        for kind in ("pem", "key"):
+            getattr(own, kind).rename(archive / f"{kind}{number}")
+    for kind in ("pem", "key"):
+        (live / kind).symlink_to(f"../archive/{kind}1")
+    watched.tenants.run("-N", "tenant", "set", "b", f"certificate={live}/pem", f"key={live}/key")
+    peers.wait_for("the tenants file is read", lambda: shown(relay, OTHER_TENANT) != before)
+    before = shown(relay, OTHER_TENANT)
+    for kind in ("pem", "key"):
+        fresh = live / f"{kind}.new"
+        fresh.symlink_to(f"../archive/{kind}2")
+        fresh.replace(live / kind)
+    peers.wait_for("the renewed certificate is shown", lambda: shown(relay, OTHER_TENANT) != before)
+    common = shown(relay, TENANT)
+    replace(relay.own, relay.authority.issue("other", [certificates.dns(TENANT)]))
+    peers.wait_for("the common one, too", lambda: shown(relay, TENANT) != common)
+    refused = relay.count("config_reloads_refused_total")
+    relay.file.write_text("tenants: 7\n")
+    peers.wait_for("it is refused", lambda: relay.count("config_reloads_refused_total") > refused)
+    relay.settings["global"]["log_level"] = "info"
+    relay.write()
+    peers.wait_for("the YAML is read", lambda: "log_level\tinfo" in relay.control("show info"))
+    assert relay.count("config_reloads_refused_total") == refused + 1
+    assert streams <= {row["peer"] for row in relay.sessions()}
+    watched.check(quiet=False)
