@@ -97,6 +97,7 @@ struct config {
     unsigned connect_timeout_ms, negotiation_timeout_ms, idle_timeout_ms, deliver_timeout_ms;
     unsigned confirm_timeout_ms; /* how long a SIP answer waits for the XMPP server's word */
     unsigned sessions_max, sessions_per_address_max;
+    unsigned certificates_max; /* of tenants, that each thread keeps ready */
     bool stream_management; /* XEP-0198 */
     unsigned resume_timeout_ms; /* 0: streams are not resumed */
     struct service_identity identity;

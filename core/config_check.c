@@ -281,6 +281,8 @@ static bool check_xmpp(struct config_load *load, const struct raw_xmpp *raw)
         {"xmpp.sessions_max", raw->sessions_max, &config->sessions_max, 10000, 1, 1000000},
         {"xmpp.sessions_per_address_max", raw->sessions_per_address_max,
          &config->sessions_per_address_max, 100, 1, 1000000},
+        {"xmpp.certificates_max", raw->certificates_max, &config->certificates_max, 1024, 1,
+         65536},
     };
     if (!CHECK_ROWS(load, rows))
         return false;

@@ -60,6 +60,7 @@ static const cyaml_schema_field_t xmpp_fields[] = {
     NUMBER("confirm_timeout_ms", raw_xmpp, confirm_timeout_ms),
     NUMBER("sessions_max", raw_xmpp, sessions_max),
     NUMBER("sessions_per_address_max", raw_xmpp, sessions_per_address_max),
+    NUMBER("certificates_max", raw_xmpp, certificates_max),
     CYAML_FIELD_BOOL_PTR("stream_management", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL,
                          struct raw_xmpp, stream_management),
     NUMBER("resume_timeout_ms", raw_xmpp, resume_timeout_ms),

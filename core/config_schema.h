@@ -37,6 +37,7 @@ struct raw_xmpp {
     char *certificate, *key, *ca_file, *dialback_secret;
     unsigned *stanza_size_max, *connect_timeout_ms, *negotiation_timeout_ms, *idle_timeout_ms;
     unsigned *deliver_timeout_ms, *confirm_timeout_ms, *sessions_max, *sessions_per_address_max;
+    unsigned *certificates_max;
     bool *stream_management;
     unsigned *resume_timeout_ms;
     struct raw_identity *identity;

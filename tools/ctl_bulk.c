@@ -7,6 +7,16 @@
 
 #define PROGRESS_NS 1000000000u /* between two lines about it */
 
+/* Once a second: whether to say how far it is. */
+static bool is_time(uint64_t *told_ns)
+{
+    uint64_t now_ns = clock_now_ns();
+    if (now_ns - *told_ns < PROGRESS_NS)
+        return false;
+    *told_ns = now_ns;
+    return true;
+}
+
 /* What the row is known by, taken out of it: its key, or for a tenant its first domain. */
 static char *row_name(const struct ctl_job *job, json_t *row)
 {
@@ -48,10 +58,8 @@ static bool import_rows(struct ctl_job *job, struct import *import)
         json_decref(row);
         if (!done)
             return false;
-        if (clock_now_ns() - told_ns < PROGRESS_NS)
-            continue;
-        told_ns = clock_now_ns();
-        fprintf(stderr, "import: %zu read, %u %%\n", number, import_percent(import));
+        if (is_time(&told_ns))
+            fprintf(stderr, "import: %zu read, %u %%\n", number, import_percent(import));
     }
     return got == 0 || ctl_fail(job, "%s", import->problem);
 }
@@ -92,8 +100,14 @@ static bool check_certificates(struct ctl_job *job, const struct config *config)
     char problem[300];
     const char *name;
     json_t *value;
+    uint64_t told_ns = clock_now_ns();
+    size_t number = 0;
     json_object_foreach(job->touched, name, value)
     {
+        number++;
+        if (is_time(&told_ns))
+            fprintf(stderr, "certificates: %zu of %zu tenants\n", number,
+                    json_object_size(job->touched));
         const struct config_tenant *tenant = config_find_named(config, name);
         if (tenant->certificate != NULL &&
             tls_certificate_check(tenant->certificate, tenant->key, problem,
