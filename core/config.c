@@ -83,7 +83,8 @@ static char *path_from(const struct config_file *file, const char *name)
 {
     bool is_whole = name[0] == '/' || file->folder[0] == '\0';
     char *path = NULL;
-    int size = asprintf(&path, "%s%s%s", is_whole ? "" : file->folder, is_whole ? "" : "/", name);
+    int size =
+        asprintf(&path, "%s%s%s", is_whole ? "" : file->folder, is_whole ? "" : "/", name);
     return size >= 0 ? path : NULL;
 }
 
@@ -111,7 +112,8 @@ static int include_one(struct config_load *load, const char *folder, const char 
 {
     struct config_file *file = &load->files[load->file_count++];
     char *path = NULL;
-    int rc = asprintf(&path, "%s/%s", folder, name) >= 0 ? file_open(load, file, path) : -ENOMEM;
+    int rc =
+        asprintf(&path, "%s/%s", folder, name) >= 0 ? file_open(load, file, path) : -ENOMEM;
     free(path);
     if (rc != 0)
         return rc;
@@ -142,7 +144,8 @@ static int include_all(struct config_load *load)
     char *folder = path_from(main_file, include);
     struct dirent **entries = NULL;
     load->include_stamp = folder != NULL ? config_stamp_folder(folder) : 0;
-    int count = folder != NULL ? scandir(folder, &entries, config_include_filter, alphasort) : -1;
+    int count =
+        folder != NULL ? scandir(folder, &entries, config_include_filter, alphasort) : -1;
     if (count < 0 || count > INCLUDED_FILE_MAX) {
         (void)config_mark_fail(load, main_file, "include", "cannot read the directory '%s': %s",
                                include, strerror(errno));
@@ -234,8 +237,8 @@ static bool keep_inputs(struct config_load *load)
     }
     if (kept && folder != NULL) {
         struct config_input *input = &config->inputs[config->input_count++];
-        *input = (struct config_input){
-            config_check_copy(load, folder), true, load->include_stamp};
+        *input =
+            (struct config_input){config_check_copy(load, folder), true, load->include_stamp};
         kept = input->path != NULL;
     }
     free(folder);

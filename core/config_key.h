@@ -19,7 +19,8 @@ enum config_kind {
 };
 
 /* What stands behind `path` in an entry of `list` ("tenants", "partners"): "trunks[0].uri" is a
-   text, "trunks[0]" a section, "trunks" are items. Any place of a list is as good as another. */
+   text, "trunks[0]" a section, "trunks" are items. Any place of a list is as good as another.
+ */
 enum config_kind config_key_kind(const char *list, struct span path);
 
 #endif

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
  * Stamps: what is seen of a file from outside, which changes when it is written or another one
- * takes its place. A load keeps those of all that it reads, so that later it can be said, without
- * reading anything, whether another load would find something else.
+ * takes its place. A load keeps those of all that it reads, so that later it can be said,
+ * without reading anything, whether another load would find something else.
  */
 #include "core/config_schema.h"
 
@@ -61,7 +61,8 @@ static uint64_t input_now(const struct config_input *input)
 /* A certificate, its key and the authorities, in the order of the checks. */
 static uint64_t files_now(const char *certificate, const char *key, const char *ca_file)
 {
-    return config_stamp_path(config_stamp_path(config_stamp_path(0, certificate), key), ca_file);
+    return config_stamp_path(config_stamp_path(config_stamp_path(0, certificate), key),
+                             ca_file);
 }
 
 static const char *authorities(const struct config *config)
@@ -96,9 +97,9 @@ uint64_t config_stamp_now(const struct config *config)
 
 const char *config_next_file(const struct config *config, size_t *next, bool *is_folder)
 {
-    const char *const common[] = {config->certificate,     config->key,
-                                  authorities(config),     config->sip_certificate,
-                                  config->sip_key,         config->sip_ca_file};
+    const char *const common[] = {config->certificate, config->key,
+                                  authorities(config), config->sip_certificate,
+                                  config->sip_key,     config->sip_ca_file};
     const size_t commons = sizeof(common) / sizeof(common[0]);
     size_t end = config->input_count + commons + 2 * config->tenant_count;
     while (*next < end) {
@@ -109,7 +110,7 @@ const char *config_next_file(const struct config *config, size_t *next, bool *is
         at -= config->input_count;
         const struct config_tenant *tenant =
             at >= commons ? &config->tenants[(at - commons) / 2] : NULL;
-        const char *path = tenant == NULL             ? common[at]
+        const char *path = tenant == NULL            ? common[at]
                            : (at - commons) % 2 == 0 ? tenant->certificate
                                                      : tenant->key;
         if (path != NULL)

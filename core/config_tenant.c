@@ -151,8 +151,7 @@ static bool tenant_certificate(struct config_load *load, const struct config_fil
         !config_check_path(load, file, key, raw->key, true, &tenant->key))
         return false;
     tenant->stamp = load->stamp;
-    bool changed =
-        load->previous != NULL && (before == NULL || before->stamp != tenant->stamp);
+    bool changed = load->previous != NULL && (before == NULL || before->stamp != tenant->stamp);
     return config_check_certificate(
         load, file, part, (const char *const[]){tenant->certificate, tenant->key}, changed);
 }

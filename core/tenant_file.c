@@ -13,7 +13,13 @@
 #define FILE_VERSION     1
 #define FILE_BUSY_MS     2000 /* how long another writer's commit is waited for */
 
-enum statement { STATEMENT_GET, STATEMENT_PUT, STATEMENT_REMOVE, STATEMENT_NEXT, STATEMENT_COUNT };
+enum statement {
+    STATEMENT_GET,
+    STATEMENT_PUT,
+    STATEMENT_REMOVE,
+    STATEMENT_NEXT,
+    STATEMENT_COUNT
+};
 
 struct tenant_file {
     sqlite3 *database;
@@ -136,10 +142,8 @@ int tenant_file_open(struct tenant_file **out, const char *path, enum tenant_fil
                                            : SQLITE_OPEN_READONLY);
     struct tenant_file *file = calloc(1, sizeof(*file));
     *out = NULL;
-    if (file == NULL)
-        return -ENOMEM;
     const char *problem = NULL;
-    bool is_there = mode == TENANT_FILE_WRITE || access(path, R_OK) == 0;
+    bool is_there = file != NULL && (mode == TENANT_FILE_WRITE || access(path, R_OK) == 0);
     int rc = is_there ? 0 : -errno;
     if (is_there) {
         rc = to_errno(sqlite3_open_v2(path, &file->database, flags, NULL));

@@ -26,20 +26,20 @@ enum tenant_file_mode {
 const char *tenant_table_name(enum tenant_table table);
 const char *tenant_table_key(enum tenant_table table);
 
-/* Negative errno: -ENOENT, -EBUSY (somebody else is writing), -EINVAL (no tenant file, or that of
-   another version), -EIO, -ENOMEM; `error` gets "PATH: sentence". What is not committed is undone
-   by the end. To write begins a transaction that keeps other writers out. */
+/* Negative errno: -ENOENT, -EBUSY (somebody else is writing), -EINVAL (no tenant file, or that
+   of another version), -EIO, -ENOMEM; `error` gets "PATH: sentence". What is not committed is
+   undone by the end. To write begins a transaction that keeps other writers out. */
 int tenant_file_open(struct tenant_file **file, const char *path, enum tenant_file_mode mode,
                      char *error, size_t error_size) MUST_USE;
 void tenant_file_close(struct tenant_file **file);
 /* Why the last call below failed: SQLite's own words. */
 const char *tenant_file_problem(const struct tenant_file *file);
 
-/* All rows of one moment as YAML, a row a line: first "tenants:" and its rows, then "partners:";
-   both by their names. Malloced, ends with a NUL. Negative errno. */
+/* All rows of one moment as YAML, a row a line: first "tenants:" and its rows, then
+   "partners:"; both by their names. Malloced, ends with a NUL. Negative errno. */
 int tenant_file_text(struct tenant_file *file, char **text, size_t *size) MUST_USE;
 /* Where a mistake is in such a text: its line is that of a row, `name` gets "tenant 'acme'" and
-   *rest the key without "tenants[3].". False when the line is no row's. */
+ *rest the key without "tenants[3].". False when the line is no row's. */
 bool tenant_file_place(struct span text, unsigned line, const char *key, char *name,
                        size_t name_size, const char **rest);
 
@@ -52,8 +52,8 @@ int tenant_file_put(struct tenant_file *file, enum tenant_table table, const cha
 /* -ENOENT when there was none. */
 int tenant_file_remove(struct tenant_file *file, enum tenant_table table,
                        const char *name) MUST_USE;
-/* One row after the other, by their names; to be called until it says that there are no more. 1:
-   *name and *settings are good until the next call; 0: that was all; negative errno. */
+/* One row after the other, by their names; to be called until it says that there are no more.
+ *1: name and *settings are good until the next call; 0: that was all; negative errno. */
 int tenant_file_next(struct tenant_file *file, enum tenant_table table, const char **name,
                      const char **settings) MUST_USE;
 int tenant_file_commit(struct tenant_file *file) MUST_USE;

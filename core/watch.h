@@ -2,9 +2,10 @@
 /*
  * Sees that a file of the configuration has changed (the key global.watch): the YAML, included
  * ones, the tenants file, certificates, keys and authorities. Folders are watched (inotify), so
- * that a file that takes another's place is seen; where a name is a symbolic link, each folder on
- * its way. An event only says when to look: what counts is whether another load would find
- * something else (config_stamp_now), and for as long as WATCH_PAUSE_MS the same. Control thread.
+ * that a file that takes another's place is seen; where a name is a symbolic link, each folder
+ * on its way. An event only says when to look: what counts is whether another load would find
+ * something else (config_stamp_now), and for as long as WATCH_PAUSE_MS the same. Control
+ * thread.
  */
 #ifndef PASSERELLE_CORE_WATCH_H
 #define PASSERELLE_CORE_WATCH_H

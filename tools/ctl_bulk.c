@@ -39,8 +39,8 @@ static bool import_row(struct ctl_job *job, const struct import *import, json_t 
         (void)ctl_fail(job, "%s: entry %zu has no %s", import->path, number,
                        tenant_table_key(job->table));
     else if (json_object_get(job->touched, name) != NULL)
-        done = ctl_fail(job, "%s: entry %zu: '%s' stands in it twice", import->path, number,
-                        name);
+        done =
+            ctl_fail(job, "%s: entry %zu: '%s' stands in it twice", import->path, number, name);
     else
         done = ctl_put_row(job, name, row);
     free(name);
@@ -75,8 +75,8 @@ static bool remove_others(struct ctl_job *job)
         if (json_object_get(job->touched, name) == NULL)
             (void)json_array_append_new(others, json_string(name));
     bool done = got == 0 || ctl_fail_file(job, got);
-    json_array_foreach(others, i, other)
-        done = done && ctl_remove_row(job, json_string_value(other));
+    json_array_foreach(others, i, other) done =
+        done && ctl_remove_row(job, json_string_value(other));
     json_decref(others);
     return done;
 }
@@ -110,8 +110,8 @@ static bool check_certificates(struct ctl_job *job, const struct config *config)
                     json_object_size(job->touched));
         const struct config_tenant *tenant = config_find_named(config, name);
         if (tenant->certificate != NULL &&
-            tls_certificate_check(tenant->certificate, tenant->key, problem,
-                                  sizeof(problem)) != 0)
+            tls_certificate_check(tenant->certificate, tenant->key, problem, sizeof(problem)) !=
+                0)
             return ctl_fail(job, "%s: tenant '%s': certificate: %s", job->outline.tenants_file,
                             name, problem);
     }

@@ -101,6 +101,8 @@ enum csv_result csv_next(struct csv *csv, char **field)
 void csv_put(FILE *out, struct span field)
 {
     bool is_plain = true;
+    if (field.size == 0)
+        return; /* its data may be NULL, which fwrite must not get */
     for (size_t i = 0; i < field.size && is_plain; i++)
         is_plain = strchr(",\"\r\n", field.data[i]) == NULL;
     if (is_plain) {

@@ -31,7 +31,7 @@ void csv_init(struct csv *csv, char *text, size_t size);
 bool csv_more(struct csv *csv);
 /* One field, without its quotes, NUL-terminated: it has no NUL in it and is UTF-8. */
 enum csv_result csv_next(struct csv *csv, char **field);
-/* Writes a field, in quotes where it needs them. */
+/* Writes a field, in quotes where it needs them; one that is absent is empty. */
 void csv_put(FILE *out, struct span field);
 
 #endif

@@ -68,8 +68,8 @@ static bool open_list(struct import *import, enum import_format format)
     json_t *rows = json_is_array(root) ? root : json_object_get(root, import->list);
     import->rows = json_is_array(rows) ? json_incref(rows) : NULL;
     json_decref(root);
-    return import->rows != NULL || fail(import, "%s: there is no list of %s in it",
-                                        import->path, import->list);
+    return import->rows != NULL ||
+           fail(import, "%s: there is no list of %s in it", import->path, import->list);
 }
 
 static bool open_csv(struct import *import)
@@ -78,8 +78,8 @@ static bool open_csv(struct import *import)
     csv_init(&import->csv, import->text, import->size);
     import->columns = malloc(sizeof(*import->columns));
     while (import->columns != NULL && result == CSV_FIELD) {
-        char *field, **wider =
-                         realloc(import->columns, (import->column_count + 1) * sizeof(*wider));
+        char *field,
+            **wider = realloc(import->columns, (import->column_count + 1) * sizeof(*wider));
         if (wider == NULL)
             break;
         import->columns = wider;
@@ -167,7 +167,7 @@ int import_next(struct import *import, json_t **row)
 unsigned import_percent(const struct import *import)
 {
     size_t all = import->columns != NULL ? import->size : json_array_size(import->rows);
-    size_t done = import->columns != NULL ? (size_t)(import->csv.next - import->text)
-                                          : import->next;
+    size_t done =
+        import->columns != NULL ? (size_t)(import->csv.next - import->text) : import->next;
     return all > 0 ? (unsigned)(done * 100 / all) : 100;
 }

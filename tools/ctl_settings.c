@@ -21,7 +21,8 @@ static bool fail(char problem[SETTINGS_PROBLEM_SIZE], const char *path, const ch
 static json_t *number_of(const char *text)
 {
     size_t size = strlen(text);
-    /* What is no number, or too big, stays a text: the check of the configuration will say so. */
+    /* What is no number, or too big, stays a text: the check of the configuration will say so.
+     */
     bool is_number = size > 0 && size <= 10 && strspn(text, "0123456789") == size &&
                      (text[0] != '0' || size == 1);
     return is_number ? json_integer(strtoll(text, NULL, 10)) : json_string(text);
@@ -29,8 +30,7 @@ static json_t *number_of(const char *text)
 
 static json_t *bool_of(const char *text)
 {
-    static const char *const words[][2] = {
-        {"false", "true"}, {"no", "yes"}, {"off", "on"}};
+    static const char *const words[][2] = {{"false", "true"}, {"no", "yes"}, {"off", "on"}};
     for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
         for (int value = 0; value < 2; value++)
             if (strcmp(text, words[i][value]) == 0)
@@ -105,8 +105,7 @@ static json_t *tidied(json_t *value, const char *list, const char *path, unsigne
         return tidy_array(value, list, path, depth, problem) ? json_incref(value) : NULL;
     if (kind == CONFIG_KIND_SECTION && json_is_object(value))
         return tidy_object(value, list, path, depth, problem) ? json_incref(value) : NULL;
-    json_t *scalar =
-        is_array || kind == CONFIG_KIND_SECTION ? NULL : tidy_scalar(value, kind);
+    json_t *scalar = is_array || kind == CONFIG_KIND_SECTION ? NULL : tidy_scalar(value, kind);
     if (scalar == NULL)
         (void)fail(problem, path, is_array ? "it is to be a list" : "it has another form");
     return scalar;

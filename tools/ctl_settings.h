@@ -20,8 +20,8 @@ enum settings_change {
     SETTINGS_REMOVE /* from a list */
 };
 
-/* A list is texts separated by blanks; a text that begins with [ or { is JSON where it may be. A
-   place just behind the end of a list makes another entry. False: `problem` says why. */
+/* A list is texts separated by blanks; a text that begins with [ or { is JSON where it may be.
+   A place just behind the end of a list makes another entry. False: `problem` says why. */
 bool settings_change(json_t *settings, const char *list, const char *path,
                      enum settings_change change, const char *text,
                      char problem[SETTINGS_PROBLEM_SIZE]) MUST_USE;

@@ -107,8 +107,7 @@ bool ctl_run_show(struct ctl_job *job)
         fputc('\n', stdout);
     } else {
         json_t *texts = settings_texts(settings);
-        json_object_foreach(texts, path, text)
-            printf("%s=%s\n", path, json_string_value(text));
+        json_object_foreach(texts, path, text) printf("%s=%s\n", path, json_string_value(text));
         json_decref(texts);
     }
     json_decref(settings);
@@ -125,9 +124,8 @@ static bool collect_columns(struct ctl_job *job, json_t *columns)
     int got;
     while ((got = next_row(job, "", &row)) == 1) {
         json_t *texts = settings_texts(row);
-        json_object_foreach(texts, path, text)
-            if (json_object_get(columns, path) == NULL)
-                (void)json_object_set_new(columns, path, json_true());
+        json_object_foreach(texts, path, text) if (json_object_get(columns, path) == NULL)(void)
+            json_object_set_new(columns, path, json_true());
         json_decref(texts);
         json_decref(row);
     }

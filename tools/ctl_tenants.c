@@ -9,7 +9,8 @@
 #include "tools/ctl_answer.h"
 #include "tools/ctl_tenants_priv.h"
 
-__attribute__((format(printf, 2, 3))) bool ctl_fail(struct ctl_job *job, const char *format, ...)
+__attribute__((format(printf, 2, 3))) bool ctl_fail(struct ctl_job *job, const char *format,
+                                                    ...)
 {
     va_list arguments;
     fputs("passerellectl: ", stderr);
@@ -62,8 +63,8 @@ bool ctl_get_row(struct ctl_job *job, const char *name, json_t **settings)
     free(text);
     if (rc != 0)
         return ctl_fail_file(job, rc);
-    return !is_bad || ctl_fail(job, "%s: '%s' holds no JSON object", job->outline.tenants_file,
-                               name);
+    return !is_bad ||
+           ctl_fail(job, "%s: '%s' holds no JSON object", job->outline.tenants_file, name);
 }
 
 /* KEY=VALUE, KEY+=VALUE or KEY-=VALUE. */
@@ -81,11 +82,11 @@ static bool change_by_word(struct ctl_job *job, json_t *settings, const char *wo
     char *path = strndup(word, change == SETTINGS_PUT ? size : size - 1);
     if (path == NULL)
         return ctl_fail_file(job, -ENOMEM);
-    bool done = strcmp(path, tenant_table_key(job->table)) != 0
-                    ? settings_change(settings, list, path, change, value, problem)
-                    : (snprintf(problem, sizeof(problem),
-                                "%s: it stays what it was added with", path),
-                       false);
+    bool done =
+        strcmp(path, tenant_table_key(job->table)) != 0
+            ? settings_change(settings, list, path, change, value, problem)
+            : (snprintf(problem, sizeof(problem), "%s: it stays what it was added with", path),
+               false);
     free(path);
     return done || ctl_fail(job, "%s", problem);
 }
@@ -101,8 +102,9 @@ static bool run_put(struct ctl_job *job, bool is_new)
         return false;
     if ((settings != NULL) == is_new) {
         json_decref(settings);
-        return ctl_fail(job, is_new ? "'%s' is there already; change it with set"
-                                    : "'%s' is not there; add it with add",
+        return ctl_fail(job,
+                        is_new ? "'%s' is there already; change it with set"
+                               : "'%s' is not there; add it with add",
                         name);
     }
     if (is_new)
@@ -167,8 +169,8 @@ static const struct command *command_of(const char *name)
 static void tell_change(const struct ctl_job *job)
 {
     printf("%s: %zu added, %zu changed, %zu removed\n",
-           job->options->dry_run ? "dry run, nothing is kept" : "done", job->added, job->changed,
-           job->removed);
+           job->options->dry_run ? "dry run, nothing is kept" : "done", job->added,
+           job->changed, job->removed);
     (void)fflush(stdout);
 }
 

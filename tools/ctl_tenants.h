@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * passerellectl tenant|partner: shows and changes the tenants file. A change is one transaction:
- * the configuration that would come of it is checked with the code of passerelle --check, and
- * only then it is committed and the relay told.
+ * passerellectl tenant|partner: shows and changes the tenants file. A change is one
+ * transaction: the configuration that would come of it is checked with the code of passerelle
+ * --check, and only then it is committed and the relay told.
  */
 #ifndef PASSERELLE_TOOLS_CTL_TENANTS_H
 #define PASSERELLE_TOOLS_CTL_TENANTS_H

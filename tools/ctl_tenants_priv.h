@@ -30,8 +30,8 @@ bool ctl_remove_row(struct ctl_job *job, const char *name) MUST_USE;
 
 /* ctl_bulk.c: many rows in, and the check of what came of it. */
 bool ctl_run_import(struct ctl_job *job);
-/* Whether the relay could run with what is not committed yet: everything that passerelle --check
-   checks, certificates only of the tenants that were touched. */
+/* Whether the relay could run with what is not committed yet: everything that passerelle
+   --check checks, certificates only of the tenants that were touched. */
 bool ctl_check(struct ctl_job *job) MUST_USE;
 
 /* ctl_show.c: rows out. */

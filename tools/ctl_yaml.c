@@ -30,7 +30,8 @@ static json_t *mapping_value(struct walk *walk, const yaml_node_t *node, unsigne
     return object;
 }
 
-/* One node with all below it, not deeper than YAML_DEPTH_MAX; NULL when it is beyond a limit. */
+/* One node with all below it, not deeper than YAML_DEPTH_MAX; NULL when it is beyond a limit.
+ */
 static json_t *node_value(struct walk *walk, int number, unsigned depth)
 {
     const yaml_node_t *node = yaml_document_get_node(&walk->document, number);

@@ -65,6 +65,22 @@ static void test_csv(void **state)
     CHECK_CSV("a,\"\xed\xa0\x80\"\n", "[a2: it is not UTF-8");
 }
 
+static void test_csv_is_written(void **state)
+{
+    (void)state;
+    static const struct span fields[] = {{"a b", 3}, {NULL, 0}, {"", 0}, {",", 1}, {"\"\n", 2}};
+    char *text;
+    size_t size;
+    FILE *out = open_memstream(&text, &size);
+    for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
+        csv_put(out, fields[i]);
+        (void)fputc('|', out);
+    }
+    assert_int_equal(fclose(out), 0);
+    assert_string_equal(text, "a b|||\",\"|\"\"\"\n\"|");
+    free(text);
+}
+
 static void test_a_very_long_field(void **state)
 {
     (void)state;
@@ -330,6 +346,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_csv),
+        cmocka_unit_test(test_csv_is_written),
         cmocka_unit_test(test_a_very_long_field),
         cmocka_unit_test(test_kinds_of_keys),
         cmocka_unit_test(test_settings),
