@@ -145,7 +145,7 @@ class Relay:
     priority."""
 
     def __init__(self, folder, name, transport="udp", xmpp_domains=4, sip_domains=1,
-                 direct_tls=False, first=False):
+                 direct_tls=False, first=False, tenants_file=False, own_certificates=False):
         self.folder = folder / name
         self.folder.mkdir()
         certificates(self.folder, "relay.bench,127.0.0.1", "partner.bench,*.bench,trunk.bench")
@@ -166,13 +166,29 @@ class Relay:
             self.tls_port = take_port()
             config = config.replace(
                 "xmpp:\n", f"xmpp:\n  listen_direct_tls: [\"{ADDRESS}:{self.tls_port}\"]\n", 1)
-        (self.folder / "relay.yaml").write_text(config)
+        if own_certificates:
+            config = config.replace("    policy: open\n", f"    policy: open\n    certificate: "
+                                    f"{dev}/relay.bench.pem\n    key: {dev}/relay.bench.key\n")
+        self.config = self.folder / "relay.yaml"
+        self.config.write_text(config)
+        self.import_s = self._move_tenants(config) if tenants_file else None
         begin = time.monotonic()
         self.process = start([*(FIRST if first else ()), BUILD / "passerelle", "-c", "relay.yaml"],
                              self.folder, "relay")
         log = self.folder / "relay.log"
         wait_for("passerelle", lambda: "start.ready" in log.read_text(), self.process, log)
         self.start_s = time.monotonic() - begin
+
+    def _move_tenants(self, config):
+        """From the YAML to an SQLite file; the seconds that the import takes."""
+        old = self.config.rename(self.folder / "old.yaml")
+        before, rest = config.split("tenants:\n", 1)
+        partners = rest[rest.index("partners:\n"):]
+        self.config.write_text(f"{before}tenants_file: sqlite:tenants.db\n{partners}")
+        begin = time.monotonic()
+        subprocess.run([BUILD / "passerellectl", "-c", self.config, "-N", "tenant", "import", old],
+                       check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        return time.monotonic() - begin
 
     def anonymous_kib(self):
         for line in open(f"/proc/{self.process.pid}/status"):

@@ -14,16 +14,18 @@
 
 #include "core/config_schema.h"
 #include "core/log.h"
+#include "core/tenant_file.h"
 
 #define FILE_SIZE_MAX     ((size_t)256 << 20)
 #define INCLUDED_FILE_MAX 65536
 
 /* Reads everything of an open file; NULL with errno set. */
-static char *file_read_all(int fd, size_t *size)
+static char *file_read_all(int fd, size_t *size, uint64_t *stamp)
 {
     struct stat status;
     if (fstat(fd, &status) != 0)
         return NULL;
+    *stamp = config_stamp_status(0, &status);
     if (!S_ISREG(status.st_mode) || (uint64_t)status.st_size > FILE_SIZE_MAX) {
         errno = S_ISREG(status.st_mode) ? EFBIG : EISDIR;
         return NULL;
@@ -40,18 +42,23 @@ static char *file_read_all(int fd, size_t *size)
     return text;
 }
 
-static int file_open(struct config_load *load, struct config_file *file, const char *path)
+static int file_name(struct config_file *file, const char *path)
 {
     const char *slash = strrchr(path, '/');
     file->path = strdup(path);
     file->folder =
         slash != NULL ? strndup(path, slash == path ? 1 : (size_t)(slash - path)) : strdup("");
-    if (file->path == NULL || file->folder == NULL)
+    return file->path != NULL && file->folder != NULL ? 0 : -ENOMEM;
+}
+
+static int file_open(struct config_load *load, struct config_file *file, const char *path)
+{
+    if (file_name(file, path) != 0)
         return -ENOMEM;
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     int rc = fd < 0 ? -errno : 0;
     if (rc == 0) {
-        file->text = file_read_all(fd, &file->size);
+        file->text = file_read_all(fd, &file->size, &file->stamp);
         rc = file->text == NULL ? -errno : 0;
         (void)close(fd);
     }
@@ -72,7 +79,17 @@ static int file_open_embedded(struct config_file *file)
     return 0;
 }
 
-static int include_filter(const struct dirent *entry)
+/* What a file calls `name`, malloced: relative names start at its folder. */
+static char *path_from(const struct config_file *file, const char *name)
+{
+    bool is_whole = name[0] == '/' || file->folder[0] == '\0';
+    char *path = NULL;
+    int size =
+        asprintf(&path, "%s%s%s", is_whole ? "" : file->folder, is_whole ? "" : "/", name);
+    return size >= 0 ? path : NULL;
+}
+
+int config_include_filter(const struct dirent *entry)
 {
     size_t size = strlen(entry->d_name);
     return entry->d_name[0] != '.' &&
@@ -80,26 +97,38 @@ static int include_filter(const struct dirent *entry)
             (size > 4 && strcmp(entry->d_name + size - 4, ".yml") == 0));
 }
 
+/* Room for more files behind those that are there. */
+static int files_reserve(struct config_load *load, size_t count)
+{
+    struct config_file *files =
+        realloc(load->files, (load->file_count + count) * sizeof(*files));
+    if (files == NULL)
+        return -ENOMEM;
+    load->files = files;
+    memset(files + load->file_count, 0, count * sizeof(*files));
+    return 0;
+}
+
 static int include_one(struct config_load *load, const char *folder, const char *name)
 {
     struct config_file *file = &load->files[load->file_count++];
-    char path[4096];
-    int size = snprintf(path, sizeof(path), "%s/%s", folder, name);
-    if (size < 0 || (size_t)size >= sizeof(path))
-        return -ENAMETOOLONG;
-    int rc = file_open(load, file, path);
+    char *path = NULL;
+    int rc =
+        asprintf(&path, "%s/%s", folder, name) >= 0 ? file_open(load, file, path) : -ENOMEM;
+    free(path);
     if (rc != 0)
         return rc;
     if (!config_schema_load(load, file))
         return -EINVAL;
     const struct raw_file *raw = file->raw;
-    if (raw->global != NULL || raw->xmpp != NULL || raw->sip != NULL || raw->dns != NULL ||
-        raw->include != NULL) {
-        const char *key = raw->global != NULL ? "global"
-                          : raw->xmpp != NULL ? "xmpp"
-                          : raw->sip != NULL  ? "sip"
-                          : raw->dns != NULL  ? "dns"
-                                              : "include";
+    const char *key = raw->global != NULL         ? "global"
+                      : raw->xmpp != NULL         ? "xmpp"
+                      : raw->sip != NULL          ? "sip"
+                      : raw->dns != NULL          ? "dns"
+                      : raw->include != NULL      ? "include"
+                      : raw->tenants_file != NULL ? "tenants_file"
+                                                  : NULL;
+    if (key != NULL) {
         (void)config_mark_fail(load, file, key,
                                "an included file holds tenants and partners only");
         return -EINVAL;
@@ -113,32 +142,108 @@ static int include_all(struct config_load *load)
     const char *include = main_file->raw->include;
     if (include == NULL)
         return 0;
-    char folder[4096];
-    bool is_absolute = include[0] == '/' || main_file->folder[0] == '\0';
-    int size = snprintf(folder, sizeof(folder), "%s%s%s", is_absolute ? "" : main_file->folder,
-                        is_absolute ? "" : "/", include);
+    char *folder = path_from(main_file, include);
     struct dirent **entries = NULL;
-    int count = size > 0 && (size_t)size < sizeof(folder)
-                    ? scandir(folder, &entries, include_filter, alphasort)
-                    : -1;
+    load->include_stamp = folder != NULL ? config_stamp_folder(folder) : 0;
+    int count =
+        folder != NULL ? scandir(folder, &entries, config_include_filter, alphasort) : -1;
     if (count < 0 || count > INCLUDED_FILE_MAX) {
         (void)config_mark_fail(load, main_file, "include", "cannot read the directory '%s': %s",
                                include, strerror(errno));
+        free(folder);
         return -EINVAL;
     }
-    struct config_file *files = realloc(load->files, ((size_t)count + 1) * sizeof(*files));
-    int rc = files != NULL ? 0 : -ENOMEM;
-    if (files != NULL) {
-        load->files = files;
-        memset(files + 1, 0, (size_t)count * sizeof(*files));
-    }
+    int rc = files_reserve(load, (size_t)count);
     for (int i = 0; i < count; i++) {
         if (rc == 0)
             rc = include_one(load, folder, entries[i]->d_name);
         free(entries[i]);
     }
     free(entries);
+    free(folder);
     return rc;
+}
+
+/* The name of the tenants file, malloced; NULL with an error when its key is wrong. */
+static char *tenants_path(struct config_load *load)
+{
+    static const char prefix[] = "sqlite:";
+    const struct config_file *main_file = &load->files[0];
+    const char *text = main_file->raw->tenants_file;
+    size_t size = sizeof(prefix) - 1;
+    if (strncmp(text, prefix, size) != 0 || text[size] == '\0') {
+        (void)config_mark_fail(load, main_file, "tenants_file",
+                               "'%s' is no file of tenants; write sqlite:PATH", text);
+        return NULL;
+    }
+    return path_from(main_file, text + size);
+}
+
+static int tenants_read(struct config_load *load, struct config_file *file)
+{
+    struct tenant_file *tenants = load->tenants;
+    char problem[300] = "";
+    int rc = 0;
+    file->is_tenants_file = true;
+    file->stamp = config_stamp_path(0, file->path);
+    if (tenants == NULL)
+        rc = tenant_file_open(&tenants, file->path, TENANT_FILE_READ, problem, sizeof(problem));
+    if (rc == 0) {
+        rc = tenant_file_text(tenants, &file->text, &file->size);
+        if (rc != 0)
+            (void)snprintf(problem, sizeof(problem), "%s: %s", file->path,
+                           tenant_file_problem(tenants));
+    }
+    if (rc != 0)
+        (void)config_mark_fail(load, &load->files[0], "tenants_file", "%s%s", problem,
+                               rc == -ENOENT ? "; make it with passerellectl tenant add" : "");
+    if (load->tenants == NULL)
+        tenant_file_close(&tenants);
+    return rc;
+}
+
+static int tenants_open(struct config_load *load)
+{
+    if (load->files[0].raw->tenants_file == NULL)
+        return 0;
+    char *path = tenants_path(load);
+    if (path == NULL)
+        return load->error[0] != '\0' ? -EINVAL : -ENOMEM;
+    int rc = files_reserve(load, 1);
+    if (rc == 0) {
+        struct config_file *file = &load->files[load->file_count++];
+        rc = file_name(file, path);
+        if (rc == 0)
+            rc = tenants_read(load, file);
+        if (rc == 0 && !config_schema_load(load, file))
+            rc = -EINVAL;
+    }
+    free(path);
+    return rc;
+}
+
+/* What was read, for who wants to know whether it has changed since. */
+static bool keep_inputs(struct config_load *load)
+{
+    struct config *config = load->config;
+    const char *include = load->files[0].raw->include;
+    char *folder = include != NULL ? path_from(&load->files[0], include) : NULL;
+    config->inputs = config_check_alloc(load, load->file_count + 1, sizeof(*config->inputs));
+    bool kept = config->inputs != NULL && (folder != NULL) == (include != NULL);
+    for (size_t i = 0; i < load->file_count && kept && !config->is_embedded; i++) {
+        struct config_input *input = &config->inputs[config->input_count++];
+        input->path = config_check_copy(load, load->files[i].path);
+        input->stamp = load->files[i].stamp;
+        kept = input->path != NULL;
+    }
+    if (kept && folder != NULL) {
+        struct config_input *input = &config->inputs[config->input_count++];
+        *input =
+            (struct config_input){config_check_copy(load, folder), true, load->include_stamp};
+        kept = input->path != NULL;
+    }
+    free(folder);
+    return kept;
 }
 
 static int load_run(struct config_load *load, const char *path)
@@ -161,24 +266,31 @@ static int load_run(struct config_load *load, const char *path)
     if (!config_schema_load(load, &load->files[0]))
         return -EINVAL;
     rc = include_all(load);
+    if (rc == 0)
+        rc = tenants_open(load);
     if (rc != 0)
         return rc;
     load->config->path = config_check_copy(load, load->files[0].path);
-    if (load->config->path == NULL || !config_check_settings(load) || !config_tenant_all(load))
+    if (load->config->path == NULL || !keep_inputs(load) || !config_check_settings(load) ||
+        !config_tenant_all(load))
         return load->error[0] != '\0' ? -EINVAL : -ENOMEM;
     config_slot_close(load);
     return config_index_finish(load->config);
 }
 
+static void file_free(struct config_file *file)
+{
+    config_schema_free(file);
+    free(file->text);
+    free(file->path);
+    free(file->folder);
+}
+
 static void load_fini(struct config_load *load)
 {
     config_slot_close(load);
-    for (size_t i = 0; i < load->file_count; i++) {
-        config_schema_free(&load->files[i]);
-        free(load->files[i].text);
-        free(load->files[i].path);
-        free(load->files[i].folder);
-    }
+    for (size_t i = 0; i < load->file_count; i++)
+        file_free(&load->files[i]);
     free(load->files);
 }
 
@@ -189,6 +301,7 @@ int config_read(struct config **config, const struct config_source *source, char
     assert(error_size > 0);
     struct config_load load = {.previous = source->previous,
                                .checks_certificates = source->checks_certificates,
+                               .tenants = source->tenants,
                                .error = error,
                                .error_size = error_size};
     const char *path = source->path;
@@ -230,6 +343,40 @@ void config_tell_warnings(const struct config *config, FILE *out)
         return;
     (void)snprintf(more, sizeof(more), "and %zu more like these", config->warnings_left_out);
     tell_warning(more, out);
+}
+
+int config_outline(struct config_outline *outline, const char *path, char *error,
+                   size_t error_size)
+{
+    struct config_file file = {0};
+    struct config_load load = {
+        .files = &file, .file_count = 1, .error = error, .error_size = error_size};
+    *outline = (struct config_outline){0};
+    error[0] = '\0';
+    int rc = file_open(&load, &file, path);
+    if (rc == 0 && !config_schema_load(&load, &file))
+        rc = -EINVAL;
+    if (rc == 0) {
+        const struct raw_global *global = file.raw->global;
+        const char *name = global != NULL ? global->stats_socket : NULL;
+        outline->stats_socket = path_from(&file, name != NULL ? name : CONFIG_STATS_SOCKET);
+        if (file.raw->tenants_file != NULL)
+            outline->tenants_file = tenants_path(&load);
+        bool whole = outline->stats_socket != NULL &&
+                     (outline->tenants_file != NULL) == (file.raw->tenants_file != NULL);
+        rc = whole ? 0 : (error[0] != '\0' ? -EINVAL : -ENOMEM);
+    }
+    if (rc != 0)
+        config_outline_free(outline);
+    file_free(&file);
+    return rc;
+}
+
+void config_outline_free(struct config_outline *outline)
+{
+    free(outline->tenants_file);
+    free(outline->stats_socket);
+    *outline = (struct config_outline){0};
 }
 
 void config_close(struct config **config)

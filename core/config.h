@@ -89,13 +89,23 @@ struct config_partner {
     struct rules rules;
 };
 
+/* A file that was read, or the folder of those that are included. */
+struct config_input {
+    char *path;
+    bool is_folder;
+    uint64_t stamp; /* when it was read */
+};
+
 struct config {
+    struct config_input *inputs;
+    size_t input_count;
     char *path; /* where it was read; "(embedded)" for the defaults */
     bool is_embedded;
     uint32_t snapshot; /* 1, and one more for each that takes the place of another */
     unsigned worker_count, egress_count, parcel_count; /* per thread */
     char *stats_socket;
     int log_level, log_format; /* enum log_level, enum log_format */
+    bool watch;                /* changed files are read without being told */
     /* xmpp */
     union net_address *starttls_listen, *direct_listen;
     size_t starttls_listen_count, direct_listen_count;
@@ -107,6 +117,7 @@ struct config {
     unsigned connect_timeout_ms, deliver_timeout_ms;
     unsigned confirm_timeout_ms; /* how long a SIP answer waits for the XMPP server's word */
     unsigned sessions_max, sessions_per_address_max;
+    unsigned certificates_max; /* of tenants, that each thread keeps ready */
     bool stream_management; /* XEP-0198 */
     unsigned resume_timeout_ms; /* 0: streams are not resumed */
     struct service_identity identity;
@@ -147,16 +158,38 @@ int config_open(struct config **config, const char *path, char *error,
                 size_t error_size) MUST_USE;
 void config_close(struct config **config);
 
+struct tenant_file;
+
 struct config_source {
     const char *path;              /* NULL: the embedded defaults */
     const struct config *previous; /* whose place it is to take; NULL: none */
     /* Every certificate and key is opened; else those that `previous` had before they changed.
      */
     bool checks_certificates;
+    /* Read instead of the tenants file that is configured: it, with changes that are not
+       committed. NULL: none. */
+    struct tenant_file *tenants;
 };
 /* The same with more to say. */
 int config_read(struct config **config, const struct config_source *source, char *error,
                 size_t error_size) MUST_USE;
+/* What must be known before the tenants are there; malloced. */
+struct config_outline {
+    char *tenants_file; /* NULL: none is configured */
+    char *stats_socket;
+};
+/* Of the main file alone; its form is checked, its content is not. Errors as config_open. */
+int config_outline(struct config_outline *outline, const char *path, char *error,
+                   size_t error_size) MUST_USE;
+void config_outline_free(struct config_outline *outline);
+
+/* The stamps of all files that were read, and of the certificates: when they were read, and as
+   they are. They differ when another load would find something else. */
+uint64_t config_stamp_read(const struct config *config);
+uint64_t config_stamp_now(const struct config *config);
+/* The names of all these files, one after the other: *next starts at 0; NULL ends. */
+const char *config_next_file(const struct config *config, size_t *next, bool *is_folder);
+
 /* What a running relay cannot change is set back to what `previous`, whose place it takes,
    says; the keys that differed are listed, at most `max` of them. -ENOMEM, else how many. */
 int config_keep_fixed(struct config *config, const struct config *previous, const char **keys,

@@ -74,26 +74,6 @@ static char *check_join(struct config_load *load, const struct config_file *file
     return path;
 }
 
-/* FNV-1a over what changes when a file is written or another one takes its place. */
-static void check_stamp(struct config_load *load, const struct stat *status)
-{
-    const uint64_t parts[] = {
-        (uint64_t)status->st_dev,          (uint64_t)status->st_ino,
-        (uint64_t)status->st_size,         (uint64_t)status->st_mtim.tv_sec,
-        (uint64_t)status->st_mtim.tv_nsec, (uint64_t)status->st_ctim.tv_sec,
-        (uint64_t)status->st_ctim.tv_nsec};
-    for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)
-        load->stamp = (load->stamp ^ parts[i]) * 1099511628211u;
-}
-
-/* Where no authorities are named, those of the system count, and may be renewed as well. */
-static void check_stamp_system(struct config_load *load)
-{
-    struct stat status;
-    if (stat(tls_system_anchors(), &status) == 0)
-        check_stamp(load, &status);
-}
-
 bool config_check_path(struct config_load *load, const struct config_file *file,
                        const char *key, const char *text, bool is_private, char **out)
 {
@@ -116,7 +96,7 @@ bool config_check_path(struct config_load *load, const struct config_file *file,
         return config_mark_fail(
             load, file, key, "the private key '%s' is open to others (mode %o); chmod 640 it",
             path, (unsigned)status.st_mode & 0777u);
-    check_stamp(load, &status);
+    load->stamp = config_stamp_status(load->stamp, &status);
     *out = path;
     return true;
 }
@@ -208,9 +188,10 @@ static bool check_global(struct config_load *load, const struct raw_global *raw)
         !config_check_choice(load, file, "global.log_format", raw->log_format, log_format_names,
                              &format))
         return false;
+    config->watch = raw->watch != NULL && *raw->watch;
     config->log_level = (int)level;
     config->log_format = (int)format;
-    const char *path = raw->stats_socket != NULL ? raw->stats_socket : "./passerelle.sock";
+    const char *path = raw->stats_socket != NULL ? raw->stats_socket : CONFIG_STATS_SOCKET;
     config->stats_socket = check_join(load, file, path);
     /* sun_path holds 107 characters and a NUL (unix(7)). */
     if (config->stats_socket == NULL || config->stats_socket[0] == '\0' ||
@@ -268,8 +249,9 @@ static bool check_secret(struct config_load *load, const char *secret)
 static bool check_xmpp_certificate(struct config_load *load)
 {
     struct config *config = load->config;
+    /* Where no authorities are named, those of the system count, and may be renewed as well. */
     if (config->ca_file == NULL)
-        check_stamp_system(load);
+        load->stamp = config_stamp_path(load->stamp, tls_system_anchors());
     config->stamp = load->stamp;
     return check_section_certificate(load, "xmpp.certificate",
                                      (const char *const[]){config->certificate, config->key},
@@ -295,6 +277,8 @@ static bool check_xmpp(struct config_load *load, const struct raw_xmpp *raw)
         {"xmpp.sessions_max", raw->sessions_max, &config->sessions_max, 10000, 1, 1000000},
         {"xmpp.sessions_per_address_max", raw->sessions_per_address_max,
          &config->sessions_per_address_max, 100, 1, 1000000},
+        {"xmpp.certificates_max", raw->certificates_max, &config->certificates_max, 1024, 1,
+         65536},
     };
     if (!CHECK_ROWS(load, rows))
         return false;

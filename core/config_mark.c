@@ -11,6 +11,8 @@
 #include <stdio.h>
 #include <yaml.h>
 
+#include "core/tenant_file.h"
+
 #define MARK_DEPTH_MAX 16
 
 struct mark_level {
@@ -116,6 +118,17 @@ unsigned config_mark_line(struct span text, const char *key)
     return walk.best_line;
 }
 
+/* A mistake in the characters themselves has an offset instead of a mark. */
+static unsigned problem_line(const yaml_parser_t *parser, struct span text)
+{
+    if (parser->error != YAML_READER_ERROR)
+        return (unsigned)parser->problem_mark.line + 1;
+    unsigned line = 1;
+    for (size_t i = 0; i < parser->problem_offset && i < text.size; i++)
+        line += text.data[i] == '\n';
+    return line;
+}
+
 unsigned config_mark_syntax(struct span text, char *problem, size_t problem_size)
 {
     yaml_parser_t parser;
@@ -126,7 +139,7 @@ unsigned config_mark_syntax(struct span text, char *problem, size_t problem_size
     yaml_parser_set_input_string(&parser, (const unsigned char *)text.data, text.size);
     for (bool more = true; more;) {
         if (yaml_parser_parse(&parser, &event) == 0) {
-            line = (unsigned)parser.problem_mark.line + 1;
+            line = problem_line(&parser, text);
             (void)snprintf(problem, problem_size, "%s",
                            parser.problem != NULL ? parser.problem : "unreadable YAML");
             break;
@@ -138,12 +151,35 @@ unsigned config_mark_syntax(struct span text, char *problem, size_t problem_size
     return line;
 }
 
-/* "file:line: key: sentence". */
+const char *config_mark_at(const struct config_file *file, unsigned line, const char *key,
+                           char *place, size_t place_size)
+{
+    struct span text = span_make(file->text, file->size);
+    char row[CONFIG_KEY_SIZE];
+    const char *rest = key;
+    if (!file->is_tenants_file)
+        (void)snprintf(place, place_size, "%s:%u", file->path, line);
+    else if (tenant_file_place(text, line, key, row, sizeof(row), &rest))
+        (void)snprintf(place, place_size, "%s: %s", file->path, row);
+    else
+        (void)snprintf(place, place_size, "%s", file->path);
+    return rest;
+}
+
+const char *config_mark_place(const struct config_file *file, const char *key, char *place,
+                              size_t place_size)
+{
+    unsigned line = config_mark_line(span_make(file->text, file->size), key);
+    return config_mark_at(file, line, key, place, place_size);
+}
+
+/* "file:line: key: sentence", or with a row of the tenants file for the line. */
 static void mark_write(char *out, size_t size, const struct config_file *file, const char *key,
                        const char *sentence)
 {
-    unsigned line = config_mark_line(span_make(file->text, file->size), key);
-    (void)snprintf(out, size, "%s:%u: %s: %s", file->path, line, key, sentence);
+    char place[CONFIG_PLACE_SIZE];
+    const char *rest = config_mark_place(file, key, place, sizeof(place));
+    (void)snprintf(out, size, "%s: %s%s%s", place, rest, rest[0] != '\0' ? ": " : "", sentence);
 }
 
 void config_mark_warn(struct config_load *load, const struct config_file *file, const char *key,

@@ -40,6 +40,8 @@ static const cyaml_schema_field_t global_fields[] = {
     TEXT("stats_socket", raw_global, stats_socket),
     TEXT("log_level", raw_global, log_level),
     TEXT("log_format", raw_global, log_format),
+    CYAML_FIELD_BOOL_PTR("watch", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct raw_global,
+                         watch),
     CYAML_FIELD_END};
 
 static const cyaml_schema_field_t identity_fields[] = {TEXT("name", raw_identity, name),
@@ -63,6 +65,7 @@ static const cyaml_schema_field_t xmpp_fields[] = {
     NUMBER("confirm_timeout_ms", raw_xmpp, confirm_timeout_ms),
     NUMBER("sessions_max", raw_xmpp, sessions_max),
     NUMBER("sessions_per_address_max", raw_xmpp, sessions_per_address_max),
+    NUMBER("certificates_max", raw_xmpp, certificates_max),
     FLAG("stream_management", raw_xmpp, stream_management),
     NUMBER("resume_timeout_ms", raw_xmpp, resume_timeout_ms),
 #define RULE(name, key, kind, fallback, min, max) RULE_##kind(#key, raw_xmpp, rules.key)
@@ -164,10 +167,16 @@ static const cyaml_schema_field_t file_fields[] = {
     ITEMS("tenants", raw_file, tenants, tenant_count, tenant_entry),
     ITEMS("partners", raw_file, partners, partner_count, partner_entry),
     TEXT("include", raw_file, include),
+    TEXT("tenants_file", raw_file, tenants_file),
     CYAML_FIELD_END};
 
 static const cyaml_schema_value_t file_value = {
     CYAML_VALUE_MAPPING(CYAML_FLAG_POINTER, struct raw_file, file_fields)};
+
+const struct cyaml_schema_field *config_schema_fields(void)
+{
+    return file_fields;
+}
 
 /* What libcyaml says about a mistake: one sentence, then a backtrace from the inside out. */
 struct complaint {
@@ -237,8 +246,9 @@ static bool schema_fail(struct config_load *load, const struct config_file *file
     unsigned line =
         config_mark_syntax(span_make(file->text, file->size), problem, sizeof(problem));
     if (line != 0) {
-        (void)snprintf(load->error, load->error_size, "%s:%u: %s: syntax error", file->path,
-                       line, problem);
+        char place[CONFIG_PLACE_SIZE];
+        (void)config_mark_at(file, line, "", place, sizeof(place));
+        (void)snprintf(load->error, load->error_size, "%s: %s: syntax error", place, problem);
         return false;
     }
     const char *what = complaint->sentence[0] != '\0' ? complaint->sentence : "is not usable";

@@ -7,10 +7,15 @@
 #ifndef PASSERELLE_CORE_CONFIG_SCHEMA_H
 #define PASSERELLE_CORE_CONFIG_SCHEMA_H
 
+#include <sys/stat.h>
+
 #include "core/config.h"
 #include "proto/arena.h"
 
-#define CONFIG_KEY_SIZE 160
+#define CONFIG_KEY_SIZE   160
+#define CONFIG_PLACE_SIZE 400
+
+#define CONFIG_STATS_SOCKET "./passerelle.sock" /* when none is configured */
 
 struct raw_list {
     char **item;
@@ -33,6 +38,7 @@ struct raw_rules {
 struct raw_global {
     unsigned *workers, *egress, *parcel_count;
     char *stats_socket, *log_level, *log_format;
+    bool *watch;
 };
 
 struct raw_identity {
@@ -44,6 +50,7 @@ struct raw_xmpp {
     char *certificate, *key, *ca_file, *dialback_secret;
     unsigned *stanza_size_max, *connect_timeout_ms;
     unsigned *deliver_timeout_ms, *confirm_timeout_ms, *sessions_max, *sessions_per_address_max;
+    unsigned *certificates_max;
     bool *stream_management;
     unsigned *resume_timeout_ms;
     struct raw_identity *identity;
@@ -109,25 +116,30 @@ struct raw_file {
     unsigned tenant_count;
     struct raw_partner *partners;
     unsigned partner_count;
-    char *include;
+    char *include, *tenants_file;
 };
 
-/* One YAML file of the load. */
+/* One file of the load: YAML, or the tenants file, whose rows are read as YAML. */
 struct config_file {
+    bool is_tenants_file;
     char *path;   /* for messages */
     char *folder; /* what relative names are relative to; "" for the working directory */
     char *text;
     size_t size;
+    uint64_t stamp; /* of the file, before it was read */
     struct raw_file *raw;
 };
 
-/* One config_open in progress. files[0] is the main file, the others are included. */
+/* One config_open in progress. files[0] is the main file; included ones and the tenants file
+   follow. */
 struct config_load {
     struct config *config;
     const struct config *previous; /* NULL: none */
     bool checks_certificates;
+    struct tenant_file *tenants; /* NULL: the one that is configured is opened */
     struct config_slots *slots;
     uint64_t stamp; /* config_check_path mixes in what it sees */
+    uint64_t include_stamp;
     struct arena *arena;
     struct config_file *files;
     size_t file_count;
@@ -138,6 +150,8 @@ struct config_load {
 /* config_schema.c: parses file->text into file->raw; false with the error written. */
 bool config_schema_load(struct config_load *load, struct config_file *file) MUST_USE;
 void config_schema_free(struct config_file *file);
+/* The keys of a whole file. */
+const struct cyaml_schema_field *config_schema_fields(void);
 
 /* config_mark.c: the line of `key` ("tenants[3].trunks[0].uri") or of its nearest parent. */
 unsigned config_mark_line(struct span text, const char *key);
@@ -150,6 +164,22 @@ bool config_mark_fail(struct config_load *load, const struct config_file *file, 
 /* Notes "file:line: key: sentence" in the snapshot, unless there are too many already. */
 void config_mark_warn(struct config_load *load, const struct config_file *file, const char *key,
                       const char *sentence);
+/* Writes where a line, or a key, is: "file:line", or "file: tenant 'name'" for a row of the
+   tenants file; returns what is left of the key then. */
+const char *config_mark_at(const struct config_file *file, unsigned line, const char *key,
+                           char *place, size_t place_size);
+const char *config_mark_place(const struct config_file *file, const char *key, char *place,
+                              size_t place_size);
+
+/* config.c: does scandir take this entry of an included folder? */
+struct dirent;
+int config_include_filter(const struct dirent *entry);
+
+/* config_stamp.c: mixes a file into a stamp; a path that is NULL changes nothing. */
+uint64_t config_stamp_status(uint64_t stamp, const struct stat *status);
+uint64_t config_stamp_path(uint64_t stamp, const char *path);
+/* Of the names in an included folder. */
+uint64_t config_stamp_folder(const char *path);
 
 /* config_check.c: everything above the tenants. */
 bool config_check_settings(struct config_load *load) MUST_USE;

@@ -51,11 +51,31 @@ bool config_tenant_partner(struct config_load *load, const struct config_file *f
                             text);
 }
 
+/* Where the tenant, or partner, with this number among all stands: "file:line" or a row. */
+static const char *listed_place(const struct config_load *load, bool is_tenant, unsigned number,
+                                char place[CONFIG_PLACE_SIZE])
+{
+    for (size_t i = 0; i < load->file_count; i++) {
+        const struct config_file *file = &load->files[i];
+        unsigned count = is_tenant ? file->raw->tenant_count : file->raw->partner_count;
+        if (number < count) {
+            char key[32];
+            (void)snprintf(key, sizeof(key), "%s[%u]", is_tenant ? "tenants" : "partners",
+                           number);
+            (void)config_mark_place(file, key, place, CONFIG_PLACE_SIZE);
+            return place;
+        }
+        number -= count;
+    }
+    assert(false);
+    return NULL;
+}
+
 static bool tenant_domains(struct config_load *load, const struct config_file *file,
                            const char *parent, const struct raw_tenant *raw,
                            struct config_tenant *tenant)
 {
-    char key[CONFIG_KEY_SIZE];
+    char key[CONFIG_KEY_SIZE], where[CONFIG_PLACE_SIZE];
     (void)snprintf(key, sizeof(key), "%s.domains", parent);
     if (raw->domains.count == 0)
         return config_mark_fail(load, file, key, "a tenant needs at least one domain");
@@ -78,8 +98,9 @@ static bool tenant_domains(struct config_load *load, const struct config_file *f
             return config_mark_fail(load, file, key, "'%s' stands twice in this tenant",
                                     domain->unicode);
         if (!is_new)
-            return config_mark_fail(load, file, key, "'%s' already belongs to tenant '%s'",
-                                    domain->unicode, load->config->tenants[owner].name);
+            return config_mark_fail(load, file, key, "'%s' already belongs to tenant '%s' (%s)",
+                                    domain->unicode, load->config->tenants[owner].name,
+                                    listed_place(load, true, owner, where));
     }
     return true;
 }
@@ -121,7 +142,7 @@ static bool tenant_name(struct config_load *load, const struct config_file *file
                         const char *key, const struct raw_tenant *raw,
                         struct config_tenant *tenant)
 {
-    char part[CONFIG_KEY_SIZE];
+    char part[CONFIG_KEY_SIZE], place[CONFIG_PLACE_SIZE];
     unsigned present = 0;
     const char *name = raw->name;
     if (name == NULL && raw->domains.count > 0)
@@ -132,8 +153,8 @@ static bool tenant_name(struct config_load *load, const struct config_file *file
     (void)snprintf(part, sizeof(part), "%s.name", key);
     if (name != NULL && !config_index_add(load->config, CONFIG_SCOPE_NAME, tenant->name,
                                           (unsigned)(tenant - load->config->tenants), &present))
-        return config_mark_fail(load, file, part, "another tenant has the name '%s', too",
-                                tenant->name);
+        return config_mark_fail(load, file, part, "another tenant has the name '%s', too (%s)",
+                                tenant->name, listed_place(load, true, present, place));
     return true;
 }
 
@@ -153,7 +174,7 @@ static bool tenant_certificate(struct config_load *load, const struct config_fil
         !config_check_path(load, file, key, raw->key, true, &tenant->key))
         return false;
     tenant->stamp = load->stamp;
-    bool changed = before != NULL && before->stamp != tenant->stamp;
+    bool changed = load->previous != NULL && (before == NULL || before->stamp != tenant->stamp);
     return config_check_certificate(
         load, file, part, (const char *const[]){tenant->certificate, tenant->key}, changed);
 }
@@ -177,16 +198,19 @@ static bool partner_domain(struct config_load *load, const struct config_file *f
                            const char *key, const char *text, struct config_partner *partner)
 {
     struct config_domain *domain = &partner->domains[partner->domain_count];
+    char place[CONFIG_PLACE_SIZE];
     unsigned present = 0, index = (unsigned)(partner - load->config->partners);
     if (!config_tenant_partner(load, file, key, text, domain))
         return false;
     const struct config_tenant *tenant =
         config_find_tenant(load->config, span_of(domain->unicode));
     if (tenant != NULL)
-        return config_mark_fail(load, file, key, "'%s' is a domain of tenant '%s' as well",
-                                text, tenant->name);
+        return config_mark_fail(
+            load, file, key, "'%s' is a domain of tenant '%s' as well (%s)", text, tenant->name,
+            listed_place(load, true, (unsigned)(tenant - load->config->tenants), place));
     if (!config_index_add(load->config, CONFIG_SCOPE_PARTNER, domain->unicode, index, &present))
-        return config_mark_fail(load, file, key, "'%s' is configured twice", text);
+        return config_mark_fail(load, file, key, "'%s' is configured twice (%s)", text,
+                                listed_place(load, false, present, place));
     partner->domain_count++;
     return true;
 }
@@ -257,7 +281,8 @@ static bool tenant_reserve(struct config_load *load)
     if (config->tenants == NULL || config->partners == NULL ||
         config_index_reserve(config, names) != 0)
         return config_mark_fail(load, &load->files[0], "tenants", "out of memory");
-    if (config->tenant_count == 0)
+    /* Those of the tenants file may all come later. */
+    if (config->tenant_count == 0 && load->files[0].raw->tenants_file == NULL)
         return config_mark_fail(load, &load->files[0], "tenants", "there is no tenant");
     return true;
 }

@@ -300,8 +300,9 @@ void control_turn(struct control *control, unsigned wait_ms)
 {
     assert(control != NULL);
     bool is_open = clock_now_ns() >= control->accept_after_ns;
-    struct pollfd fds[CONTROL_CLIENT_MAX + 1] = {
-        {.fd = is_open ? control->fd : -1, .events = POLLIN}};
+    struct pollfd fds[CONTROL_CLIENT_MAX + 2] = {
+        {.fd = is_open ? control->fd : -1, .events = POLLIN},
+        [CONTROL_CLIENT_MAX + 1] = {.fd = control->watch.fd, .events = POLLIN}};
     for (size_t i = 0; i < CONTROL_CLIENT_MAX; i++) {
         const struct client *client = &control->clients[i];
         fds[i + 1].fd = client->fd;
@@ -314,7 +315,7 @@ void control_turn(struct control *control, unsigned wait_ms)
         control_wait_is_busy(control) && wait_ms > INQUIRY_POLL_MS ? INQUIRY_POLL_MS : wait_ms;
     if (!is_open && limit_ms > ACCEPT_PAUSE_MS)
         limit_ms = ACCEPT_PAUSE_MS;
-    (void)poll(fds, CONTROL_CLIENT_MAX + 1, (int)limit_ms);
+    (void)poll(fds, CONTROL_CLIENT_MAX + 2, (int)limit_ms);
     for (size_t i = 0; i < CONTROL_CLIENT_MAX; i++)
         if (control->clients[i].fd >= 0)
             client_turn(control, &control->clients[i], fds[i + 1].revents);
@@ -338,6 +339,8 @@ int control_open(struct control **control, const struct control_options *options
         made->clients[i].fd = -1;
     int rc = control_socket_open(options->config->stats_socket, CONTROL_CLIENT_MAX, &made->fd);
     if (rc == 0) {
+        watch_init(&made->watch);
+        watch_arm(&made->watch, options->config, clock_now_ns());
         *control = made;
         return 0;
     }
@@ -357,6 +360,7 @@ void control_close(struct control **control)
             control_client_drop(&closed->clients[i]);
     if (closed->is_asking)
         (void)fclose(closed->inquiry.out);
+    watch_fini(&closed->watch);
     free(closed->rows);
     free(closed->reload_answer);
     (void)close(closed->fd);

@@ -10,6 +10,7 @@
 #include "core/inquiry.h"
 #include "core/reload.h"
 #include "core/report.h"
+#include "core/watch.h"
 
 enum client_state {
     CLIENT_READING,
@@ -46,7 +47,8 @@ struct control {
     struct inquiry inquiry;
     char *rows;
     size_t rows_size;
-    bool wants_reload;   /* by signal */
+    struct watch watch;
+    bool wants_reload;   /* by signal, or as a file has changed */
     char *reload_answer; /* of the one that is running or has just ended */
     size_t reload_answer_size;
 };

@@ -5,6 +5,8 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "net/clock.h"
+
 /* Ends the round: everybody who waited for it gets the rows. */
 static void asking_finish(struct control *control)
 {
@@ -117,6 +119,7 @@ static void reload_turn(struct control *control, struct reload *reload)
         if (reload_start(reload, answer))
             control->options.config = reload_config(reload);
         (void)fclose(answer);
+        watch_arm(&control->watch, control->options.config, clock_now_ns());
         /* Their time begins now: reading has taken some. */
         (void)clients_move(control, CLIENT_RELOADING, CLIENT_RELOADING, NULL);
     }
@@ -132,6 +135,8 @@ void control_wait_turn(struct control *control)
 {
     struct reload *reload = control->options.reload;
     control_ask(control);
+    if (watch_turn(&control->watch, control->options.config, clock_now_ns()))
+        control->wants_reload = true;
     if (reload != NULL)
         reload_turn(control, reload);
     else

@@ -139,7 +139,7 @@ struct tls_context *tls_store_of(struct tls_store *store, const struct config_te
         tls_context_close(&context);
         return store->common;
     }
-    if (store->entries.count >= TLS_STORE_MAX)
+    while (store->entries.count >= store->thread->config->certificates_max)
         forget(store, TAILQ_LAST(&store->order, tls_store_order));
     entry->tenant = tenant->index;
     entry->stamp = tenant->stamp;

@@ -2,7 +2,8 @@
 /*
  * The TLS contexts of one thread: the common one, and those of tenants with a certificate of
  * their own. These are opened when first needed, and again when their files have changed since;
- * the least recently used ones are closed when there are too many. Sessions keep what they use.
+ * the least recently used ones are closed when there are more than xmpp.certificates_max. Sessions
+ * keep what they use.
  */
 #ifndef PASSERELLE_CORE_TLS_STORE_H
 #define PASSERELLE_CORE_TLS_STORE_H
@@ -12,8 +13,6 @@
 #include "core/table.h"
 #include "core/thread.h"
 #include "net/tls.h"
-
-#define TLS_STORE_MAX 1024u /* contexts of tenants; some 10 KiB each */
 
 struct tls_store_entry;
 TAILQ_HEAD(tls_store_order, tls_store_entry);

@@ -1,158 +1,139 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* Asks a running relay through its stats socket and prints the answer, tables aligned. */
-#include <errno.h>
+/* The options: what is for the relay is asked, what is for the tenants file is done here. */
 #include <getopt.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/un.h>
-#include <unistd.h>
 
-#define COLUMN_MAX 32
+#include "net/tls.h"
+#include "tools/ctl_answer.h"
+#include "tools/ctl_tenants.h"
 
 static const char usage[] =
     "usage: passerellectl [-s SOCKET] [--json] COMMAND…\n"
+    "       passerellectl [-c FILE] [options] tenant|partner COMMAND…\n"
     "\n"
     "  -s, --socket SOCKET  the relay's stats socket (global.stats_socket); default\n"
-    "                       ./passerelle.sock\n"
-    "  -j, --json           JSON instead of a table, for show\n"
+    "                       ./passerelle.sock, for tenant and partner the configured one\n"
+    "  -j, --json           JSON instead of a table, for show and list\n"
+    "  -c, --config FILE    the relay's configuration, which names the tenants file; default\n"
+    "                       /etc/passerelle/passerelle.yaml\n"
+    "  -f, --format FORMAT  csv, json or yaml; by default what the name to import ends with,\n"
+    "                       and json to export\n"
+    "  -r, --replace        import: what is not in it goes\n"
+    "  -n, --dry-run        check a change, keep nothing of it\n"
+    "  -N, --no-reload      do not tell the relay of a change\n"
     "  -h, --help           this text\n"
     "\n"
-    "Commands:\n"
+    "Commands for the relay:\n"
     "  show info|stat|sess|tenants|trunks|errors\n"
     "  metrics                                 everything as Prometheus text\n"
     "  set log-level error|warn|info|debug\n"
     "  reload                                  has the relay read its configuration again\n"
     "  help                                    what the relay says to each of them\n"
     "\n"
+    "Commands for the tenants file, also with partner and its domain:\n"
+    "  tenant list [PART]                      those whose name contains it, or all\n"
+    "  tenant show NAME                        one setting a line\n"
+    "  tenant add NAME KEY=VALUE…              the keys are those of passerelle.yaml:\n"
+    "  tenant set NAME KEY=VALUE…              domains='a.example b.example'\n"
+    "                                          trunks[0].uri=sip:192.0.2.10\n"
+    "                                          KEY= takes away, KEY+= and KEY-= change a list\n"
+    "  tenant del NAME…\n"
+    "  tenant import FILE|-                    adds them, or changes those that are there\n"
+    "  tenant export                           to the standard output\n"
+    "\n"
     "Status: 0 answered, 1 not reachable or refused, 2 wrong options.\n";
 
-static int fail(const char *what, const char *name)
+static enum import_format format_of(const char *name)
 {
-    fprintf(stderr, "passerellectl: %s %s: %s\n", what, name, strerror(errno));
-    return -1;
+    static const char *const names[] = {"", "csv", "json", "yaml"};
+    for (size_t i = 1; i < sizeof(names) / sizeof(names[0]); i++)
+        if (strcmp(names[i], name) == 0)
+            return (enum import_format)i;
+    fputs(usage, stderr);
+    exit(2);
 }
 
-static int connect_to(const char *path)
+/* The words with blanks between them, as a line; false when they are too long. */
+static bool line_of(char *line, size_t size, char *const *words, int count, const char *last)
 {
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    if (strlen(path) >= sizeof(address.sun_path)) {
-        errno = ENAMETOOLONG;
-        return fail("cannot use", path);
+    size_t used = 0;
+    for (int i = 0; i < count + (last != NULL); i++) {
+        int more = snprintf(line + used, size - used, "%s%s", used > 0 ? " " : "",
+                            i < count ? words[i] : last);
+        if (more < 0 || (size_t)more >= size - used - 1)
+            return false;
+        used += (size_t)more;
     }
-    memcpy(address.sun_path, path, strlen(path));
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd < 0 || connect(fd, (const struct sockaddr *)&address, sizeof(address)) != 0)
-        return fail("cannot reach the relay at", path);
-    return fd;
+    line[used] = '\n';
+    line[used + 1] = '\0';
+    return true;
 }
 
-/* Everything until the relay closes; NULL on an error. */
-static char *read_answer(int fd, size_t *size)
+static int ask(const struct ctl_options *options, char **words, int count)
 {
-    char *text = NULL;
-    FILE *out = open_memstream(&text, size);
-    char block[16384];
-    ssize_t got = 0;
-    while (out != NULL && (got = read(fd, block, sizeof(block))) > 0)
-        (void)fwrite(block, 1, (size_t)got, out);
-    if (out == NULL || fclose(out) != 0 || got < 0) {
-        free(text);
-        return NULL;
+    char line[1000];
+    const char *path = options->socket != NULL ? options->socket : "./passerelle.sock";
+    bool appends = options->as_json && strcmp(words[0], "show") == 0;
+    if (!line_of(line, sizeof(line), words, count, appends ? "json" : NULL))
+        return 2;
+    int rc = ctl_ask(path, line);
+    if (rc >= 0)
+        return rc;
+    fprintf(stderr, "passerellectl: cannot reach the relay at %s: %s\n", path, strerror(-rc));
+    return EXIT_FAILURE;
+}
+
+static int run(struct ctl_options *options, char **words, int count)
+{
+    for (int table = 0; table < TENANT_TABLE_COUNT; table++) {
+        const char *list = tenant_table_name((enum tenant_table)table);
+        /* "tenant" of "tenants". */
+        if (strlen(words[0]) + 1 != strlen(list) ||
+            strncmp(words[0], list, strlen(words[0])) != 0)
+            continue;
+        options->command = count > 1 ? words[1] : NULL;
+        options->words = words + (count > 1 ? 2 : 1);
+        options->count = count > 1 ? count - 2 : 0;
+        if (tls_start() != 0) {
+            fputs("passerellectl: wolfSSL does not start\n", stderr);
+            return EXIT_FAILURE;
+        }
+        int status = ctl_tenants(options, (enum tenant_table)table);
+        tls_stop();
+        return status;
     }
-    /* The empty line that ends the answer is for those who keep the connection. */
-    if (*size > 1 && text[*size - 1] == '\n' && text[*size - 2] == '\n')
-        text[--*size] = '\0';
-    return text;
-}
-
-/* Columns in characters, not bytes: domains may be U-labels. */
-static size_t width_of(const char *field, size_t size)
-{
-    size_t width = 0;
-    for (size_t i = 0; i < size; i++)
-        width += ((unsigned char)field[i] & 0xc0) != 0x80;
-    return width;
-}
-
-/* Measures (out NULL) or prints each field of the table. */
-static void walk_table(const char *text, size_t widths[COLUMN_MAX], FILE *out)
-{
-    size_t column = 0;
-    while (*text != '\0') {
-        size_t size = strcspn(text, "\t\n");
-        size_t width = width_of(text, size);
-        bool is_last = text[size] != '\t';
-        if (width > widths[column])
-            widths[column] = width;
-        if (out != NULL)
-            fprintf(out, "%.*s%*s%s", (int)size, text,
-                    is_last ? 0 : (int)(widths[column] - width + 2), "", is_last ? "\n" : "");
-        column = is_last ? 0 : (column + 1 < COLUMN_MAX ? column + 1 : column);
-        text += size + (text[size] != '\0');
-    }
-}
-
-static int run(const char *path, const char *command)
-{
-    int fd = connect_to(path);
-    if (fd < 0)
-        return EXIT_FAILURE;
-    size_t size = 0;
-    char *answer = NULL;
-    if (send(fd, command, strlen(command), MSG_NOSIGNAL) == (ssize_t)strlen(command) &&
-        shutdown(fd, SHUT_WR) == 0)
-        answer = read_answer(fd, &size);
-    (void)close(fd);
-    if (answer == NULL || size == 0) {
-        fprintf(stderr, "passerellectl: no answer from %s\n", path);
-        free(answer);
-        return EXIT_FAILURE;
-    }
-    size_t widths[COLUMN_MAX] = {0};
-    bool is_error = strncmp(answer, "error:", 6) == 0;
-    walk_table(answer, widths, NULL);
-    walk_table(answer, widths, is_error ? stderr : stdout);
-    free(answer);
-    return is_error ? EXIT_FAILURE : EXIT_SUCCESS;
+    return ask(options, words, count);
 }
 
 int main(int argc, char **argv)
 {
-    static const struct option options[] = {{"socket", required_argument, NULL, 's'},
-                                            {"json", no_argument, NULL, 'j'},
-                                            {"help", no_argument, NULL, 'h'},
-                                            {0}};
-    const char *path = "./passerelle.sock";
-    bool as_json = false;
-    for (int option; (option = getopt_long(argc, argv, "s:jh", options, NULL)) != -1;) {
-        if (option == 's')
-            path = optarg;
-        else if (option == 'j')
-            as_json = true;
-        else {
-            fputs(usage, option == 'h' ? stdout : stderr);
-            return option == 'h' ? EXIT_SUCCESS : 2;
+    static const struct option known[] = {{"socket", required_argument, NULL, 's'},
+                                          {"json", no_argument, NULL, 'j'},
+                                          {"config", required_argument, NULL, 'c'},
+                                          {"format", required_argument, NULL, 'f'},
+                                          {"replace", no_argument, NULL, 'r'},
+                                          {"dry-run", no_argument, NULL, 'n'},
+                                          {"no-reload", no_argument, NULL, 'N'},
+                                          {"help", no_argument, NULL, 'h'},
+                                          {0}};
+    struct ctl_options options = {.config = "/etc/passerelle/passerelle.yaml"};
+    for (int option; (option = getopt_long(argc, argv, "s:jc:f:rnNh", known, NULL)) != -1;) {
+        switch (option) {
+        case 's': options.socket = optarg; break;
+        case 'j': options.as_json = true; break;
+        case 'c': options.config = optarg; break;
+        case 'f': options.format = format_of(optarg); break;
+        case 'r': options.replaces = true; break;
+        case 'n': options.dry_run = true; break;
+        case 'N': options.no_reload = true; break;
+        default: fputs(usage, option == 'h' ? stdout : stderr); return option == 'h' ? 0 : 2;
         }
-    }
-    char command[1000];
-    size_t used = 0;
-    bool appends = as_json && optind < argc && strcmp(argv[optind], "show") == 0;
-    for (int i = optind; i < argc + (appends ? 1 : 0); i++) {
-        const char *word = i < argc ? argv[i] : "json";
-        int size = snprintf(command + used, sizeof(command) - used, "%s%s", used > 0 ? " " : "",
-                            word);
-        if (size < 0 || (size_t)size >= sizeof(command) - used - 1)
-            return 2;
-        used += (size_t)size;
     }
     if (optind == argc) {
         fputs(usage, stderr);
         return 2;
     }
-    command[used] = '\n';
-    command[used + 1] = '\0';
-    return run(path, command);
+    return run(&options, argv + optind, argc - optind);
 }
