@@ -135,9 +135,9 @@ def test_a_bad_change_changes_nothing(scene):
             (["tenant", "set", "nobody", "policy=open"], "'nobody' is not there; add it with add"),
             (["tenant", "add", "b", "policy=open"], "'b' is there already; change it with set"),
             (["tenant", "del", "b", "nobody"], "'nobody' is not there"),
-            (["partner", "add", OTHER_TENANT, "auth=any"],
+            (["partner", "add", OTHER_TENANT, "sasl=optional"],
              f"{place}partner '{OTHER_TENANT}': domain: '{OTHER_TENANT}' is a domain of tenant 'b'"),
-            (["partner", "add", PARTNER, "auth=any"],
+            (["partner", "add", PARTNER, "sasl=optional"],
              f"{place}partner '{PARTNER}': domain: '{PARTNER}' is configured twice "
              f"({relay.file}:")):
         assert said in scene.tenants.run(*words, status=1), words
