@@ -7,6 +7,7 @@
 #define PASSERELLE_CORE_LINK_PRIV_H
 
 #include "core/link.h"
+#include "core/probe.h"
 #include "core/table.h"
 
 enum link_state { LINK_IDLE, LINK_RESOLVING, LINK_CONNECTING };
@@ -27,7 +28,8 @@ struct link {
     uint32_t magic;
     enum link_state state;
     struct worker *worker;
-    struct table_node node; /* by its pair, in worker->links */
+    struct probe *probe; /* whose link it is: it carries nothing; NULL: a link for traffic */
+    struct table_node node; /* by its pair, in worker->links; not of a probe */
     struct s2s_domain local, remote;
     char remote_ascii[RESOLVER_NAME_SIZE];
     bool has_host, has_direct; /* of the partner's configuration, when the try began */
@@ -73,6 +75,8 @@ bool link_is_unused(const struct link *link);
 /* Sees to it that the timer comes no later than the earliest deadline of what waits, or when an
    unused link is to be forgotten. */
 void link_arm(struct link *link);
+/* Finds the remote server and gets a stream to it. */
+void link_start(struct link *link);
 /* The target that is being tried is to be tried once more. */
 void link_again(struct link *link);
 /* After another configuration was taken. */

@@ -17,6 +17,7 @@ enum report_kind {
     REPORT_ERRORS,
     REPORT_SESSIONS, /* its rows come by inquiry */
     REPORT_TRUNKS,   /* its rows come by inquiry */
+    REPORT_EXPLAIN,  /* its rows come one by one (core/probe.h), also those of a ping */
     REPORT_METRICS   /* made of the rows of REPORT_TRUNKS and the counters */
 };
 
@@ -31,6 +32,9 @@ struct report_source {
 void report_rows(const struct report_source *source, enum report_kind kind, FILE *out);
 /* Shows rows: a header line and the rows, or one line of JSON. */
 void report_show(enum report_kind kind, struct span rows, bool as_json, FILE *out);
+/* The header line, and one row as JSON, for who shows rows one by one. */
+void report_header(enum report_kind kind, FILE *out);
+void report_object(enum report_kind kind, struct span row, FILE *out);
 /* core/report_metrics.c: Prometheus text format 0.0.4. `trunks`: the rows of REPORT_TRUNKS. */
 void report_metrics(const struct report_source *source, struct span trunks, FILE *out);
 /* The counts of a tenant over all threads. */

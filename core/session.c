@@ -303,6 +303,7 @@ static void on_connected(struct session *session, int result)
         session_drop(session);
         return;
     }
+    link_connected(session->link);
     session_arm(session, session->worker->thread->config->negotiation_timeout_ms);
     if (session->direct) {
         session_begin_tls(session);

@@ -101,6 +101,8 @@ void session_verified(struct session *session, const struct parcel *parcel);
 void session_free(struct session *session);
 /* Appends its row for `show sess` (core/inquiry.h). */
 void session_report(const struct session *session, FILE *out);
+/* Does it come from `partner`, or say so? Every session concerns who asks for nobody (NULL). */
+bool session_concerns(const struct session *session, struct span partner);
 /* Room for more stanzas? */
 bool session_has_room(const struct session *session);
 

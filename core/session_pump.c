@@ -51,6 +51,7 @@ static void tls_done(struct session *session)
         return;
     }
     const char *why;
+    link_secured(session->link, session);
     if (session->out.auth == S2S_AUTH_EXTERNAL &&
         !session_certified(session, s2s_domain_span(&session->out.remote))) {
         if (tls_peer_verified(session->tls, &why))
@@ -355,6 +356,8 @@ static bool on_event(struct session *session)
         session_fail(session, SPAN("the peer does not read"));
         return true;
     }
+    if (session->link != NULL)
+        link_saw(session->link, session, &action);
     return act(session, &action);
 }
 

@@ -39,6 +39,19 @@ static bool session_is_managed(const struct session *session)
     return session->outbound ? session->out.sm != S2S_OUT_SM_OFF : session->in.sm_on;
 }
 
+bool session_concerns(const struct session *session, struct span partner)
+{
+    const struct s2s_in *in = &session->in;
+    if (partner.data == NULL)
+        return true;
+    if (session->outbound)
+        return false;
+    bool is_named = span_equal(s2s_domain_span(&in->remote), partner);
+    for (unsigned i = 0; i < in->pair_count && !is_named; i++)
+        is_named = span_equal(s2s_domain_span(&in->pairs[i].remote), partner);
+    return is_named;
+}
+
 void session_report(const struct session *session, FILE *out)
 {
     static const char *const states[] = {"connecting", "handshake", "open", "closing", "gone"};

@@ -8,11 +8,11 @@
 #define PASSERELLE_PROTO_S2S_H
 
 #include "proto/limits.h"
+#include "proto/s2s_features.h"
 #include "proto/sm.h"
 #include "proto/stanza_error.h"
 #include "proto/xml_stream.h"
 
-#define NS_DIALBACK_FEATURE "urn:xmpp:features:dialback"
 #define NS_COMPRESS         "http://jabber.org/protocol/compress"
 #define S2S_ID_SIZE         40 /* of our stream ids, with the NUL */
 #define S2S_KEY_SIZE        65 /* of a dialback key, with the NUL */

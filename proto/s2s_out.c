@@ -94,29 +94,6 @@ void s2s_out_send_key(struct s2s_out *out, struct span key, struct writer *write
     writer_put_literal(writer, "</db:result>");
 }
 
-static bool offers(const struct xml_node *features, struct span space, struct span name)
-{
-    for (const struct xml_node *child = features->first_child; child; child = child->next) {
-        if (xml_node_is(child, space, name))
-            return true;
-    }
-    return false;
-}
-
-static bool offers_external(const struct xml_node *features)
-{
-    for (const struct xml_node *child = features->first_child; child; child = child->next) {
-        if (!xml_node_is(child, SPAN(NS_SASL), SPAN("mechanisms")))
-            continue;
-        for (const struct xml_node *one = child->first_child; one; one = one->next) {
-            if (xml_node_is(one, SPAN(NS_SASL), SPAN("mechanism")) &&
-                span_equal(span_trim(xml_node_text(one)), SPAN("EXTERNAL")))
-                return true;
-        }
-    }
-    return false;
-}
-
 static void enable(struct s2s_out *out, struct writer *writer)
 {
     sm_write_enable(writer, true);
@@ -126,10 +103,10 @@ static void enable(struct s2s_out *out, struct writer *writer)
 /* Authenticated, and the negotiation is over but for stream management. Stanzas do not wait for
    the answer to <enable/> (XEP-0198 §4), but for that to <resume/>: it says which are missing.
  */
-static void on_last_features(struct s2s_out *out, const struct xml_node *node,
+static void on_last_features(struct s2s_out *out, const struct s2s_features *features,
                              struct writer *writer, struct s2s_action *action)
 {
-    bool is_offered = out->sm_wanted && offers(node, SPAN(NS_SM), SPAN("sm"));
+    bool is_offered = out->sm_wanted && features->sm;
     if (is_offered && out->sm_previous.size > 0) {
         sm_write_resume(writer, out->sm_previous, 0);
         out->state = S2S_OUT_RESUME;
@@ -144,10 +121,12 @@ static void on_last_features(struct s2s_out *out, const struct xml_node *node,
 static void on_features(struct s2s_out *out, const struct xml_node *node, struct writer *writer,
                         struct s2s_action *action)
 {
+    struct s2s_features features;
     if (out->state != S2S_OUT_FEATURES)
         return;
+    s2s_features_read(&features, node);
     if (!out->secure) {
-        if (!offers(node, SPAN(NS_TLS), SPAN("starttls"))) {
+        if (!features.starttls) {
             s2s_close(action, STREAM_ERROR_POLICY_VIOLATION, SPAN("TLS is required"));
             return;
         }
@@ -156,12 +135,12 @@ static void on_features(struct s2s_out *out, const struct xml_node *node, struct
         return;
     }
     if (out->external_done) {
-        on_last_features(out, node, writer, action);
+        on_last_features(out, &features, writer, action);
         return;
     }
-    if (offers(node, SPAN(NS_DIALBACK_FEATURE), SPAN("dialback")))
+    if (features.dialback)
         out->dialback_offered = true;
-    if (offers_external(node) && out->has_certificate && out->auth != S2S_AUTH_DIALBACK) {
+    if (features.external && out->has_certificate && out->auth != S2S_AUTH_DIALBACK) {
         writer_put_literal(writer, "<auth xmlns='" NS_SASL "' mechanism='EXTERNAL'>");
         write_base64(writer, s2s_domain_span(&out->local));
         writer_put_literal(writer, "</auth>");
