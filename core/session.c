@@ -123,6 +123,15 @@ void session_mute(struct session *session)
     session->in_line = false;
 }
 
+static void leave(struct worker *worker, const union net_address *site, bool in_total_only)
+{
+    struct census *census = worker->thread->census;
+    if (census != NULL && in_total_only)
+        census_leave_own(census);
+    else if (census != NULL)
+        census_leave(census, site);
+}
+
 void session_free(struct session *session)
 {
     struct worker *worker = session->worker;
@@ -131,10 +140,7 @@ void session_free(struct session *session)
     TAILQ_REMOVE(&worker->sessions, session, all);
     table_remove(&worker->sessions_by_ticket, &session->by_ticket);
     worker->session_count--;
-    if (worker->thread->census != NULL && session->outbound)
-        census_leave_own(worker->thread->census);
-    else if (worker->thread->census != NULL)
-        census_leave(worker->thread->census, &session->site);
+    leave(worker, &session->site, session->in_total_only);
     session_unhold(session);
     if (session->unsent)
         TAILQ_REMOVE(&worker->unsent, session, sending_next);
@@ -399,40 +405,59 @@ void session_ring_event(struct session *session, const struct ring_event *event)
     }
 }
 
-static void log_refusal(struct worker *worker, const union net_address *peer)
+void session_log_refusal(const union net_address *peer, struct span reason)
 {
     char text[NET_ADDRESS_TEXT_SIZE];
     net_address_format(peer, text);
-    stats_count(worker->thread->stats, STAT_SESSIONS_REFUSED);
     log_event(LOG_LEVEL_DEBUG, "session.refused", 0, log_text("peer", span_of(text)),
-              log_text("reason", SPAN("too many connections")));
+              log_text("reason", reason));
+}
+
+/* May it come in, and is it counted now? */
+static bool enter(struct worker *worker, const union net_address *peer,
+                  const union net_address *site, const struct worker_listener *listener)
+{
+    struct thread *thread = worker->thread;
+    if (worker->draining)
+        return false;
+    if (listener->proxied && !config_is_proxy(thread->config, peer)) {
+        session_log_refusal(peer, SPAN("it is no proxy of xmpp.proxy_sources"));
+        stats_count(thread->stats, STAT_PROXY_REFUSED);
+        return false;
+    }
+    if (thread->census != NULL && listener->proxied) {
+        census_enter_own(thread->census);
+    } else if (thread->census != NULL && !census_enter(thread->census, site)) {
+        session_log_refusal(peer, SPAN("too many connections"));
+        stats_count(thread->stats, STAT_SESSIONS_REFUSED);
+        return false;
+    }
+    return true;
 }
 
 void session_accept(struct worker *worker, ring_handle handle, const union net_address *peer,
-                    bool direct)
+                    const struct worker_listener *listener)
 {
     struct thread *thread = worker->thread;
     union net_address site;
     net_address_site(&site, peer);
-    bool entered =
-        !worker->draining && (thread->census == NULL || census_enter(thread->census, &site));
-    struct session *session = entered ? make(worker, false, direct) : NULL;
+    bool entered = enter(worker, peer, &site, listener);
+    struct session *session = entered ? make(worker, false, listener->direct) : NULL;
     if (session == NULL) {
-        if (entered && thread->census != NULL)
-            census_leave(thread->census, &site);
-        else if (!worker->draining)
-            log_refusal(worker, peer);
+        if (entered)
+            leave(worker, &site, listener->proxied);
         ring_drop(thread->ring, handle);
         return;
     }
     session->handle = handle;
     session->peer = *peer;
     session->site = site;
-    session->state = SESSION_OPEN;
+    session->in_total_only = listener->proxied;
+    session->state = listener->proxied ? SESSION_PROXIED : SESSION_OPEN;
     s2s_in_init(&session->in, &heap_memory, &session->policy, false);
     ring_set_owner(thread->ring, handle, session);
     session_arm(session, thread->config->negotiation_timeout_ms);
-    if (direct)
+    if (listener->direct && !listener->proxied)
         session_begin_tls(session);
 }
 
@@ -444,6 +469,7 @@ int session_connect(struct session **result, struct worker *worker, struct link 
         return -ENOMEM;
     session->peer = *target;
     session->state = SESSION_CONNECTING;
+    session->in_total_only = true;
     if (worker->thread->census != NULL)
         census_enter_own(worker->thread->census);
     link_prepare(link, &session->out);

@@ -17,6 +17,7 @@
 
 enum session_state {
     SESSION_CONNECTING,
+    SESSION_PROXIED, /* the header of the proxy is due */
     SESSION_HANDSHAKE,
     SESSION_OPEN,    /* an XML stream, in clear or under TLS */
     SESSION_CLOSING, /* our closing tag is written; see session_close.c */
@@ -39,6 +40,8 @@ struct session {
     bool listening; /* closing: what the peer still says counts until its own closing tag */
     bool ended;     /* the peer will send nothing more */
     bool cut;       /* the peer closed the stream, or it broke */
+    bool in_total_only; /* its place in the census: of our own making, or not yet a client's */
+    bool is_check;      /* the proxy's own, to see whether we are there */
     ring_handle handle;
     union net_address peer, site; /* site: whom the limits per address are about */
     uint64_t blank_from_ms;       /* since then `blank_size` bytes came without an event */
@@ -68,7 +71,7 @@ struct session {
 
 /* Takes an accepted socket. */
 void session_accept(struct worker *worker, ring_handle handle, const union net_address *peer,
-                    bool direct);
+                    const struct worker_listener *listener);
 /* Starts a connection for a link whose domains are set. -errno. */
 int session_connect(struct session **session, struct worker *worker, struct link *link,
                     const union net_address *target, bool direct) MUST_USE;

@@ -35,5 +35,10 @@ void session_hold(struct session *session);
 /* It waits for the relay no more. */
 void session_unhold(struct session *session);
 void session_begin_tls(struct session *session);
+/* A connection that is not taken. */
+void session_log_refusal(const union net_address *peer, struct span reason);
+/* Reads the proxy's header, and begins for the client; false when it is not there, or the
+   session was dropped. */
+bool session_proxy_read(struct session *session);
 
 #endif

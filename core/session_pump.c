@@ -380,6 +380,7 @@ void session_pump(struct session *session)
     bool more = true;
     while (more) {
         switch (session->state) {
+        case SESSION_PROXIED: more = session_proxy_read(session); break;
         case SESSION_HANDSHAKE: more = pump_handshake(session); break;
         case SESSION_OPEN: more = pump_stream(session); break;
         case SESSION_CLOSING: more = session->listening && pump_stream(session); break;

@@ -63,6 +63,7 @@ static int listen_on(struct worker *worker, const union net_address *address, bo
     struct worker_listener *listener = &worker->listeners[worker->listener_count];
     listener->magic = WORKER_LISTENER_MAGIC;
     listener->direct = direct;
+    listener->proxied = config_is_proxied(worker->thread->config, address);
     int result = ring_listen_stream(worker->thread->ring, address, listener, &listener->handle);
     if (result != 0) {
         char text[NET_ADDRESS_TEXT_SIZE];
@@ -138,7 +139,7 @@ static void ring_event(struct worker *worker, const struct ring_event *event)
         session_ring_event(event->owner, event);
     } else if (*magic == WORKER_LISTENER_MAGIC && event->kind == RING_ACCEPTED) {
         const struct worker_listener *listener = event->owner;
-        session_accept(worker, event->accepted, &event->peer, listener->direct);
+        session_accept(worker, event->accepted, &event->peer, listener);
     }
 }
 

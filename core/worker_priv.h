@@ -27,6 +27,7 @@ enum worker_timer {
 struct worker_listener {
     uint32_t magic; /* first, as in every owner of a socket */
     bool direct;
+    bool proxied; /* a proxy stands in front of it */
     ring_handle handle;
 };
 
