@@ -3,6 +3,8 @@
 #include "core/link_priv.h"
 
 #include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
 
 #include "core/log.h"
 
@@ -163,6 +165,20 @@ static void keep_fleeting(struct link *link, struct parcel *parcel)
     link_push(&link->fleeting, parcel);
 }
 
+/* The peer would end the stream for it (XEP-0478 §3): its sender is told instead. */
+static bool refuse_long(struct link *link, struct parcel *parcel)
+{
+    char text[100];
+    uint32_t max = link->session->out.max_bytes;
+    if (max == 0 || parcel->bytes.size <= max)
+        return false;
+    (void)snprintf(text, sizeof(text), "The remote server takes no more than %" PRIu32 " bytes",
+                   max);
+    link_pop(&link->queue);
+    link_finish_failed(link, parcel, STANZA_ERROR_POLICY_VIOLATION, span_of(text));
+    return true;
+}
+
 void link_pump(struct link *link)
 {
     struct session *session = link->session;
@@ -190,6 +206,8 @@ void link_pump(struct link *link)
         finish_sent(link, session->sending_total);
     while (link->queue.head != NULL && session_has_room(session)) {
         struct parcel *parcel = link->queue.head;
+        if (refuse_long(link, parcel))
+            continue;
         if (!session_write(session, parcel->bytes))
             break;
         link_pop(&link->queue);

@@ -291,6 +291,7 @@ void session_send(struct session *session)
     session->output = session->sending;
     session->sending = ready;
     session->sending_total = session->written_total;
+    session->spoke_ms = session->worker->thread->now_ms;
     int result = ring_send(session->worker->thread->ring, session->handle,
                            net_buffer_front(&session->sending), size);
     if (result != 0)
@@ -455,6 +456,8 @@ void session_accept(struct worker *worker, ring_handle handle, const union net_a
     session->in_total_only = listener->proxied;
     session->state = listener->proxied ? SESSION_PROXIED : SESSION_OPEN;
     s2s_in_init(&session->in, &heap_memory, &session->policy, false);
+    session->in.max_bytes = (uint32_t)thread->config->stanza_size_max;
+    session->in.idle_seconds = thread->config->idle_timeout_ms / 1000;
     ring_set_owner(thread->ring, handle, session);
     session_arm(session, thread->config->negotiation_timeout_ms);
     if (listener->direct && !listener->proxied)

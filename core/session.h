@@ -47,6 +47,7 @@ struct session {
     uint64_t blank_from_ms;       /* since then `blank_size` bytes came without an event */
     size_t blank_size;
     uint64_t ticket, opened_ms, active_ms, stanzas_in, stanzas_out;
+    uint64_t spoke_ms; /* when bytes last went to the kernel */
     /* Bytes of the stream, in clear: queued, being sent, and taken by the kernel. */
     uint64_t written_total, sending_total, sent_total;
     uint64_t expires_ms; /* when the peer's certificate ends; UINT64_MAX: none to look at */

@@ -17,8 +17,9 @@
 #include "net/certificate.h"
 #include "net/clock.h"
 
-#define LISTEN_MS 2000 /* for the peer's last stanzas and its closing tag */
-#define LINGER_MS 500  /* for our last bytes, and for the peer to go */
+#define LISTEN_MS    2000 /* for the peer's last stanzas and its closing tag */
+#define LINGER_MS    500  /* for our last bytes, and for the peer to go */
+#define SPEAK_MIN_MS 5000 /* no keep-alives faster than that, whatever a peer says */
 
 /* When the certificate that proves the peer ends, on the clock of timers. */
 static uint64_t expiry_ms(const struct session *session)
@@ -34,6 +35,16 @@ static uint64_t expiry_ms(const struct session *session)
     return session->worker->thread->now_ms + (left_ms > 0 ? (uint64_t)left_ms : 0);
 }
 
+/* When the peer, who ends streams on which we are silent (XEP-0478), is to hear of us: halfway.
+   UINT64_MAX: never. */
+static uint64_t speak_ms(const struct session *session)
+{
+    uint64_t silence_ms = (uint64_t)session->out.idle_seconds * 1000;
+    if (!session->outbound || silence_ms == 0)
+        return UINT64_MAX;
+    return session->spoke_ms + (silence_ms / 2 > SPEAK_MIN_MS ? silence_ms / 2 : SPEAK_MIN_MS);
+}
+
 void session_watch(struct session *session)
 {
     struct thread *thread = session->worker->thread;
@@ -42,7 +53,9 @@ void session_watch(struct session *session)
         session->expires_ms = expiry_ms(session);
     uint64_t end_ms =
         session->retires_ms < session->expires_ms ? session->retires_ms : session->expires_ms;
-    timer_arm(&thread->timers, &session->timer, idle_ms < end_ms ? idle_ms : end_ms);
+    end_ms = idle_ms < end_ms ? idle_ms : end_ms;
+    timer_arm(&thread->timers, &session->timer,
+              speak_ms(session) < end_ms ? speak_ms(session) : end_ms);
 }
 
 void session_end(struct session *session)
@@ -162,6 +175,11 @@ void session_timer(struct session *session)
         session_close(session, STREAM_ERROR_NONE, SPAN("this pair is no longer served"));
     } else if (thread->now_ms >= idle_ms) {
         session_close(session, STREAM_ERROR_NONE, SPAN("idle"));
+    } else if (thread->now_ms >= speak_ms(session)) {
+        session->spoke_ms = thread->now_ms;    /* if there is no room, there is more to say */
+        if (session_write(session, SPAN(" "))) /* RFC 6120 §4.6.1 */
+            session_flush(session);
+        session_watch(session);
     } else {
         session_watch(session);
     }

@@ -111,6 +111,18 @@ void s2s_in_write_close(struct s2s_in *in, struct writer *writer, enum stream_er
     s2s_write_end(writer, error, text, &in->too_high);
 }
 
+/* XEP-0478 §3. A stream that dialback proves has no later features to tell them in. */
+static void write_limits(const struct s2s_in *in, struct writer *writer)
+{
+    if (!in->secure || in->max_bytes == 0)
+        return;
+    writer_put_literal(writer, "<limits xmlns='" NS_LIMITS "'><max-bytes>");
+    writer_put_uint(writer, in->max_bytes);
+    writer_put_literal(writer, "</max-bytes><idle-seconds>");
+    writer_put_uint(writer, in->idle_seconds);
+    writer_put_literal(writer, "</idle-seconds></limits>");
+}
+
 static void write_features(struct s2s_in *in, struct writer *writer)
 {
     writer_put_literal(writer, "<stream:features>");
@@ -137,6 +149,7 @@ static void write_features(struct s2s_in *in, struct writer *writer)
         if (in->policy->stream_management)
             writer_put_literal(writer, SM_FEATURE);
     }
+    write_limits(in, writer);
     writer_put_literal(writer, "</stream:features>");
 }
 

@@ -30,6 +30,8 @@ struct s2s_in {
     unsigned sm_tries;
     struct s2s_too_high too_high;
     unsigned sasl_tries;
+    uint32_t max_bytes, idle_seconds; /* XEP-0478: told under TLS; set by the owner behind
+                                         s2s_in_init; 0: not told */
     char id[S2S_ID_SIZE];
     char lang[36];
     struct s2s_domain local, remote; /* of the header */

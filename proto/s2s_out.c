@@ -134,6 +134,11 @@ static void on_features(struct s2s_out *out, const struct xml_node *node, struct
         out->state = S2S_OUT_PROCEED;
         return;
     }
+    if (features.max_bytes > 0)
+        out->max_bytes =
+            features.max_bytes > STANZA_SIZE_MIN ? features.max_bytes : STANZA_SIZE_MIN;
+    if (features.idle_seconds > 0)
+        out->idle_seconds = features.idle_seconds;
     if (out->external_done) {
         on_last_features(out, &features, writer, action);
         return;
