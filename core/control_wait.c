@@ -75,8 +75,9 @@ static void control_ask(struct control *control)
             reload_taken(control->options.reload, &parcel);
             continue;
         }
+        if (!control_probe_home(control, parcel))
+            control->is_out = false;
         mesh_give(mesh, control->options.self, &parcel);
-        control->is_out = false;
     }
     if (!control->is_asking)
         asking_start(control);
@@ -132,6 +133,7 @@ void control_wait_turn(struct control *control)
 {
     struct reload *reload = control->options.reload;
     control_ask(control);
+    control_probe_turn(control);
     if (reload != NULL)
         reload_turn(control, reload);
     else
@@ -142,7 +144,8 @@ void control_wait_turn(struct control *control)
 bool control_wait_is_busy(const struct control *control)
 {
     const struct reload *reload = control->options.reload;
-    return control->is_asking || (reload != NULL && reload_is_running(reload));
+    return control->is_asking || control_probe_is_busy(control) ||
+           (reload != NULL && reload_is_running(reload));
 }
 
 void control_reload(struct control *control)
