@@ -109,6 +109,10 @@ struct config {
     /* xmpp */
     union net_address *starttls_listen, *direct_listen;
     size_t starttls_listen_count, direct_listen_count;
+    union net_address *proxy_listen; /* of them those behind a proxy */
+    size_t proxy_listen_count;
+    struct config_network *proxy_sources;
+    size_t proxy_source_count;
     char *certificate, *key, *ca_file;
     uint64_t stamp;        /* of these files, when they were read */
     char *dialback_secret; /* generated at start when not configured */
@@ -216,6 +220,9 @@ struct rules_stack config_rules(const struct config *config, const struct config
 bool config_user_allowed(const struct config *config, const struct config_tenant *tenant,
                          const struct jid *user);
 const struct config_tenant *config_find_named(const struct config *config, const char *name);
+/* Is this address to listen on behind a proxy? Is this peer one of the proxies? */
+bool config_is_proxied(const struct config *config, const union net_address *listener);
+bool config_is_proxy(const struct config *config, const union net_address *peer);
 /* By their index; NULL when there is none. */
 const struct config_tenant *config_tenant_at(const struct config *config, uint32_t index);
 const struct config_trunk *config_trunk_at(const struct config *config, uint32_t index);

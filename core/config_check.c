@@ -294,6 +294,10 @@ static bool check_xmpp(struct config_load *load, const struct raw_xmpp *raw)
            check_listen(
                load, "xmpp.listen_direct_tls", &raw->listen_direct_tls, 5270,
                (struct config_listen){&config->direct_listen, &config->direct_listen_count}) &&
+           check_listen(
+               load, "xmpp.proxy_listen", &raw->proxy_listen, 5269,
+               (struct config_listen){&config->proxy_listen, &config->proxy_listen_count}) &&
+           config_network_proxy(load, &raw->proxy_sources) &&
            config_check_path(load, file, "xmpp.certificate", raw->certificate, false,
                              &config->certificate) &&
            config_check_path(load, file, "xmpp.key", raw->key, true, &config->key) &&

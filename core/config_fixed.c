@@ -37,6 +37,8 @@ static const struct fixed_list {
      offsetof(struct config, starttls_listen_count)},
     {"xmpp.listen_direct_tls", offsetof(struct config, direct_listen),
      offsetof(struct config, direct_listen_count)},
+    {"xmpp.proxy_listen", offsetof(struct config, proxy_listen),
+     offsetof(struct config, proxy_listen_count)},
     {"sip.listen_udp", offsetof(struct config, udp_listen),
      offsetof(struct config, udp_listen_count)},
     {"sip.listen_tcp", offsetof(struct config, tcp_listen),

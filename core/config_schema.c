@@ -55,6 +55,8 @@ static const cyaml_schema_field_t identity_fields[] = {TEXT("name", raw_identity
 static const cyaml_schema_field_t xmpp_fields[] = {
     LIST("listen", raw_xmpp, listen),
     LIST("listen_direct_tls", raw_xmpp, listen_direct_tls),
+    LIST("proxy_listen", raw_xmpp, proxy_listen),
+    LIST("proxy_sources", raw_xmpp, proxy_sources),
     TEXT("certificate", raw_xmpp, certificate),
     TEXT("key", raw_xmpp, key),
     TEXT("ca_file", raw_xmpp, ca_file),

@@ -46,7 +46,7 @@ struct raw_identity {
 };
 
 struct raw_xmpp {
-    struct raw_list listen, listen_direct_tls;
+    struct raw_list listen, listen_direct_tls, proxy_listen, proxy_sources;
     char *certificate, *key, *ca_file, *dialback_secret;
     unsigned *stanza_size_max, *connect_timeout_ms;
     unsigned *deliver_timeout_ms, *confirm_timeout_ms, *sessions_max, *sessions_per_address_max;
@@ -200,6 +200,12 @@ bool config_check_choice(struct config_load *load, const struct config_file *fil
 /* A NUL-terminated copy in the arena; NULL for NULL. */
 char *config_check_copy(struct config_load *load, const char *text);
 void *config_check_alloc(struct config_load *load, size_t count, size_t size);
+
+/* config_network.c: a network or an address; false when it is none, which HELP says. */
+#define CONFIG_NETWORK_HELP "is no network; write 192.0.2.0/24, 192.0.2.5 or 2001:db8::/32"
+bool config_network_read(const char *text, struct config_network *network) MUST_USE;
+/* After the listeners: who may stand in front of them. */
+bool config_network_proxy(struct config_load *load, const struct raw_list *sources) MUST_USE;
 
 /* config_tenant.c: the tenants and partners of all files. */
 bool config_tenant_all(struct config_load *load) MUST_USE;

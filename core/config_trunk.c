@@ -129,22 +129,8 @@ static bool trunk_uri(const struct trunk_context *context, const char *uri,
 static bool trunk_source(const struct trunk_context *context, const char *text,
                          struct config_network *network)
 {
-    struct span host = span_to(span_of(text), span_find(span_of(text), '/'));
-    char literal[64];
-    bool usable = host.size < sizeof(literal);
-    if (usable) {
-        memcpy(literal, host.data, host.size);
-        literal[host.size] = '\0';
-        usable = net_address_parse_host(&network->address, literal, 0) == 0;
-    }
-    unsigned bits = usable && network->address.any.sa_family == AF_INET ? 32 : 128;
-    network->prefix_size = bits;
-    if (usable && text[host.size] == '/')
-        usable = trunk_number(span_of(text + host.size + 1), bits, &network->prefix_size);
-    if (!usable)
-        return trunk_fail(context, "sources",
-                          "'%s' is no network; write 192.0.2.0/24, 192.0.2.5 or 2001:db8::/32",
-                          text);
+    if (!config_network_read(text, network))
+        return trunk_fail(context, "sources", "'%s' " CONFIG_NETWORK_HELP, text);
     return true;
 }
 

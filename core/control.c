@@ -29,6 +29,10 @@ static const char control_help[] =
     "metrics      everything that can be counted, as Prometheus text\n"
     "set log-level error|warn|info|debug\n"
     "             from now on, until the relay ends\n"
+    "explain DOMAIN [tenant NAME] [json]\n"
+    "             step by step, how DOMAIN is reached from the tenant, and what is wrong\n"
+    "ping TENANT ADDRESS [from USER] [json] [message TEXT]\n"
+    "             pings the address (XEP-0199), or sends it a message\n"
     "reload       reads the configuration again; when it is bad the old one stays\n"
     "help         this text\n"
     "quit         close the connection\n";
@@ -36,6 +40,7 @@ static const char control_help[] =
 void control_client_drop(struct client *client)
 {
     assert(client->fd >= 0);
+    control_probe_leave(client);
     (void)close(client->fd);
     free(client->answer);
     *client = (struct client){.fd = -1};
@@ -54,15 +59,34 @@ static FILE *client_begin(struct client *client)
     return open_memstream(&client->answer, &client->answer_size);
 }
 
-/* Ends the answer with an empty line and starts writing it. */
-static void client_finish(struct client *client, FILE *out)
+static void client_write_out(struct client *client, FILE *out)
 {
-    fputc('\n', out);
     if (fclose(out) != 0) {
         control_client_drop(client);
         return;
     }
     control_client_wait(client, CLIENT_WRITING);
+}
+
+/* Ends the answer with an empty line and starts writing it. */
+static void client_finish(struct client *client, FILE *out)
+{
+    fputc('\n', out);
+    client_write_out(client, out);
+}
+
+void control_client_part(struct client *client, struct span text, bool is_last)
+{
+    FILE *out = client_begin(client);
+    if (out == NULL) {
+        control_client_drop(client);
+        return;
+    }
+    (void)fwrite(text.data, 1, text.size, out);
+    if (is_last)
+        client_finish(client, out);
+    else
+        client_write_out(client, out);
 }
 
 void control_client_show(struct control *control, struct client *client, struct span rows)
@@ -92,8 +116,7 @@ static void client_show_local(struct control *control, struct client *client)
     free(rows);
 }
 
-/* Takes the next word off the command. */
-static struct span command_word(struct span *command)
+struct span control_word(struct span *command)
 {
     *command = span_trim(*command);
     struct span word = span_to(*command, span_find(*command, ' '));
@@ -181,13 +204,15 @@ static void command_log_level(struct client *client, struct span name)
 static void command_run(struct control *control, struct client *client, struct span command)
 {
     struct span words[3];
+    if (control_probe_command(control, client, command))
+        return;
     for (size_t i = 0; i < 3; i++)
-        words[i] = command_word(&command);
+        words[i] = control_word(&command);
     bool is_alone = words[1].size == 0;
     if (words[0].size == 0)
         return;
     if (span_equal(words[0], SPAN("show")) && span_equal(words[1], SPAN("policy"))) {
-        struct span domain = command_word(&command), form = command_word(&command);
+        struct span domain = control_word(&command), form = control_word(&command);
         bool is_good = form.size == 0 || span_equal(form, SPAN("json"));
         if (!is_good || span_trim(command).size > 0)
             control_client_say(client, "error: show policy TENANT DOMAIN [json]\n");
@@ -265,6 +290,8 @@ static void client_write(struct control *control, struct client *client)
     free(client->answer);
     client->answer = NULL;
     client->state = CLIENT_READING;
+    if (client->probe != NULL)
+        control_probe_wait(client);
     client_run(control, client);
 }
 
@@ -358,6 +385,7 @@ void control_close(struct control **control)
     for (size_t i = 0; i < CONTROL_CLIENT_MAX; i++)
         if (closed->clients[i].fd >= 0)
             control_client_drop(&closed->clients[i]);
+    control_probe_close(closed);
     if (closed->is_asking)
         (void)fclose(closed->inquiry.out);
     watch_fini(&closed->watch);

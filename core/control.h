@@ -16,6 +16,7 @@
 #define CONTROL_CLIENT_MAX  64
 #define CONTROL_LINE_MAX    1024
 #define CONTROL_DEADLINE_MS 5000
+#define CONTROL_PROBE_MAX   4 /* partners explained, and pings, at a time */
 
 struct reload;
 

@@ -77,8 +77,9 @@ static void control_ask(struct control *control)
             reload_taken(control->options.reload, &parcel);
             continue;
         }
+        if (!control_probe_home(control, parcel))
+            control->is_out = false;
         mesh_give(mesh, control->options.self, &parcel);
-        control->is_out = false;
     }
     if (!control->is_asking)
         asking_start(control);
@@ -137,6 +138,7 @@ void control_wait_turn(struct control *control)
     control_ask(control);
     if (watch_turn(&control->watch, control->options.config, clock_now_ns()))
         control->wants_reload = true;
+    control_probe_turn(control);
     if (reload != NULL)
         reload_turn(control, reload);
     else
@@ -147,7 +149,8 @@ void control_wait_turn(struct control *control)
 bool control_wait_is_busy(const struct control *control)
 {
     const struct reload *reload = control->options.reload;
-    return control->is_asking || (reload != NULL && reload_is_running(reload));
+    return control->is_asking || control_probe_is_busy(control) ||
+           (reload != NULL && reload_is_running(reload));
 }
 
 void control_reload(struct control *control)

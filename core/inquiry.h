@@ -6,6 +6,8 @@
 
 #include <stdio.h>
 
+#include "proto/span.h"
+
 enum inquiry_kind { INQUIRY_SESSIONS, INQUIRY_TRUNKS };
 
 /* One row per line, fields separated by TAB, in the order of the header row in core/report.c:
@@ -19,6 +21,7 @@ enum inquiry_kind { INQUIRY_SESSIONS, INQUIRY_TRUNKS };
 struct inquiry {
     enum inquiry_kind kind;
     FILE *out; /* open_memstream of control */
+    struct span partner; /* SESSIONS: only streams from this domain; data NULL: all streams */
 };
 
 #endif

@@ -56,6 +56,15 @@ static struct link *make(struct worker *worker, struct span local, struct span r
     link->worker = worker;
     link->timer.kind = WORKER_TIMER_LINK;
     link->timer.owner = link;
+    return link;
+}
+
+/* One for traffic: who has something for the pair finds it. */
+static struct link *make_known(struct worker *worker, struct span local, struct span remote)
+{
+    struct link *link = make(worker, local, remote);
+    if (link == NULL)
+        return NULL;
     table_add(&worker->links, &link->node, pair_hash(local, remote), link);
     stats_count(worker->thread->stats, STAT_LINKS_OPENED);
     return link;
@@ -88,6 +97,10 @@ static void give_up(struct link *link, enum stanza_error error)
     link->state = LINK_IDLE;
     free(link->answer);
     link->answer = NULL;
+    if (link->probe != NULL) {
+        probe_over(link->probe, span_of(link->reason));
+        return;
+    }
     link->failures++;
     link->sent_away = false; /* the next try is a new one */
     link->last_fault = error;
@@ -124,12 +137,18 @@ static void connect_next(struct link *link, enum stanza_error error)
     link->state = LINK_CONNECTING;
     while (link->target_next < link->answer->target_count) {
         const struct resolver_target *target = &link->answer->targets[link->target_next++];
+        if (target->status != RESOLVER_FOUND)
+            continue;
+        if (link->probe != NULL)
+            probe_target(link->probe, target, is_direct(link, target));
         int result = session_connect(&link->session, link->worker, link, &target->address,
                                      is_direct(link, target));
         if (result == 0)
             return;
         snprintf(link->reason, sizeof(link->reason), "Cannot connect to the server of %s: %s",
                  link->remote_ascii, strerrordesc_np(-result));
+        if (link->probe != NULL)
+            probe_lost(link->probe, span_of(strerrordesc_np(-result)));
     }
     give_up(link, error);
 }
@@ -150,17 +169,20 @@ static void locate(struct link *link, struct resolver_question *question)
         link->answer->target_count = 1;
         link->answer->targets[0].address = address;
         link->target_next = 0;
+        if (link->probe != NULL)
+            probe_located(link->probe, link->answer);
         connect_next(link, STANZA_ERROR_REMOTE_SERVER_TIMEOUT);
         return;
     }
     link->state = LINK_RESOLVING;
+    question->keeps_dead = link->probe != NULL;
     if (resolver_ask(link->worker->resolver, question) != 0) {
         snprintf(link->reason, sizeof(link->reason), "Too many DNS questions wait");
         give_up(link, STANZA_ERROR_REMOTE_SERVER_TIMEOUT);
     }
 }
 
-static void start(struct link *link)
+void link_start(struct link *link)
 {
     struct resolver_question question = {.fallback_port = PORT_DEFAULT};
     const struct config_partner *partner =
@@ -178,10 +200,11 @@ static void start(struct link *link)
         link->has_direct = proofs != S2S_PROOF_CLEAR;
         if (link->has_direct)
             question.services[question.service_count++] =
-                (struct resolver_service){"_xmpps-server._tcp", false, NULL};
+                (struct resolver_service){LINK_SERVICE_DIRECT, false, NULL};
         question.services[question.service_count++] =
-            (struct resolver_service){"_xmpp-server._tcp", true, NULL};
+            (struct resolver_service){LINK_SERVICE_STARTTLS, true, NULL};
     }
+    link->service_count = question.service_count;
     snprintf(question.domain, sizeof(question.domain), "%s", name);
     locate(link, &question);
 }
@@ -236,6 +259,8 @@ void link_resolved(struct link *link, struct resolver_answer *answer)
     free(link->answer);
     link->answer = answer;
     link->target_next = 0;
+    if (link->probe != NULL)
+        probe_located(link->probe, answer);
     if (answer->status == RESOLVER_FOUND) {
         connect_next(link, STANZA_ERROR_REMOTE_SERVER_TIMEOUT);
         return;
@@ -294,7 +319,7 @@ void link_take(struct worker *worker, struct parcel **taken)
         return;
     }
     if (link == NULL)
-        link = make(worker, local, remote);
+        link = make_known(worker, local, remote);
     if (link == NULL) {
         refuse_parcel(worker, parcel, STANZA_ERROR_REMOTE_SERVER_NOT_FOUND,
                       SPAN("The remote domain cannot be looked up"));
@@ -320,7 +345,7 @@ void link_take(struct worker *worker, struct parcel **taken)
     if (link->session != NULL)
         session_flush(link->session);
     else if (link->state == LINK_IDLE)
-        start(link);
+        link_start(link);
     link_arm(link);
 }
 
@@ -333,13 +358,47 @@ void link_prepare(const struct link *link, struct s2s_out *out)
                  worker_pair_proofs(worker, s2s_domain_span(&link->local),
                                     s2s_domain_span(&link->remote)),
                  worker_has_certificate(worker, tenant));
-    out->sm_wanted = worker->thread->config->stream_management;
+    out->sm_wanted = worker->thread->config->stream_management && link->probe == NULL;
     out->sm_previous = link_resume_id(link);
 }
 
 const char *link_remote_ascii(const struct link *link)
 {
     return link->remote_ascii;
+}
+
+struct link *link_open_probe(struct worker *worker, const struct s2s_domain *local,
+                             const struct s2s_domain *remote, struct probe *probe)
+{
+    struct link *link = make(worker, s2s_domain_span(local), s2s_domain_span(remote));
+    if (link == NULL)
+        return NULL;
+    link->probe = probe;
+    return link;
+}
+
+void link_connected(const struct link *link)
+{
+    if (link->probe != NULL)
+        probe_connected(link->probe);
+}
+
+void link_secured(const struct link *link, const struct session *session)
+{
+    if (link->probe != NULL)
+        probe_secured(link->probe, session);
+}
+
+void link_saw(const struct link *link, const struct session *session,
+              const struct s2s_action *action)
+{
+    if (link->probe != NULL)
+        probe_saw(link->probe, session, action);
+}
+
+static bool wants_stream(const struct link *link)
+{
+    return link->queue.count + link->verify.count > 0 || link->probe != NULL;
 }
 
 void link_lost(struct link *link, struct session *session)
@@ -352,6 +411,8 @@ void link_lost(struct link *link, struct session *session)
     link->session = NULL;
     link->ready = false;
     snprintf(link->reason, sizeof(link->reason), "%s: %s", link->remote_ascii, session->reason);
+    if (link->probe != NULL)
+        probe_lost(link->probe, span_of(session->reason));
     /* A try that failed is not the end: another target may resume it. */
     if (link_is_counted(session) && (session->cut || link->sm.again > 0))
         link_resume_later(link, session);
@@ -362,17 +423,19 @@ void link_lost(struct link *link, struct session *session)
         give_up(link, STANZA_ERROR_REMOTE_SERVER_TIMEOUT);
     } else if (is_barred(link)) {
         bar(link);
-    } else if (link->other_host[0] != '\0' && link->queue.count + link->verify.count > 0) {
+    } else if (link->other_host[0] != '\0' && wants_stream(link)) {
         go_away(link);
+    } else if (link->probe != NULL) {
+        connect_next(link, fault); /* it wants to know of every target */
     } else if (was_ready) {
         free(link->answer);
         link->answer = NULL;
         link->state = LINK_IDLE;
         bool hopeless = link->worker->thread->now_ms < session->opened_ms + STREAM_LIFE_MIN_MS;
-        if (link->queue.count + link->verify.count > 0 && hopeless)
+        if (wants_stream(link) && hopeless)
             give_up(link, fault); /* no race of reconnections with who ends all streams */
-        else if (link->queue.count + link->verify.count > 0)
-            start(link);
+        else if (wants_stream(link))
+            link_start(link);
     } else if (session->fault != STANZA_ERROR_NONE) {
         give_up(link, fault); /* the domain itself was refused: no other target helps */
     } else {
@@ -383,9 +446,11 @@ void link_lost(struct link *link, struct session *session)
 
 void link_close(struct link *link)
 {
-    stats_count(link->worker->thread->stats, STAT_LINKS_CLOSED);
     timer_disarm(&link->worker->thread->timers, &link->timer);
-    table_remove(&link->worker->links, &link->node);
+    if (link->probe == NULL) {
+        stats_count(link->worker->thread->stats, STAT_LINKS_CLOSED);
+        table_remove(&link->worker->links, &link->node);
+    }
     snprintf(link->reason, sizeof(link->reason), "The relay is shutting down");
     link_fail_list(link, &link->queue, STANZA_ERROR_REMOTE_SERVER_TIMEOUT);
     link_fail_list(link, &link->verify, STANZA_ERROR_REMOTE_SERVER_TIMEOUT);

@@ -14,6 +14,7 @@
 #define LINK_QUEUE_MAX 4096 /* parcels that wait for one link */
 
 struct link;
+struct probe;
 
 /* Takes a STANZA_TO_XMPP or VERIFY parcel; it goes home with its outcome. */
 void link_take(struct worker *worker, struct parcel **parcel);
@@ -22,7 +23,16 @@ void link_confirm(struct worker *worker, const struct parcel *parcel);
 void link_resolved(struct link *link, struct resolver_answer *answer);
 /* The link may be gone afterwards. */
 void link_timer(struct link *link);
+/* A link of its own for a probe: nothing is ever sent over it. link_start begins. NULL: no memory,
+   or no domain that DNS could know. The probe closes it. */
+struct link *link_open_probe(struct worker *worker, const struct s2s_domain *local,
+                             const struct s2s_domain *remote, struct probe *probe) MUST_USE;
 /* Called by the link's session: */
+/* How far it has come; told to the probe, if the link is of one. */
+void link_connected(const struct link *link);
+void link_secured(const struct link *link, const struct session *session);
+void link_saw(const struct link *link, const struct session *session,
+              const struct s2s_action *action);
 void link_prepare(const struct link *link, struct s2s_out *out);
 const char *link_remote_ascii(const struct link *link);
 /* Writes what waits, and one ping behind it: once a turn, before the session's bytes are sent. */

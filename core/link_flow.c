@@ -3,7 +3,9 @@
 #include "core/link_priv.h"
 
 #include <assert.h>
+#include <inttypes.h>
 #include <limits.h>
+#include <stdio.h>
 
 #include "core/log.h"
 
@@ -78,6 +80,8 @@ void link_arm(struct link *link)
     struct thread *thread = link->worker->thread;
     const struct parcel *waiting[] = {link->queue.head, link->verify.head, link->asked.head};
     uint64_t deadline = link->pinging ? link->ping_deadline_ms : UINT64_MAX;
+    if (link->probe != NULL)
+        return; /* its time is the probe's business */
     for (size_t i = 0; i < 3; i++) {
         if (waiting[i] == NULL)
             continue;
@@ -170,6 +174,21 @@ static void keep_fleeting(struct link *link, struct parcel *parcel)
     link_push(&link->fleeting, parcel);
 }
 
+/* The peer would end the stream for it (XEP-0478 §3): its sender is told instead. */
+static bool refuse_long(struct link *link)
+{
+    char text[100];
+    struct parcel *parcel = link->queue.head;
+    uint32_t max = link->session->out.max_bytes;
+    if (max == 0 || parcel->bytes.size <= max)
+        return false;
+    (void)snprintf(text, sizeof(text), "The remote server takes no more than %" PRIu32 " bytes",
+                   max);
+    link_pop(&link->queue);
+    link_finish_failed(link, parcel, STANZA_ERROR_POLICY_VIOLATION, span_of(text));
+    return true;
+}
+
 bool link_write(struct link *link)
 {
     struct session *session = link->session;
@@ -186,7 +205,9 @@ bool link_write(struct link *link)
     parcel->connection = session->written_total;
     parcel->number = parcel->is_again ? parcel->number : link_sm_sent(link);
     parcel->is_again = false;
-    if (parcel->wants_outcome)
+    if (parcel->wants_answer)
+        link_push(&link->asked, parcel);
+    else if (parcel->wants_outcome)
         link_push(&link->unconfirmed, parcel);
     else
         keep_fleeting(link, parcel);
@@ -207,6 +228,10 @@ void link_pump(struct link *link)
         link_arm(link);
         return;
     }
+    if (link->probe != NULL) {
+        session_close(session, STREAM_ERROR_NONE, SPAN("it was only asked whether it works"));
+        return;
+    }
     link->failures = 0;
     link->ready = true;
     link->sent_away = false;
@@ -218,7 +243,8 @@ void link_pump(struct link *link)
         finish_sent(link, session->sending_total);
     link_resume_write(link);
     if (link->sm.again == 0) {
-        while (link->queue.head != NULL && session_has_room(session) && link_write(link))
+        while (link->queue.head != NULL && session_has_room(session) &&
+               (refuse_long(link) || link_write(link)))
             ;
         ping(link);
         link_sm_ask(link);
@@ -230,7 +256,7 @@ void link_verified(struct link *link, const struct s2s_action *action)
 {
     struct parcel *previous = NULL;
     for (struct parcel *parcel = link->asked.head; parcel != NULL; parcel = parcel->next) {
-        if (span_equal(parcel->from.domain, action->local) &&
+        if (parcel->kind == PARCEL_VERIFY && span_equal(parcel->from.domain, action->local) &&
             span_equal(parcel->to.domain, action->remote) &&
             span_equal(parcel->stream_id, action->id)) {
             link_unhook(&link->asked, previous, parcel);
@@ -274,6 +300,34 @@ static struct span stanza_id(const struct parcel *parcel)
     return SPAN_NONE;
 }
 
+static void finish_refused(struct link *link, struct parcel *parcel, const struct parcel *word)
+{
+    parcel->outcome.fault = word->outcome.fault;
+    parcel->outcome.fault.type = parcel_copy(parcel, word->outcome.fault.type);
+    parcel->outcome.fault.text = parcel_copy(parcel, word->outcome.fault.text);
+    parcel->outcome.fault.address = parcel_copy(parcel, word->outcome.fault.address);
+    parcel->outcome.fault.by = parcel_copy(parcel, word->outcome.fault.by);
+    link_finish(link, parcel, OUTCOME_FAILED);
+}
+
+/* Perhaps it is the answer to a request, a result or an error. */
+static void answered(struct link *link, const struct parcel *word)
+{
+    struct parcel *previous = NULL;
+    for (struct parcel *parcel = link->asked.head; parcel != NULL; parcel = parcel->next) {
+        if (parcel->wants_answer && span_equal(parcel->stanza_id, word->stanza_id) &&
+            span_equal(parcel->to.local, word->to.local)) {
+            link_unhook(&link->asked, previous, parcel);
+            if (word->outcome.kind == OUTCOME_FAILED)
+                finish_refused(link, parcel, word);
+            else
+                link_finish(link, parcel, OUTCOME_DELIVERED);
+            return;
+        }
+        previous = parcel;
+    }
+}
+
 /* Fails the parcel of `list` that the error is about; its position, or UINT_MAX. In the queue
    only those were sent that are to be sent again. */
 static unsigned refuse_one(struct link *link, struct parcel_list *list,
@@ -287,12 +341,7 @@ static unsigned refuse_one(struct link *link, struct parcel_list *list,
         if (span_equal(stanza_id(parcel), word->stanza_id) &&
             span_equal(parcel->to.local, word->to.local)) {
             link_unhook(list, previous, parcel);
-            parcel->outcome.fault = word->outcome.fault;
-            parcel->outcome.fault.type = parcel_copy(parcel, word->outcome.fault.type);
-            parcel->outcome.fault.text = parcel_copy(parcel, word->outcome.fault.text);
-            parcel->outcome.fault.address = parcel_copy(parcel, word->outcome.fault.address);
-            parcel->outcome.fault.by = parcel_copy(parcel, word->outcome.fault.by);
-            link_finish(link, parcel, OUTCOME_FAILED);
+            finish_refused(link, parcel, word);
             return position;
         }
         previous = parcel;
@@ -315,15 +364,18 @@ void link_confirm(struct worker *worker, const struct parcel *word)
     struct link *link = link_find(worker, word->from.domain, word->to.domain);
     if (link == NULL || word->stanza_id.size == 0)
         return;
-    if (word->outcome.kind == OUTCOME_FAILED) {
+    if (word->outcome.kind == OUTCOME_FAILED && !word->wants_answer) {
         confirm_error(link, word);
         return;
     }
     char memory[32];
     struct writer writer = writer_make(memory, sizeof(memory));
     write_ping_id(link->ping, &writer);
+    /* An error answers a ping as well as a result does (XEP-0199 §4.2). */
     if (link->pinging && span_equal(writer_span(&writer), word->stanza_id))
         finish_covered(link, OUTCOME_DELIVERED);
+    else
+        answered(link, word);
 }
 
 /* Its stream is over, and it was we who ended it or nothing was counted. */
@@ -355,13 +407,12 @@ void link_unconfirmed_lost(struct link *link, const struct session *session)
     link_sm_end(link);
 }
 
-static void expire(struct link *link, struct parcel_list *list)
+static void expire(struct link *link, struct parcel_list *list, struct span text)
 {
     struct thread *thread = link->worker->thread;
     while (list->head != NULL &&
            list->head->born_ms + thread->config->deliver_timeout_ms <= thread->now_ms)
-        link_finish_failed(link, link_pop(list), STANZA_ERROR_REMOTE_SERVER_TIMEOUT,
-                           SPAN("The remote server did not become reachable in time"));
+        link_finish_failed(link, link_pop(list), STANZA_ERROR_REMOTE_SERVER_TIMEOUT, text);
 }
 
 /* No word came in time. What was acknowledged is delivered; else what the kernel took is handed
@@ -393,9 +444,10 @@ static void confirm_late(struct link *link)
 void link_timer(struct link *link)
 {
     assert(link->magic == LINK_MAGIC);
-    expire(link, &link->queue);
-    expire(link, &link->verify);
-    expire(link, &link->asked);
+    const struct span unreachable = SPAN("The remote server did not become reachable in time");
+    expire(link, &link->queue, unreachable);
+    expire(link, &link->verify, unreachable);
+    expire(link, &link->asked, SPAN("The remote server did not answer in time"));
     if (link->pinging && link->worker->thread->now_ms >= link->ping_deadline_ms)
         confirm_late(link);
     link_sm_shed(link);

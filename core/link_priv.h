@@ -8,6 +8,7 @@
 #define PASSERELLE_CORE_LINK_PRIV_H
 
 #include "core/link.h"
+#include "core/probe.h"
 #include "core/table.h"
 
 enum link_state { LINK_IDLE, LINK_RESOLVING, LINK_CONNECTING };
@@ -29,14 +30,20 @@ struct link_sm {
     uint32_t again;      /* of the stanzas sent, the last ones: to be written again */
 };
 
+/* What DNS is asked for: direct TLS (XEP-0368), and the others (RFC 6120 §3.2.1). */
+#define LINK_SERVICE_DIRECT   "_xmpps-server._tcp"
+#define LINK_SERVICE_STARTTLS "_xmpp-server._tcp"
+
 struct link {
     uint32_t magic;
     enum link_state state;
     struct worker *worker;
-    struct table_node node; /* by its pair, in worker->links */
+    struct probe *probe; /* whose link it is: it carries nothing; NULL: a link for traffic */
+    struct table_node node; /* by its pair, in worker->links; not of a probe */
     struct s2s_domain local, remote;
     char remote_ascii[RESOLVER_NAME_SIZE];
-    bool has_direct; /* the first service of the question is direct TLS */
+    unsigned service_count; /* of the question; 0: the configuration names the host */
+    bool has_direct;        /* the first of them, or that host, is direct TLS */
     struct session *session;
     struct resolver_answer *answer;
     unsigned target_next;
@@ -46,7 +53,7 @@ struct link {
     bool elsewhere; /* the targets are of the other host */
     struct parcel_list queue;       /* stanzas not yet written; first those to be written again */
     struct parcel_list verify;      /* db:verify not yet written */
-    struct parcel_list asked;       /* db:verify without an answer */
+    struct parcel_list asked;       /* db:verify and requests without an answer */
     struct parcel_list unconfirmed; /* written stanzas whose outcome is open */
     struct parcel_list fleeting; /* written, nobody waits for their outcome, not yet sent, or
                                     not acknowledged where that is counted */
@@ -81,6 +88,8 @@ bool link_is_unused(const struct link *link);
 /* Sees to it that the timer comes no later than the earliest deadline of what waits, or when an
    unused link is to be forgotten. */
 void link_arm(struct link *link);
+/* Finds the remote server and gets a stream to it. */
+void link_start(struct link *link);
 /* The target that is being tried is to be tried once more. */
 void link_again(struct link *link);
 /* After another configuration was taken. */

@@ -5,7 +5,8 @@
  * numbers, and ends there when it is too late or refused. The other side says how much it has;
  * the rest is written again in its place: who acknowledges late knows by the place what it has
  * seen. In the place of what needs no repetition, a ping or a stanza that has its outcome,
- * there is a ping.
+ * there is a ping. What is written again is not measured anew (XEP-0478): it fitted its stream,
+ * and one that takes less now ends by it.
  *
  * One round of tries is made, at once; when no stream comes of it, or one that does not resume,
  * it is over. A <location/> that the other side prefers is not followed: DNS and the partner's

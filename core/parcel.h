@@ -27,7 +27,8 @@ enum parcel_kind {
     PARCEL_SIP_REPLY,      /* egress → egress: response bytes for a connection held there */
     PARCEL_SIP_ANSWERED,   /* what SIP_BYTES becomes when it takes the answer home with it */
     PARCEL_INQUIRY,        /* control → any: fill a report (core/inquiry.h) */
-    PARCEL_RELOAD          /* control → any: take the configuration offered (core/reload.h) */
+    PARCEL_RELOAD,         /* control → any: take the configuration offered (core/reload.h) */
+    PARCEL_PROBE           /* control → worker: begin or go on with a probe (core/probe.h) */
 };
 
 enum outcome_kind {
@@ -56,6 +57,8 @@ struct parcel {
     uint16_t source;    /* mesh index of the thread that posted it last */
     bool is_return;     /* on its way home */
     bool wants_outcome; /* false: nobody waits, an error is only counted */
+    bool wants_answer;  /* STANZA_TO_XMPP: an IQ request, whose answer is the outcome; CONFIRM: it
+                           is the answer to one */
     uint64_t trace;     /* trace id of the stanza or request */
     uint64_t ticket;    /* of the birth thread, opaque to others (a transaction, a session) */
     struct receipt receipt; /* settled when it is home with its outcome */
@@ -79,7 +82,7 @@ struct parcel {
     uint8_t transport;       /* SIP_*: enum sip_transport */
     uint32_t trunk;          /* SIP_*: authenticated trunk index + 1, 0 for none … */
     uint32_t trunk_serial;   /* … and its serial */
-    void *inquiry;           /* INQUIRY: struct inquiry */
+    void *inquiry;           /* INQUIRY: struct inquiry; PROBE: struct probe_talk */
     struct outcome outcome;
 
     uint32_t text_used;

@@ -129,9 +129,9 @@ void relay_in_outcome(struct worker *worker, struct parcel **come)
 
 /* Tells the owner of the link that the far side had something to say about what it sent. False
    without a parcel: it must be said later and in its place, for an error that is lost before
-   the answer to a ping makes that answer a lie. */
+   the answer to a ping makes that answer a lie. `is_answer`: to an IQ request of ours. */
 static bool confirm(struct session *session, const struct xml_node *stanza,
-                    const struct jid *from, const struct jid *to, bool failed)
+                    const struct jid *from, const struct jid *to, bool is_answer)
 {
     struct thread *thread = session->worker->thread;
     struct parcel *parcel = mesh_take(thread->mesh, thread->self, MESH_CONTROL);
@@ -141,8 +141,9 @@ static bool confirm(struct session *session, const struct xml_node *stanza,
     parcel->from = parcel_copy_jid(parcel, to);
     parcel->to = parcel_copy_jid(parcel, from);
     parcel->stanza_id = parcel_copy(parcel, xml_node_attribute(stanza, SPAN("id")));
+    parcel->wants_answer = is_answer;
     parcel->outcome.kind = OUTCOME_DELIVERED;
-    if (failed) {
+    if (span_equal(xml_node_attribute(stanza, SPAN("type")), SPAN("error"))) {
         struct stanza_fault fault = stanza_error_read(stanza);
         parcel->outcome.kind = OUTCOME_FAILED;
         parcel->outcome.fault = (struct stanza_fault){.error = fault.error};
@@ -253,7 +254,7 @@ static bool on_message(struct session *session, const struct xml_node *stanza,
     struct thread *thread = worker->thread;
     struct span type = xml_node_attribute(stanza, SPAN("type"));
     if (span_equal(type, SPAN("error"))) {
-        if (!confirm(session, stanza, from, to, true))
+        if (!confirm(session, stanza, from, to, false))
             return false;
         intake_settle(worker, intake_take(session->intake));
         stats_count(thread->stats, STAT_XMPP_MESSAGES_IGNORED);
@@ -304,8 +305,7 @@ static bool on_iq(struct session *session, const struct xml_node *stanza,
     struct thread *thread = worker->thread;
     struct span type = xml_node_attribute(stanza, SPAN("type"));
     if (span_equal(type, SPAN("result")) || span_equal(type, SPAN("error"))) {
-        /* An error answers a ping as well as a result does (XEP-0199 §4.2). */
-        if (!confirm(session, stanza, from, to, false))
+        if (!confirm(session, stanza, from, to, true))
             return false;
         intake_settle(worker, intake_take(session->intake));
         return true;

@@ -24,6 +24,7 @@ static const char *const report_columns[][REPORT_COLUMN_MAX] = {
     [REPORT_TRUNKS] = {"#egress", "tenant", "trunk", "transport", "target", "state", "#since_s",
                        "#last_status", "#answered_s", "#in_flight", "#queued", "#sent",
                        "#failed"},
+    [REPORT_EXPLAIN] = {"step", "result", "#ms", "target", "text"},
 };
 
 static uint64_t report_load(_Atomic uint64_t *value)
@@ -148,6 +149,7 @@ void report_rows(const struct report_source *source, enum report_kind kind, FILE
     case REPORT_POLICY:
     case REPORT_SESSIONS:
     case REPORT_TRUNKS:
+    case REPORT_EXPLAIN:
     case REPORT_METRICS: return;
     }
 }
@@ -193,8 +195,9 @@ struct span report_take(struct span *text, char end)
     return part;
 }
 
-static void show_object(const char *const *columns, struct span line, FILE *out)
+void report_object(enum report_kind kind, struct span line, FILE *out)
 {
+    const char *const *columns = report_columns[kind];
     for (size_t i = 0; i < REPORT_COLUMN_MAX && columns[i] != NULL; i++) {
         bool has_numbers = columns[i][0] == '#';
         fprintf(out, "%s\"%s\":", i > 0 ? "," : "{", columns[i] + has_numbers);
@@ -228,9 +231,18 @@ static void show_json(enum report_kind kind, struct span rows, FILE *out)
         if (is_object)
             show_member(line, out);
         else
-            show_object(report_columns[kind], line, out);
+            report_object(kind, line, out);
     }
     fprintf(out, "%c\n", is_object ? '}' : ']');
+}
+
+void report_header(enum report_kind kind, FILE *out)
+{
+    for (size_t i = 0; i < REPORT_COLUMN_MAX && report_columns[kind][i] != NULL; i++) {
+        const char *name = report_columns[kind][i];
+        fprintf(out, "%s%s", i > 0 ? "\t" : "", name + (name[0] == '#'));
+    }
+    fputc('\n', out);
 }
 
 void report_show(enum report_kind kind, struct span rows, bool as_json, FILE *out)
@@ -239,11 +251,7 @@ void report_show(enum report_kind kind, struct span rows, bool as_json, FILE *ou
         show_json(kind, rows, out);
         return;
     }
-    for (size_t i = 0; i < REPORT_COLUMN_MAX && report_columns[kind][i] != NULL; i++) {
-        const char *name = report_columns[kind][i];
-        fprintf(out, "%s%s", i > 0 ? "\t" : "", name + (name[0] == '#'));
-    }
-    fputc('\n', out);
+    report_header(kind, out);
     if (rows.size > 0)
         (void)fwrite(rows.data, 1, rows.size, out);
 }

@@ -18,6 +18,7 @@ enum report_kind {
     REPORT_POLICY,   /* its rows come by report_policy */
     REPORT_SESSIONS, /* its rows come by inquiry */
     REPORT_TRUNKS,   /* its rows come by inquiry */
+    REPORT_EXPLAIN,  /* its rows come one by one (core/probe.h), also those of a ping */
     REPORT_METRICS   /* made of the rows of REPORT_TRUNKS and the counters */
 };
 
@@ -36,6 +37,9 @@ bool report_policy(const struct config *config, struct span tenant, struct span 
                    FILE *out, const char **error) MUST_USE;
 /* Shows rows: a header line and the rows, or one line of JSON. */
 void report_show(enum report_kind kind, struct span rows, bool as_json, FILE *out);
+/* The header line, and one row as JSON, for who shows rows one by one. */
+void report_header(enum report_kind kind, FILE *out);
+void report_object(enum report_kind kind, struct span row, FILE *out);
 /* core/report_metrics.c: Prometheus text format 0.0.4. `trunks`: the rows of REPORT_TRUNKS. */
 void report_metrics(const struct report_source *source, struct span trunks, FILE *out);
 /* The counts of a tenant over all threads. */

@@ -6,40 +6,22 @@
 /* Each rule as it is in force, and the key under which it stands. */
 static void rows_rules(const struct rules_stack *stack, FILE *out)
 {
-    static const char *const places[RULES_LEVEL_COUNT] = {
-        [RULES_DEFAULT] = "default",
-        [RULES_GLOBAL] = "xmpp",
-        [RULES_TENANT] = "tenants[].xmpp",
-        [RULES_PARTNER] = "partners[]",
-        [RULES_PAIR] = "tenants[].partner_rules[]",
-    };
     for (unsigned i = 0; i < RULE_COUNT; i++) {
         enum rule rule = (enum rule)i;
         char value[32];
         struct writer writer = writer_make(value, sizeof(value));
         rules_format(rule, rules_value(stack, rule), &writer);
         fprintf(out, "%s\t%.*s\t%s\n", rules_row(rule)->key, (int)writer.used, value,
-                places[rules_level_of(stack, rule)]);
+                rules_place(rules_level_of(stack, rule)));
     }
 }
 
 static void row_proofs(unsigned proofs, FILE *out)
 {
-    static const struct {
-        enum s2s_proof proof;
-        const char *name;
-    } all[] = {{S2S_PROOF_EXTERNAL, "certificate"},
-               {S2S_PROOF_DIALBACK, "dialback"},
-               {S2S_PROOF_CLEAR, "dialback in clear"}};
-    const char *comma = "";
-    fputs("proof\t", out);
-    for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
-        if ((proofs & all[i].proof) == 0)
-            continue;
-        fprintf(out, "%s%s", comma, all[i].name);
-        comma = ", ";
-    }
-    fputs("\ttls, sasl, dialback\n", out);
+    char names[64];
+    struct writer writer = writer_make(names, sizeof(names));
+    rules_format_proofs(proofs, &writer);
+    fprintf(out, "proof\t%.*s\ttls, sasl, dialback\n", (int)writer.used, names);
 }
 
 static const struct config_tenant *find_tenant(const struct config *config, struct span name)

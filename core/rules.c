@@ -94,6 +94,19 @@ const char *rules_doubt(const struct rules_stack *stack)
            "clear is all the proof there is";
 }
 
+const char *rules_place(enum rules_level level)
+{
+    static const char *const places[RULES_LEVEL_COUNT] = {
+        [RULES_DEFAULT] = "default",
+        [RULES_GLOBAL] = "xmpp",
+        [RULES_TENANT] = "tenants[].xmpp",
+        [RULES_PARTNER] = "partners[]",
+        [RULES_PAIR] = "tenants[].partner_rules[]",
+    };
+    assert(level < RULES_LEVEL_COUNT);
+    return places[level];
+}
+
 const struct rules_row *rules_row(enum rule rule)
 {
     assert(rule < RULE_COUNT);
@@ -108,4 +121,22 @@ void rules_format(enum rule rule, uint32_t value, struct writer *writer)
         writer_put(writer, span_of(row->names[value]));
     else
         writer_put_uint(writer, value);
+}
+
+void rules_format_proofs(unsigned proofs, struct writer *writer)
+{
+    static const struct {
+        enum s2s_proof proof;
+        const char *name;
+    } all[] = {{S2S_PROOF_EXTERNAL, "certificate"},
+               {S2S_PROOF_DIALBACK, "dialback"},
+               {S2S_PROOF_CLEAR, "dialback in clear"}};
+    struct span comma = SPAN("");
+    for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
+        if ((proofs & all[i].proof) == 0)
+            continue;
+        writer_put(writer, comma);
+        writer_put(writer, span_of(all[i].name));
+        comma = SPAN(", ");
+    }
 }

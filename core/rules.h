@@ -61,8 +61,12 @@ unsigned rules_proofs(const struct rules_stack *stack);
 const char *rules_mistake(const struct rules_stack *stack);
 /* Why streams may fail under a combination that is allowed; NULL: no doubt. Static. */
 const char *rules_doubt(const struct rules_stack *stack);
+/* The key of a configuration under which a place stands: "xmpp", "partners[]". Static. */
+const char *rules_place(enum rules_level level);
 const struct rules_row *rules_row(enum rule rule);
 /* The value as it would be written in a configuration. */
 void rules_format(enum rule rule, uint32_t value, struct writer *writer);
+/* The ways of a set of enum s2s_proof: "certificate, dialback". */
+void rules_format_proofs(unsigned proofs, struct writer *writer);
 
 #endif

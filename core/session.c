@@ -58,6 +58,11 @@ static bool certified(void *context, struct span remote)
     return session_certified(context, remote);
 }
 
+static uint32_t idle_seconds(void *context)
+{
+    return session_rule(context, RULE_IDLE_TIMEOUT) / 1000;
+}
+
 static struct session *make(struct worker *worker, bool outbound, bool direct)
 {
     struct session *session = calloc(1, sizeof(*session));
@@ -68,10 +73,16 @@ static struct session *make(struct worker *worker, bool outbound, bool direct)
     session->outbound = outbound;
     session->direct = direct;
     session->ticket = ++worker->ticket_next;
-    session->opened_ms = session->active_ms = session->kept_alive_ms = worker->thread->now_ms;
+    session->opened_ms = session->active_ms = worker->thread->now_ms;
     session->expires_ms = session->retires_ms = UINT64_MAX;
-    session->policy = (struct s2s_policy){session, policy_hosts, policy_proofs, certified,
-                                          worker->thread->config->stream_management};
+    session->policy = (struct s2s_policy){
+        .context = session,
+        .hosts = policy_hosts,
+        .proofs = policy_proofs,
+        .certified = certified,
+        .stream_management = worker->thread->config->stream_management,
+        .max_bytes = (uint32_t)worker->thread->config->stanza_size_max,
+        .idle_seconds = idle_seconds};
     session->timer.kind = WORKER_TIMER_SESSION;
     session->timer.owner = session;
     net_buffer_init(&session->input, INPUT_MAX);
@@ -123,6 +134,15 @@ void session_mute(struct session *session)
     session->in_line = false;
 }
 
+static void leave(struct worker *worker, const union net_address *site, bool in_total_only)
+{
+    struct census *census = worker->thread->census;
+    if (census != NULL && in_total_only)
+        census_leave_own(census);
+    else if (census != NULL)
+        census_leave(census, site);
+}
+
 void session_free(struct session *session)
 {
     struct worker *worker = session->worker;
@@ -131,10 +151,7 @@ void session_free(struct session *session)
     TAILQ_REMOVE(&worker->sessions, session, all);
     table_remove(&worker->sessions_by_ticket, &session->by_ticket);
     worker->session_count--;
-    if (worker->thread->census != NULL && session->outbound)
-        census_leave_own(worker->thread->census);
-    else if (worker->thread->census != NULL)
-        census_leave(worker->thread->census, &session->site);
+    leave(worker, &session->site, session->in_total_only);
     if (session->counted != NULL)
         census_leave_partner(worker->thread->census, session->counted);
     session_unhold(session);
@@ -287,6 +304,7 @@ void session_send(struct session *session)
     session->output = session->sending;
     session->sending = ready;
     session->sending_total = session->written_total;
+    session->spoke_ms = session->worker->thread->now_ms;
     int result = ring_send(session->worker->thread->ring, session->handle,
                            net_buffer_front(&session->sending), size);
     if (result != 0)
@@ -305,6 +323,7 @@ static void on_connected(struct session *session, int result)
         session_drop(session);
         return;
     }
+    link_connected(session->link);
     session->opened_ms = session->worker->thread->now_ms;
     session_expect(session);
     if (session->direct) {
@@ -401,40 +420,59 @@ void session_ring_event(struct session *session, const struct ring_event *event)
     }
 }
 
-static void log_refusal(struct worker *worker, const union net_address *peer)
+void session_log_refusal(const union net_address *peer, struct span reason)
 {
     char text[NET_ADDRESS_TEXT_SIZE];
     net_address_format(peer, text);
-    stats_count(worker->thread->stats, STAT_SESSIONS_REFUSED);
     log_event(LOG_LEVEL_DEBUG, "session.refused", 0, log_text("peer", span_of(text)),
-              log_text("reason", SPAN("too many connections")));
+              log_text("reason", reason));
+}
+
+/* May it come in, and is it counted now? */
+static bool enter(struct worker *worker, const union net_address *peer,
+                  const union net_address *site, const struct worker_listener *listener)
+{
+    struct thread *thread = worker->thread;
+    if (worker->draining)
+        return false;
+    if (listener->proxied && !config_is_proxy(thread->config, peer)) {
+        session_log_refusal(peer, SPAN("it is no proxy of xmpp.proxy_sources"));
+        stats_count(thread->stats, STAT_PROXY_REFUSED);
+        return false;
+    }
+    if (thread->census != NULL && listener->proxied) {
+        census_enter_own(thread->census);
+    } else if (thread->census != NULL && !census_enter(thread->census, site)) {
+        session_log_refusal(peer, SPAN("too many connections"));
+        stats_count(thread->stats, STAT_SESSIONS_REFUSED);
+        return false;
+    }
+    return true;
 }
 
 void session_accept(struct worker *worker, ring_handle handle, const union net_address *peer,
-                    bool direct)
+                    const struct worker_listener *listener)
 {
     struct thread *thread = worker->thread;
     union net_address site;
     net_address_site(&site, peer);
-    bool entered =
-        !worker->draining && (thread->census == NULL || census_enter(thread->census, &site));
-    struct session *session = entered ? make(worker, false, direct) : NULL;
+    bool entered = enter(worker, peer, &site, listener);
+    struct session *session = entered ? make(worker, false, listener->direct) : NULL;
     if (session == NULL) {
-        if (entered && thread->census != NULL)
-            census_leave(thread->census, &site);
-        else if (!worker->draining)
-            log_refusal(worker, peer);
+        if (entered)
+            leave(worker, &site, listener->proxied);
         ring_drop(thread->ring, handle);
         return;
     }
     session->handle = handle;
     session->peer = *peer;
     session->site = site;
-    session->state = SESSION_OPEN;
+    session->in_total_only = listener->proxied;
+    session->state = listener->proxied ? SESSION_PROXIED : SESSION_OPEN;
     s2s_in_init(&session->in, &heap_memory, &session->policy, false);
     ring_set_owner(thread->ring, handle, session);
     session_expect(session);
-    if (direct)
+    if (listener->direct && !listener->proxied)
         session_begin_tls(session);
 }
 
@@ -446,6 +484,7 @@ int session_connect(struct session **result, struct worker *worker, struct link 
         return -ENOMEM;
     session->peer = *target;
     session->state = SESSION_CONNECTING;
+    session->in_total_only = true;
     if (worker->thread->census != NULL)
         census_enter_own(worker->thread->census);
     link_prepare(link, &session->out);

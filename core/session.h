@@ -17,6 +17,7 @@
 
 enum session_state {
     SESSION_CONNECTING,
+    SESSION_PROXIED, /* the header of the proxy is due */
     SESSION_HANDSHAKE,
     SESSION_OPEN,    /* an XML stream, in clear or under TLS */
     SESSION_CLOSING, /* our closing tag is written; see session_close.c */
@@ -40,16 +41,17 @@ struct session {
     bool ended;     /* the peer will send nothing more */
     bool cut;       /* the peer closed the stream, or it broke */
     bool broken;    /* it ended without a closing tag or a stream error */
+    bool in_total_only; /* its place in the census: of our own making, or not yet a client's */
+    bool is_check;      /* the proxy's own, to see whether we are there */
     ring_handle handle;
     union net_address peer, site; /* site: whom the limits per address are about */
     uint64_t blank_from_ms;       /* since then `blank_size` bytes came without an event */
     size_t blank_size;
     uint64_t ticket, opened_ms, active_ms, stanzas_in, stanzas_out;
+    uint64_t spoke_ms; /* when bytes last went to the kernel, or a blank was due */
     /* Bytes of the stream, in clear: queued, being sent, and taken by the kernel. */
     uint64_t written_total, sending_total, sent_total;
     uint64_t expires_ms; /* when the peer's certificate ends; UINT64_MAX: none to look at */
-    /* When the connection was last kept alive, and what had been written by then. */
-    uint64_t kept_alive_ms, kept_alive_total;
     struct census_partner *counted; /* inbound: the partner whose streams it is one of */
     uint64_t retires_ms; /* when it closes as its pair is not served any more; UINT64_MAX */
     struct timer timer;
@@ -72,7 +74,7 @@ struct session {
 
 /* Takes an accepted socket. */
 void session_accept(struct worker *worker, ring_handle handle, const union net_address *peer,
-                    bool direct);
+                    const struct worker_listener *listener);
 /* Starts a connection for a link whose domains are set. -errno. */
 int session_connect(struct session **session, struct worker *worker, struct link *link,
                     const union net_address *target, bool direct) MUST_USE;
@@ -105,6 +107,8 @@ void session_verified(struct session *session, const struct parcel *parcel);
 void session_free(struct session *session);
 /* Appends its row for `show sess` (core/inquiry.h). */
 void session_report(const struct session *session, FILE *out);
+/* Does it come from `partner`, or say so? Every session concerns who asks for nobody (NULL). */
+bool session_concerns(const struct session *session, struct span partner);
 /* Room for more stanzas? */
 bool session_has_room(const struct session *session);
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* What session.c (its life and its socket), session_pump.c (its stream), session_watch.c (its
-   clock) and session_close.c (its end) share. */
+/* What session.c (its life and its socket), session_proxy.c (its client behind a proxy),
+   session_pump.c (its stream), session_watch.c (its clock) and session_close.c (its end) share. */
 #ifndef PASSERELLE_CORE_SESSION_PRIV_H
 #define PASSERELLE_CORE_SESSION_PRIV_H
 
@@ -39,5 +39,10 @@ void session_hold(struct session *session);
 /* It waits for the relay no more. */
 void session_unhold(struct session *session);
 void session_begin_tls(struct session *session);
+/* A connection that is not taken. */
+void session_log_refusal(const union net_address *peer, struct span reason);
+/* Reads the proxy's header, and begins for the client; false when it is not there, or the
+   session was dropped. */
+bool session_proxy_read(struct session *session);
 
 #endif

@@ -51,6 +51,7 @@ static void tls_done(struct session *session)
         return;
     }
     const char *why;
+    link_secured(session->link, session);
     if ((session->out.proofs & S2S_PROOF_DIALBACK) == 0 &&
         !session_certified(session, s2s_domain_span(&session->out.remote))) {
         if (tls_peer_verified(session->tls, &why))
@@ -380,6 +381,8 @@ static bool on_event(struct session *session)
         session_fail(session, SPAN("the peer does not read"));
         return true;
     }
+    if (session->link != NULL)
+        link_saw(session->link, session, &action);
     /* Its header says whose rules hold. */
     if (session->event.kind == XML_EVENT_OPEN && !session_ready(session))
         session_expect(session);
@@ -405,6 +408,7 @@ void session_pump(struct session *session)
     bool more = true;
     while (more) {
         switch (session->state) {
+        case SESSION_PROXIED: more = session_proxy_read(session); break;
         case SESSION_HANDSHAKE: more = pump_handshake(session); break;
         case SESSION_OPEN: more = pump_stream(session); break;
         case SESSION_CLOSING: more = session->listening && pump_stream(session); break;

@@ -39,9 +39,23 @@ static bool session_is_managed(const struct session *session)
     return session->outbound ? session->out.sm != S2S_OUT_SM_OFF : session->in.sm_on;
 }
 
+bool session_concerns(const struct session *session, struct span partner)
+{
+    const struct s2s_in *in = &session->in;
+    if (partner.data == NULL)
+        return true;
+    if (session->outbound)
+        return false;
+    bool is_named = span_equal(s2s_domain_span(&in->remote), partner);
+    for (unsigned i = 0; i < in->pair_count && !is_named; i++)
+        is_named = span_equal(s2s_domain_span(&in->pairs[i].remote), partner);
+    return is_named;
+}
+
 void session_report(const struct session *session, FILE *out)
 {
-    static const char *const states[] = {"connecting", "handshake", "open", "closing", "gone"};
+    static const char *const states[] = {"connecting", "proxied", "handshake",
+                                         "open",       "closing", "gone"};
     uint64_t now_ms = session->worker->thread->now_ms;
     char peer[NET_ADDRESS_TEXT_SIZE];
     net_address_format(&session->peer, peer);
@@ -103,7 +117,8 @@ void session_log_end(const struct session *session, enum stream_error error)
                                                    : s2s_domain_span(&session->in.remote)),
               log_text("error", stream_error_name(error)),
               log_text("reason", span_of(session->reason)));
-    bool is_trouble = error != STREAM_ERROR_NONE || !session_ready(session);
+    bool is_trouble =
+        error != STREAM_ERROR_NONE || (!session_ready(session) && !session->is_check);
     if (!session->outbound && !session->worker->draining && is_trouble)
         tell_refused(session, peer);
 }

@@ -7,6 +7,8 @@
 #include "net/certificate.h"
 #include "net/clock.h"
 
+#define SPEAK_MIN_MS 5000 /* no blanks faster than that, whatever a peer says */
+
 uint32_t session_rule(const struct session *session, enum rule rule)
 {
     const struct config *config = session->worker->thread->config;
@@ -45,35 +47,42 @@ static uint64_t earlier(uint64_t a, uint64_t b)
     return a < b ? a : b;
 }
 
+/* When the peer is to hear of us again: at the latest an interval of the rules after we last
+   spoke, or half the time after which it ends streams on which we are silent (XEP-0478).
+   UINT64_MAX: never. */
+static uint64_t speak_ms(const struct session *session)
+{
+    uint64_t interval_ms = session_rule(session, RULE_KEEPALIVE_INTERVAL);
+    if (session->outbound && session->out.idle_seconds > 0) {
+        uint64_t half_ms = (uint64_t)session->out.idle_seconds * 1000 / 2;
+        half_ms = half_ms > SPEAK_MIN_MS ? half_ms : SPEAK_MIN_MS;
+        interval_ms = interval_ms > 0 ? earlier(interval_ms, half_ms) : half_ms;
+    }
+    return interval_ms > 0 ? session->spoke_ms + interval_ms : UINT64_MAX;
+}
+
 void session_watch(struct session *session)
 {
     struct thread *thread = session->worker->thread;
-    uint32_t interval_ms = session_rule(session, RULE_KEEPALIVE_INTERVAL);
     uint64_t end_ms = session->active_ms + session_rule(session, RULE_IDLE_TIMEOUT);
     if (session->expires_ms == UINT64_MAX)
         session->expires_ms = expiry_ms(session);
     end_ms = earlier(end_ms, earlier(session->retires_ms, session->expires_ms));
-    if (interval_ms > 0)
-        end_ms = earlier(end_ms, session->kept_alive_ms + interval_ms);
-    timer_arm(&thread->timers, &session->timer, end_ms);
+    timer_arm(&thread->timers, &session->timer, earlier(end_ms, speak_ms(session)));
 }
 
-/* RFC 6120 §4.6.1: a blank between stanzas, when nothing else was sent for a whole interval;
-   not within a restart of the stream, where none may stand (§6.3.5). */
+/* RFC 6120 §4.6.1: a blank between stanzas; not within a restart of the stream, where none may
+   stand (§6.3.5). */
 static void keep_alive(struct session *session)
 {
-    uint64_t now_ms = session->worker->thread->now_ms;
-    uint32_t interval_ms = session_rule(session, RULE_KEEPALIVE_INTERVAL);
-    if (interval_ms == 0 || now_ms < session->kept_alive_ms + interval_ms)
-        return;
-    bool is_silent = session->written_total == session->kept_alive_total;
     bool is_restarting = !session->outbound && session->in.state == S2S_IN_HEADER;
-    session->kept_alive_ms = now_ms;
-    if (is_silent && !is_restarting && session_write(session, SPAN(" "))) {
+    if (session->worker->thread->now_ms < speak_ms(session))
+        return;
+    session->spoke_ms = session->worker->thread->now_ms; /* no room: there is more to say */
+    if (!is_restarting && session_write(session, SPAN(" "))) {
         stats_count(session->worker->thread->stats, STAT_KEEPALIVES);
         session_flush(session);
     }
-    session->kept_alive_total = session->written_total;
 }
 
 void session_timer(struct session *session)

@@ -10,6 +10,7 @@
 #include "core/inquiry.h"
 #include "core/intake.h"
 #include "core/link.h"
+#include "core/probe.h"
 #include "core/relay_in.h"
 #include "core/session.h"
 #include "core/trouble.h"
@@ -57,6 +58,7 @@ static int listen_on(struct worker *worker, const union net_address *address, bo
     struct worker_listener *listener = &worker->listeners[worker->listener_count];
     listener->magic = WORKER_LISTENER_MAGIC;
     listener->direct = direct;
+    listener->proxied = config_is_proxied(worker->thread->config, address);
     int result = ring_listen_stream(worker->thread->ring, address, listener, &listener->handle);
     if (result != 0) {
         char text[NET_ADDRESS_TEXT_SIZE];
@@ -101,6 +103,7 @@ int worker_open(struct worker **opened, struct thread *thread, char *error, size
     table_init(&worker->intakes);
     table_init(&worker->intakes_by_id);
     TAILQ_INIT(&worker->waiting_intakes);
+    TAILQ_INIT(&worker->probes);
     worker->xml_pool = xml_pool_open(&heap_memory);
     if (worker->xml_pool != NULL)
         result = tls_store_open(&worker->tls, thread, TLS_STORE_XMPP, error, error_size);
@@ -131,7 +134,7 @@ static void ring_event(struct worker *worker, const struct ring_event *event)
         session_ring_event(event->owner, event);
     } else if (*magic == WORKER_LISTENER_MAGIC && event->kind == RING_ACCEPTED) {
         const struct worker_listener *listener = event->owner;
-        session_accept(worker, event->accepted, &event->peer, listener->direct);
+        session_accept(worker, event->accepted, &event->peer, listener);
     }
 }
 
@@ -175,11 +178,13 @@ static void parcel_arrived(struct worker *worker, struct parcel *parcel)
     switch (parcel->kind) {
     case PARCEL_STANZA_TO_XMPP:
     case PARCEL_VERIFY: link_take(worker, &parcel); return;
+    case PARCEL_PROBE: probe_take(worker, &parcel); return;
     case PARCEL_CONFIRM: link_confirm(worker, parcel); break;
     case PARCEL_INQUIRY:
         if (inquiry->kind == INQUIRY_SESSIONS)
             TAILQ_FOREACH(session, &worker->sessions, all)
-        session_report(session, inquiry->out);
+        if (session_concerns(session, inquiry->partner))
+            session_report(session, inquiry->out);
         break;
     case PARCEL_RELOAD: worker_reload(worker); break;
     case PARCEL_FREE:
@@ -200,6 +205,8 @@ static void run_timers(struct worker *worker)
             session_timer(timer->owner);
         else if (timer->kind == WORKER_TIMER_INTAKE)
             intake_timer(timer->owner);
+        else if (timer->kind == WORKER_TIMER_PROBE)
+            probe_timer(timer->owner);
         else
             link_timer(timer->owner);
     }
@@ -319,6 +326,7 @@ void worker_close(struct worker **closed)
     *closed = NULL;
     if (worker == NULL)
         return;
+    probe_close_all(worker);
     struct session *session;
     while ((session = TAILQ_FIRST(&worker->sessions)) != NULL) {
         ring_drop(worker->thread->ring, session->handle);

@@ -15,12 +15,19 @@
 
 TAILQ_HEAD(session_list, session);
 TAILQ_HEAD(intake_list, intake);
+TAILQ_HEAD(probe_list, probe);
 
-enum worker_timer { WORKER_TIMER_SESSION, WORKER_TIMER_LINK, WORKER_TIMER_INTAKE };
+enum worker_timer {
+    WORKER_TIMER_SESSION,
+    WORKER_TIMER_LINK,
+    WORKER_TIMER_INTAKE,
+    WORKER_TIMER_PROBE
+};
 
 struct worker_listener {
     uint32_t magic; /* first, as in every owner of a socket */
     bool direct;
+    bool proxied; /* a proxy stands in front of it */
     ring_handle handle;
 };
 
@@ -37,6 +44,7 @@ struct worker {
     struct table sessions_by_ticket, links, intakes, intakes_by_id;
     struct intake_list waiting_intakes; /* of broken streams, the oldest first */
     unsigned waiting_intake_count;
+    struct probe_list probes;
     unsigned session_count;
     uint64_t ticket_next;
     /* Over all links: a late answer to a link that was forgotten, or to a relay that was

@@ -7,27 +7,7 @@
 #include <strings.h>
 #include <time.h>
 
-/* DER tags, X.690 §8.1.2 and RFC 5280 appendix A. */
-enum der_tag {
-    DER_BOOLEAN = 0x01,
-    DER_INTEGER = 0x02,
-    DER_OCTETS = 0x04,
-    DER_OID = 0x06,
-    DER_UTF8 = 0x0c,
-    DER_IA5 = 0x16,
-    DER_UTC_TIME = 0x17,
-    DER_GENERALIZED_TIME = 0x18,
-    DER_SEQUENCE = 0x30,
-    DER_CONTEXT_0 = 0xa0, /* version; otherName and its value */
-    DER_CONTEXT_3 = 0xa3, /* extensions */
-    DER_DNS_NAME = 0x82,
-    DER_URI = 0x86
-};
-
-struct der {
-    const uint8_t *data;
-    size_t size;
-};
+#include "net/der.h"
 
 static const uint8_t oid_san[] = {0x55, 0x1d, 0x11};
 static const uint8_t oid_eku[] = {0x55, 0x1d, 0x25};
@@ -37,40 +17,6 @@ static const uint8_t oid_eku_client[] = {0x2b, 6, 1, 5, 5, 7, 3, 2};
 static const uint8_t oid_eku_sip[] = {0x2b, 6, 1, 5, 5, 7, 3, 20};  /* RFC 5924 §3 */
 static const uint8_t oid_srv[] = {0x2b, 6, 1, 5, 5, 7, 8, 7};       /* RFC 4985 §2 */
 static const uint8_t oid_xmpp_addr[] = {0x2b, 6, 1, 5, 5, 7, 8, 5}; /* RFC 6120 §13.7.1.4 */
-
-#define IS_OID(value, oid)                                                                     \
-    ((value).size == sizeof(oid) && !memcmp((value).data, oid, sizeof(oid)))
-
-/* Takes the element at the front of `from`; false when its length does not fit. */
-static bool der_take(struct der *from, uint8_t *tag, struct der *value)
-{
-    size_t header = 2, size;
-    if (from->size < 2 || (from->data[0] & 0x1f) == 0x1f)
-        return false;
-    size = from->data[1];
-    if (size >= 0x80) {
-        size_t count = size & 0x7f;
-        if (count == 0 || count > 4 || from->size < 2 + count)
-            return false;
-        size = 0;
-        for (size_t i = 0; i < count; i++)
-            size = size << 8 | from->data[2 + i];
-        header += count;
-    }
-    if (size > from->size - header)
-        return false;
-    *tag = from->data[0];
-    *value = (struct der){from->data + header, size};
-    from->data += header + size;
-    from->size -= header + size;
-    return true;
-}
-
-static bool der_expect(struct der *from, uint8_t tag, struct der *value)
-{
-    uint8_t found;
-    return der_take(from, &found, value) && found == tag;
-}
 
 static bool digits(const uint8_t *data, size_t count, int *value)
 {
@@ -199,7 +145,10 @@ static bool read_validity(struct certificate *certificate, struct der validity)
 {
     struct der value;
     uint8_t tag;
-    if (!der_take(&validity, &tag, &value) || !der_take(&validity, &tag, &value))
+    if (!der_take(&validity, &tag, &value))
+        return false;
+    certificate->not_before = der_time(tag, value);
+    if (!der_take(&validity, &tag, &value))
         return false;
     certificate->not_after = der_time(tag, value);
     return true;
@@ -208,18 +157,19 @@ static bool read_validity(struct certificate *certificate, struct der validity)
 /* TBSCertificate, RFC 5280 §4.1. */
 static bool read_body(struct certificate *certificate, struct der body)
 {
-    struct der value, list;
+    struct der value, list, issuer, subject;
     uint8_t tag;
     if (!der_take(&body, &tag, &value))
         return false;
     if (tag == DER_CONTEXT_0 && !der_take(&body, &tag, &value))
         return false;
     if (tag != DER_INTEGER || !der_expect(&body, DER_SEQUENCE, &value) || /* signature */
-        !der_expect(&body, DER_SEQUENCE, &value) ||                       /* issuer */
-        !der_expect(&body, DER_SEQUENCE, &value) || !read_validity(certificate, value) ||
-        !der_expect(&body, DER_SEQUENCE, &value) || /* subject */
-        !der_expect(&body, DER_SEQUENCE, &value))   /* public key */
+        !der_expect(&body, DER_SEQUENCE, &issuer) || !der_expect(&body, DER_SEQUENCE, &value) ||
+        !read_validity(certificate, value) || !der_expect(&body, DER_SEQUENCE, &subject) ||
+        !der_expect(&body, DER_SEQUENCE, &value)) /* public key */
         return false;
+    certificate->issuer = (struct certificate_subject){issuer.data, issuer.size};
+    certificate->subject = (struct certificate_subject){subject.data, subject.size};
     while (body.size > 0) {
         if (!der_take(&body, &tag, &value))
             return false;
@@ -281,8 +231,9 @@ static bool srv_matches(const struct certificate_name *name, const char *domain)
     return dns_matches(name->text + size, name->size - size, domain, true);
 }
 
-bool certificate_matches_xmpp(const struct certificate *certificate, const char *ascii_domain,
-                              const char *unicode_domain)
+const struct certificate_name *certificate_match_xmpp(const struct certificate *certificate,
+                                                      const char *ascii_domain,
+                                                      const char *unicode_domain)
 {
     assert(ascii_domain != NULL);
     assert(unicode_domain != NULL);
@@ -301,9 +252,15 @@ bool certificate_matches_xmpp(const struct certificate *certificate, const char 
         case CERTIFICATE_URI: break; /* not used for XMPP */
         }
         if (match)
-            return true;
+            return name;
     }
-    return false;
+    return NULL;
+}
+
+bool certificate_matches_xmpp(const struct certificate *certificate, const char *ascii_domain,
+                              const char *unicode_domain)
+{
+    return certificate_match_xmpp(certificate, ascii_domain, unicode_domain) != NULL;
 }
 
 /* The domain of "sip:domain" without user, port and parameters (RFC 5922 §7.1); size 0: none.

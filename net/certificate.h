@@ -24,13 +24,20 @@ struct certificate_name {
     size_t size;
 };
 
+/* A distinguished name (RFC 5280 §4.1.2.4): the DER of its parts. */
+struct certificate_subject {
+    const uint8_t *der;
+    size_t size;
+};
+
 struct certificate {
     const uint8_t *der; /* of the caller; must outlive this */
     size_t der_size;
     size_t name_count;
     bool has_san;
     bool eku_present, eku_server, eku_client, eku_sip, eku_any;
-    int64_t not_after; /* seconds since the epoch; 0 when unreadable */
+    int64_t not_before, not_after; /* seconds since the epoch; 0 when unreadable */
+    struct certificate_subject issuer, subject;
     struct certificate_name names[CERTIFICATE_NAME_MAX];
 };
 
@@ -42,8 +49,23 @@ int certificate_read(struct certificate *certificate, const uint8_t *der, size_t
    _xmpp-server (same rules), xmppAddr (whole). Never the CN. */
 bool certificate_matches_xmpp(const struct certificate *certificate, const char *ascii_domain,
                               const char *unicode_domain);
+/* The first name by which it does; NULL: none. */
+const struct certificate_name *certificate_match_xmpp(const struct certificate *certificate,
+                                                      const char *ascii_domain,
+                                                      const char *unicode_domain);
 /* RFC 5922 §7.2: sip: URIs without user; dNSName only when no such URI is there; no wildcards;
    EKU absent, any, sipDomain or serverAuth (public CAs issue only that). */
 bool certificate_matches_sip(const struct certificate *certificate, const char *ascii_domain);
+
+/* For people (net/certificate_text.c): NUL-terminated and cut to `size`. What the certificate
+   says is escaped by nobody yet. */
+/* "O=Example, CN=example.org", in the order of the certificate; "-" when nothing of it is known
+   here. */
+void certificate_text_subject(const struct certificate_subject *subject, char *text,
+                              size_t size);
+/* "dNSName example.org" */
+void certificate_text_name(const struct certificate_name *name, char *text, size_t size);
+/* Each name of the subjectAltName that is looked at, with commas; "none". */
+void certificate_text_names(const struct certificate *certificate, char *text, size_t size);
 
 #endif

@@ -342,6 +342,8 @@ const char *resolver_status_text(enum resolver_status status)
         return "the name server failed";
     case RESOLVER_BOGUS:
         return "DNSSEC validation failed";
+    case RESOLVER_NO_NAME:
+        return "no such name";
     }
     return "unknown";
 }

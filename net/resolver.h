@@ -37,6 +37,7 @@ struct resolver_question {
     struct resolver_service services[RESOLVER_SERVICE_MAX];
     unsigned service_count; /* 0: addresses of `domain` only */
     uint16_t fallback_port; /* for A/AAAA of the domain when there is no SRV; 0: no fallback */
+    bool keeps_dead;        /* targets without an address are in the answer, too */
     void *owner;            /* given back with the answer */
 };
 
@@ -47,11 +48,14 @@ enum resolver_status {
     RESOLVER_REFUSED,    /* only special addresses and they are not allowed */
     RESOLVER_TIMEOUT,
     RESOLVER_FAILED,     /* SERVFAIL and the like */
-    RESOLVER_BOGUS       /* DNSSEC says no */
+    RESOLVER_BOGUS,      /* DNSSEC says no */
+    RESOLVER_NO_NAME     /* NXDOMAIN; of one service or target only */
 };
 
 struct resolver_target {
-    union net_address address; /* with port */
+    enum resolver_status status; /* FOUND; of a dead one why it has no address */
+    union net_address address;   /* with port; not of a dead one */
+    uint16_t port, priority, weight; /* as SRV says; priority and weight 0 for the fallback */
     unsigned service;          /* index into question.services; service_count for the fallback */
     unsigned rank;             /* of its service: by NAPTR, else as asked; 0 is first */
     bool secure;               /* DNSSEC-validated SRV and address */
@@ -60,8 +64,9 @@ struct resolver_target {
 
 struct resolver_answer {
     enum resolver_status status;
+    enum resolver_status services[RESOLVER_SERVICE_MAX]; /* of each that was looked up */
     void *owner;
-    unsigned target_count;
+    unsigned target_count; /* with the dead */
     uint32_t ttl_s; /* clamped to 30..3600 */
     struct resolver_target targets[RESOLVER_TARGET_MAX]; /* in the order to try */
 };

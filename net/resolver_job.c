@@ -38,6 +38,7 @@ static void job_take_service(struct job *job, unsigned index, const struct ub_re
                               &record))
         return;
     if (record.is_dot) {
+        job->services[index] = RESOLVER_NO_SERVICE;
         job->saw_dot = job->saw_dot || job->question.services[index].dot_is_final;
         return;
     }
@@ -64,6 +65,20 @@ static void job_take_pointer(struct job *job, const struct ub_result *result, in
     job->pointers_secure = result->secure != 0;
 }
 
+/* What one lookup says of what it looked for. */
+static enum resolver_status lookup_status(int failure, const struct ub_result *result)
+{
+    if (failure != 0 || result == NULL)
+        return RESOLVER_FAILED;
+    if (result->bogus)
+        return RESOLVER_BOGUS;
+    if (result->havedata)
+        return RESOLVER_FOUND;
+    if (result->nxdomain)
+        return RESOLVER_NO_NAME;
+    return result->rcode != 0 ? RESOLVER_FAILED : RESOLVER_NOT_FOUND;
+}
+
 /* libunbound's callback, on our thread inside ub_process. */
 static void lookup_done(void *context, int failure, struct ub_result *result)
 {
@@ -75,6 +90,11 @@ static void lookup_done(void *context, int failure, struct ub_result *result)
     job->pending--;
     /* Without NAPTR there is still SRV: a server that fails on it is as one that has none. */
     bool matters = lookup->type != RECORD_NAPTR;
+    enum resolver_status status = lookup_status(failure, result);
+    if (lookup->type == RECORD_SRV)
+        job->services[lookup->index] = status;
+    else if (matters && status != RESOLVER_FOUND)
+        job->hosts[lookup->index].status = status;
     if (failure != 0 || result == NULL) {
         job->saw_failure = job->saw_failure || matters;
         return;
@@ -203,30 +223,62 @@ static enum resolver_status job_failure(const struct job *job, bool is_late)
     return job->saw_failure ? RESOLVER_FAILED : RESOLVER_NOT_FOUND;
 }
 
+static struct resolver_target *target_add(const struct job *job, unsigned index,
+                                          struct resolver_answer *answer)
+{
+    const struct resolver_record *record = &job->records[index];
+    struct resolver_target *target = &answer->targets[answer->target_count++];
+    target->service = record->service;
+    target->rank =
+        record->service < job->question.service_count ? job->ranks[record->service] : 0;
+    target->port = record->port;
+    target->priority = record->priority;
+    target->weight = record->weight;
+    memcpy(target->host, record->host, sizeof(target->host));
+    return target;
+}
+
+/* The addresses of one record; returns how many. */
+static unsigned fill_record(struct job *job, unsigned index, bool allow_special,
+                            struct resolver_answer *answer)
+{
+    struct job_host *host = &job->hosts[index];
+    unsigned live = 0;
+    for (unsigned at = 0; at < host->count; at++) {
+        if (answer->target_count == RESOLVER_TARGET_MAX)
+            return live;
+        if (!allow_special && net_address_is_special(&host->address[at])) {
+            job->saw_special = true;
+            host->status = RESOLVER_REFUSED;
+            continue;
+        }
+        struct resolver_target *target = target_add(job, index, answer);
+        target->address = host->address[at];
+        net_address_set_port(&target->address, target->port);
+        target->secure = job->records[index].secure && host->secure[at];
+        live++;
+    }
+    return live;
+}
+
 void resolver_job_fill(struct job *job, bool allow_special, bool is_late,
                        struct resolver_answer *answer)
 {
+    unsigned live_total = 0;
     answer->owner = job->question.owner;
-    for (unsigned i = 0; i < job->record_count * HOST_ADDRESS_MAX; i++) {
-        const struct resolver_record *record = &job->records[i / HOST_ADDRESS_MAX];
-        const struct job_host *host = &job->hosts[i / HOST_ADDRESS_MAX];
-        unsigned at = i % HOST_ADDRESS_MAX;
-        if (at >= host->count || answer->target_count == RESOLVER_TARGET_MAX)
+    memcpy(answer->services, job->services, sizeof(answer->services));
+    for (unsigned i = 0; i < job->record_count; i++) {
+        unsigned live = fill_record(job, i, allow_special, answer);
+        live_total += live;
+        if (live > 0 || !job->question.keeps_dead ||
+            answer->target_count == RESOLVER_TARGET_MAX)
             continue;
-        if (!allow_special && net_address_is_special(&host->address[at])) {
-            job->saw_special = true;
-            continue;
-        }
-        struct resolver_target *target = &answer->targets[answer->target_count++];
-        target->address = host->address[at];
-        net_address_set_port(&target->address, record->port);
-        target->service = record->service;
-        target->rank =
-            record->service < job->question.service_count ? job->ranks[record->service] : 0;
-        target->secure = record->secure && host->secure[at];
-        memcpy(target->host, record->host, sizeof(target->host));
+        /* Lookups that have not come say nothing yet. */
+        enum resolver_status status = job->hosts[i].status;
+        target_add(job, i, answer)->status =
+            is_late || status == RESOLVER_FOUND ? RESOLVER_TIMEOUT : status;
     }
-    answer->status = answer->target_count > 0 ? RESOLVER_FOUND : job_failure(job, is_late);
+    answer->status = live_total > 0 ? RESOLVER_FOUND : job_failure(job, is_late);
     answer->ttl_s = job->ttl_s < TTL_MIN_S   ? TTL_MIN_S
                     : job->ttl_s > TTL_MAX_S ? TTL_MAX_S
                                              : job->ttl_s;

@@ -19,6 +19,7 @@ enum record_type { RECORD_A = 1, RECORD_AAAA = 28, RECORD_SRV = 33, RECORD_NAPTR
 enum job_stage { JOB_NEW, JOB_POINTERS, JOB_SERVICES, JOB_ADDRESSES };
 
 struct job_host {
+    enum resolver_status status; /* what the lookups say when there is no address */
     union net_address address[HOST_ADDRESS_MAX];
     bool secure[HOST_ADDRESS_MAX];
     unsigned count;
@@ -47,6 +48,7 @@ struct job {
     unsigned ranks[RESOLVER_SERVICE_MAX];
     struct resolver_record records[RESOLVER_TARGET_MAX];
     unsigned record_count;
+    enum resolver_status services[RESOLVER_SERVICE_MAX];
     struct job_host hosts[RESOLVER_TARGET_MAX];
     struct job_lookup lookups[LOOKUP_MAX];
     unsigned lookup_count;

@@ -8,14 +8,14 @@
 #define PASSERELLE_PROTO_S2S_H
 
 #include "proto/limits.h"
+#include "proto/s2s_features.h"
 #include "proto/sm.h"
 #include "proto/stanza_error.h"
 #include "proto/xml_stream.h"
 
-#define NS_DIALBACK_FEATURE "urn:xmpp:features:dialback"
-#define NS_COMPRESS         "http://jabber.org/protocol/compress"
-#define S2S_ID_SIZE         40 /* of our stream ids, with the NUL */
-#define S2S_KEY_SIZE        65 /* of a dialback key, with the NUL */
+#define NS_COMPRESS  "http://jabber.org/protocol/compress"
+#define S2S_ID_SIZE  40 /* of our stream ids, with the NUL */
+#define S2S_KEY_SIZE 65 /* of a dialback key, with the NUL */
 
 /* How a domain may prove itself, the weakest way first: bits of the set that a policy allows. A
    pair with an empty set is refused. */
@@ -37,6 +37,10 @@ struct s2s_policy {
     /* Did the peer of this stream show a verified certificate that speaks for `remote`? */
     bool (*certified)(void *context, struct span remote);
     bool stream_management; /* inbound: offered, once a pair is authorised */
+    /* Inbound, told under TLS (XEP-0478): the longest stanza, 0: nothing is told; and after how
+       much silence of the peer in the header the stream ends. */
+    uint32_t max_bytes;
+    uint32_t (*idle_seconds)(void *context);
 };
 
 enum s2s_action_kind {

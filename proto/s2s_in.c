@@ -152,6 +152,18 @@ static void write_secure_features(struct s2s_in *in, struct writer *writer, unsi
         write_dialback_feature(writer);
 }
 
+/* XEP-0478 §3. A stream that dialback proves has no later features to tell them in. */
+static void write_limits(const struct s2s_policy *policy, struct writer *writer)
+{
+    if (policy->max_bytes == 0)
+        return;
+    writer_put_literal(writer, "<limits xmlns='" NS_LIMITS "'><max-bytes>");
+    writer_put_uint(writer, policy->max_bytes);
+    writer_put_literal(writer, "</max-bytes><idle-seconds>");
+    writer_put_uint(writer, policy->idle_seconds(policy->context));
+    writer_put_literal(writer, "</idle-seconds></limits>");
+}
+
 static void write_features(struct s2s_in *in, struct writer *writer)
 {
     writer_put_literal(writer, "<stream:features>");
@@ -164,6 +176,8 @@ static void write_features(struct s2s_in *in, struct writer *writer)
         if (in->policy->stream_management)
             writer_put_literal(writer, SM_FEATURE);
     }
+    if (in->secure)
+        write_limits(in->policy, writer);
     writer_put_literal(writer, "</stream:features>");
 }
 

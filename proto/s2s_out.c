@@ -79,29 +79,6 @@ void s2s_out_send_key(struct s2s_out *out, struct span key, struct writer *write
     writer_put_literal(writer, "</db:result>");
 }
 
-static bool offers(const struct xml_node *features, struct span space, struct span name)
-{
-    for (const struct xml_node *child = features->first_child; child; child = child->next) {
-        if (xml_node_is(child, space, name))
-            return true;
-    }
-    return false;
-}
-
-static bool offers_external(const struct xml_node *features)
-{
-    for (const struct xml_node *child = features->first_child; child; child = child->next) {
-        if (!xml_node_is(child, SPAN(NS_SASL), SPAN("mechanisms")))
-            continue;
-        for (const struct xml_node *one = child->first_child; one; one = one->next) {
-            if (xml_node_is(one, SPAN(NS_SASL), SPAN("mechanism")) &&
-                span_equal(span_trim(xml_node_text(one)), SPAN("EXTERNAL")))
-                return true;
-        }
-    }
-    return false;
-}
-
 static void enable(struct s2s_out *out, struct writer *writer)
 {
     sm_write_enable(writer, true);
@@ -111,10 +88,10 @@ static void enable(struct s2s_out *out, struct writer *writer)
 /* Authenticated, and the negotiation is over but for stream management. Stanzas do not wait for
    the answer to <enable/> (XEP-0198 §4), but for that to <resume/>: it says which are missing.
  */
-static void on_last_features(struct s2s_out *out, const struct xml_node *node,
+static void on_last_features(struct s2s_out *out, const struct s2s_features *features,
                              struct writer *writer, struct s2s_action *action)
 {
-    bool is_offered = out->sm_wanted && offers(node, SPAN(NS_SM), SPAN("sm"));
+    bool is_offered = out->sm_wanted && features->sm;
     if (is_offered && out->sm_previous.size > 0) {
         sm_write_resume(writer, out->sm_previous, 0);
         out->state = S2S_OUT_RESUME;
@@ -127,17 +104,15 @@ static void on_last_features(struct s2s_out *out, const struct xml_node *node,
 }
 
 /* TLS wherever both sides can; a handshake that fails is not made up for in clear. */
-static void on_clear_features(struct s2s_out *out, const struct xml_node *node,
+static void on_clear_features(struct s2s_out *out, const struct s2s_features *features,
                               struct writer *writer, struct s2s_action *action)
 {
-    const struct xml_node *starttls = xml_node_child(node, SPAN(NS_TLS), SPAN("starttls"));
-    if (starttls != NULL && out->proofs != S2S_PROOF_CLEAR) {
+    if (features->starttls && out->proofs != S2S_PROOF_CLEAR) {
         writer_put_literal(writer, "<starttls xmlns='" NS_TLS "'/>");
         out->state = S2S_OUT_PROCEED;
     } else if ((out->proofs & S2S_PROOF_CLEAR) == 0) {
         s2s_close(action, STREAM_ERROR_POLICY_VIOLATION, SPAN("TLS is required"));
-    } else if (starttls != NULL &&
-               xml_node_child(starttls, SPAN(NS_TLS), SPAN("required")) != NULL) {
+    } else if (features->starttls_required) {
         refuse(action, STANZA_ERROR_REMOTE_SERVER_TIMEOUT,
                SPAN("the remote server requires TLS, which is not used with it"));
     } else {
@@ -148,20 +123,26 @@ static void on_clear_features(struct s2s_out *out, const struct xml_node *node,
 static void on_features(struct s2s_out *out, const struct xml_node *node, struct writer *writer,
                         struct s2s_action *action)
 {
+    struct s2s_features features;
     if (out->state != S2S_OUT_FEATURES)
         return;
-    if (offers(node, SPAN(NS_DIALBACK_FEATURE), SPAN("dialback")))
+    s2s_features_read(&features, node);
+    if (features.dialback)
         out->dialback_offered = true;
     if (!out->secure) {
-        on_clear_features(out, node, writer, action);
+        on_clear_features(out, &features, writer, action);
         return;
     }
+    if (features.max_bytes > 0)
+        out->max_bytes =
+            features.max_bytes > STANZA_SIZE_MIN ? features.max_bytes : STANZA_SIZE_MIN;
+    if (features.idle_seconds > 0)
+        out->idle_seconds = features.idle_seconds;
     if (out->external_done) {
-        on_last_features(out, node, writer, action);
+        on_last_features(out, &features, writer, action);
         return;
     }
-    if (offers_external(node) && out->has_certificate &&
-        (out->proofs & S2S_PROOF_EXTERNAL) != 0) {
+    if (features.external && out->has_certificate && (out->proofs & S2S_PROOF_EXTERNAL) != 0) {
         writer_put_literal(writer, "<auth xmlns='" NS_SASL "' mechanism='EXTERNAL'>");
         base64_write(writer, s2s_domain_span(&out->local));
         writer_put_literal(writer, "</auth>");

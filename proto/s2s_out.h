@@ -36,6 +36,8 @@ struct s2s_out {
     bool secure, has_certificate, external_done, external_failed, dialback_offered;
     struct s2s_domain local, remote, scratch_local, scratch_remote;
     char id[256];   /* the peer's stream id */
+    uint32_t max_bytes, idle_seconds; /* that the peer told last (XEP-0478; no less than RFC 6120
+                                         §13.12 allows); 0: none */
     bool sm_wanted; /* set by the owner behind s2s_out_init: enabled where it is offered */
     struct span sm_previous; /* likewise: SM-ID of a stream to resume, the owner's memory */
     enum s2s_out_sm sm;

@@ -9,7 +9,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#define COLUMN_MAX 32
+#define COLUMN_MAX    32
+#define LINE_MAX_SIZE 8192 /* of an answer that comes line by line */
 
 /* -1 with errno. */
 static int connect_to(const char *path)
@@ -81,24 +82,75 @@ void ctl_table(const char *text, FILE *out)
     walk_table(text, widths, out);
 }
 
-int ctl_ask(const char *path, const char *command)
+/* A connection on which the command is sent; -1 with errno, 0 then for one that ends at once. */
+static int send_to(const char *path, const char *command)
 {
     int fd = connect_to(path);
     if (fd < 0)
-        return -errno;
-    size_t size = 0;
-    char *answer = NULL;
+        return -1;
     if (send(fd, command, strlen(command), MSG_NOSIGNAL) == (ssize_t)strlen(command) &&
         shutdown(fd, SHUT_WR) == 0)
-        answer = read_answer(fd, &size);
+        return fd;
+    (void)close(fd);
+    errno = 0;
+    return -1;
+}
+
+static int tell_silence(const char *path)
+{
+    fprintf(stderr, "passerellectl: no answer from %s\n", path);
+    return EXIT_FAILURE;
+}
+
+int ctl_ask(const char *path, const char *command)
+{
+    int fd = send_to(path, command);
+    if (fd < 0)
+        return errno != 0 ? -errno : tell_silence(path);
+    size_t size = 0;
+    char *answer = read_answer(fd, &size);
     (void)close(fd);
     if (answer == NULL || size == 0) {
-        fprintf(stderr, "passerellectl: no answer from %s\n", path);
         free(answer);
-        return EXIT_FAILURE;
+        return tell_silence(path);
     }
     bool is_error = strncmp(answer, "error:", 6) == 0;
     ctl_table(answer, is_error ? stderr : stdout);
     free(answer);
     return is_error ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+/* One line of an answer that comes step by step; true when it is a row that says "failed". */
+static bool print_line(const char *line, bool as_json)
+{
+    size_t widths[COLUMN_MAX] = {11, 6, 6, 21};
+    const char *rest = strchr(line, '\t');
+    if (strncmp(line, "error:", 6) == 0) {
+        fputs(line, stderr);
+        return true;
+    }
+    if (as_json)
+        fputs(line, stdout);
+    else
+        walk_table(line, widths, stdout);
+    (void)fflush(stdout);
+    return as_json ? strstr(line, "\"result\":\"failed\"") != NULL
+                   : rest != NULL && strncmp(rest, "\tfailed\t", 8) == 0;
+}
+
+int ctl_follow(const char *path, const char *command, bool as_json)
+{
+    int fd = send_to(path, command);
+    if (fd < 0)
+        return errno != 0 ? -errno : tell_silence(path);
+    char line[LINE_MAX_SIZE];
+    bool has_failed = true;
+    FILE *in = fdopen(fd, "r");
+    while (in != NULL && fgets(line, sizeof(line), in) != NULL)
+        if (line[0] != '\n' && line[0] != ']')
+            has_failed = print_line(line, as_json);
+        else if (line[0] == ']')
+            fputs(line, stdout);
+    (void)(in != NULL ? fclose(in) : close(fd));
+    return has_failed ? EXIT_FAILURE : EXIT_SUCCESS;
 }

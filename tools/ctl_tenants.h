@@ -13,6 +13,7 @@
 struct ctl_options {
     const char *config;  /* of the relay: it names the tenants file */
     const char *socket;  /* NULL: the configured one */
+    const char *tenant, *from, *message; /* of explain and ping; NULL: not given */
     const char *command; /* whose words follow */
     char **words;
     int count;

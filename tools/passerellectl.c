@@ -15,7 +15,7 @@ static const char usage[] =
     "\n"
     "  -s, --socket SOCKET  the relay's stats socket (global.stats_socket); default\n"
     "                       ./passerelle.sock, for tenant and partner the configured one\n"
-    "  -j, --json           JSON instead of a table, for show and list\n"
+    "  -j, --json           JSON instead of a table, for show, list, explain and ping\n"
     "  -c, --config FILE    the relay's configuration, which names the tenants file; default\n"
     "                       /etc/passerelle/passerelle.yaml\n"
     "  -f, --format FORMAT  csv, json or yaml; by default what the name to import ends with,\n"
@@ -27,8 +27,13 @@ static const char usage[] =
     "\n"
     "Commands for the relay:\n"
     "  show info|stat|sess|tenants|trunks|errors\n"
+    "  show policy TENANT DOMAIN               what is in force between them, and from where\n"
     "  metrics                                 everything as Prometheus text\n"
     "  set log-level error|warn|info|debug\n"
+    "  explain DOMAIN [--tenant NAME]          how DOMAIN is reached, step by step, and what "
+    "is wrong\n"
+    "  ping TENANT ADDRESS [--from USER] [--message TEXT]\n"
+    "                                          pings an XMPP address, or sends it a message\n"
     "  reload                                  has the relay read its configuration again\n"
     "  help                                    what the relay says to each of them\n"
     "\n"
@@ -43,7 +48,8 @@ static const char usage[] =
     "  tenant import FILE|-                    adds them, or changes those that are there\n"
     "  tenant export                           to the standard output\n"
     "\n"
-    "Status: 0 answered, 1 not reachable or refused, 2 wrong options.\n";
+    "Status: 0 answered, 1 not reachable or refused, or explain and ping found a fault,\n"
+    "2 wrong options.\n";
 
 static enum import_format format_of(const char *name)
 {
@@ -55,30 +61,54 @@ static enum import_format format_of(const char *name)
     exit(2);
 }
 
-/* The words with blanks between them, as a line; false when they are too long. */
-static bool line_of(char *line, size_t size, char *const *words, int count, const char *last)
+/* The command as one line: explain and ping take options, whose words stand behind them. */
+struct line {
+    char text[1000];
+    size_t used;
+    bool is_too_long;
+};
+
+static void add_word(struct line *line, const char *word)
 {
-    size_t used = 0;
-    for (int i = 0; i < count + (last != NULL); i++) {
-        int more = snprintf(line + used, size - used, "%s%s", used > 0 ? " " : "",
-                            i < count ? words[i] : last);
-        if (more < 0 || (size_t)more >= size - used - 1)
-            return false;
-        used += (size_t)more;
-    }
-    line[used] = '\n';
-    line[used + 1] = '\0';
-    return true;
+    size_t room = sizeof(line->text) - line->used;
+    int size =
+        snprintf(line->text + line->used, room, "%s%s", line->used > 0 ? " " : "", word);
+    if (size < 0 || (size_t)size + 2 > room)
+        line->is_too_long = true;
+    else
+        line->used += (size_t)size;
+}
+
+static void add_option(struct line *line, const char *name, const char *value)
+{
+    if (value == NULL)
+        return;
+    add_word(line, name);
+    add_word(line, value);
 }
 
 static int ask(const struct ctl_options *options, char **words, int count)
 {
-    char line[1000];
+    struct line line = {.used = 0};
     const char *path = options->socket != NULL ? options->socket : "./passerelle.sock";
-    bool appends = options->as_json && strcmp(words[0], "show") == 0;
-    if (!line_of(line, sizeof(line), words, count, appends ? "json" : NULL))
+    bool explains = strcmp(words[0], "explain") == 0, pings = strcmp(words[0], "ping") == 0;
+    for (int i = 0; i < count; i++)
+        add_word(&line, words[i]);
+    if (explains)
+        add_option(&line, "tenant", options->tenant);
+    if (pings)
+        add_option(&line, "from", options->from);
+    if (options->as_json && (explains || pings || strcmp(words[0], "show") == 0))
+        add_word(&line, "json");
+    if (pings)
+        add_option(&line, "message", options->message);
+    if (line.is_too_long) {
+        fputs("passerellectl: the command is too long\n", stderr);
         return 2;
-    int rc = ctl_ask(path, line);
+    }
+    memcpy(line.text + line.used, "\n", 2);
+    int rc = explains || pings ? ctl_follow(path, line.text, options->as_json)
+                               : ctl_ask(path, line.text);
     if (rc >= 0)
         return rc;
     fprintf(stderr, "passerellectl: cannot reach the relay at %s: %s\n", path, strerror(-rc));
@@ -109,6 +139,7 @@ static int run(struct ctl_options *options, char **words, int count)
 
 int main(int argc, char **argv)
 {
+    enum { TENANT = 256, FROM, MESSAGE };
     static const struct option known[] = {{"socket", required_argument, NULL, 's'},
                                           {"json", no_argument, NULL, 'j'},
                                           {"config", required_argument, NULL, 'c'},
@@ -116,6 +147,9 @@ int main(int argc, char **argv)
                                           {"replace", no_argument, NULL, 'r'},
                                           {"dry-run", no_argument, NULL, 'n'},
                                           {"no-reload", no_argument, NULL, 'N'},
+                                          {"tenant", required_argument, NULL, TENANT},
+                                          {"from", required_argument, NULL, FROM},
+                                          {"message", required_argument, NULL, MESSAGE},
                                           {"help", no_argument, NULL, 'h'},
                                           {0}};
     struct ctl_options options = {.config = "/etc/passerelle/passerelle.yaml"};
@@ -128,6 +162,9 @@ int main(int argc, char **argv)
         case 'r': options.replaces = true; break;
         case 'n': options.dry_run = true; break;
         case 'N': options.no_reload = true; break;
+        case TENANT: options.tenant = optarg; break;
+        case FROM: options.from = optarg; break;
+        case MESSAGE: options.message = optarg; break;
         default: fputs(usage, option == 'h' ? stdout : stderr); return option == 'h' ? 0 : 2;
         }
     }

@@ -15,6 +15,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             CHECK(name->text >= der.data && name->text + name->size <= der.data + der.size);
             CHECK(memchr(name->text, '\0', name->size) == NULL);
         }
+        char text[300];
+        size_t room = size % sizeof(text) + 1;
+        certificate_text_subject(&certificate.subject, text, room);
+        CHECK(strlen(text) < room);
+        certificate_text_names(&certificate, text, room);
+        CHECK(strlen(text) < room);
         bool xmpp = certificate_matches_xmpp(&certificate, "xmpp.example", "xmpp.example");
         bool sip = certificate_matches_sip(&certificate, "sip.example");
         CHECK(!xmpp || memmem(data, size, "example", 7) != NULL ||

@@ -253,7 +253,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     side.truth.proofs = sets[choice >> 2 & 7];
     side.truth.answers = fuzz_choice(&input);
     side.memory = account_memory(&side.account);
-    side.policy = (struct s2s_policy){&side.truth, hosts, proofs, certified, true};
+    side.policy = (struct s2s_policy){.context = &side.truth,
+                                      .hosts = hosts,
+                                      .proofs = proofs,
+                                      .certified = certified,
+                                      .stream_management = true};
     side.xml = xml_stream_open(&side.memory, NULL);
     side.mirror = xml_stream_open(&side.memory, NULL);
     CHECK(side.xml != NULL && side.mirror != NULL);

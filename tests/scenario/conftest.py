@@ -49,6 +49,8 @@ DIRECT_DOMAIN = "direct.example"      # Prosody, found for direct TLS only
 SIX_DOMAIN = "six.example"            # Prosody on IPv6 only
 SPARE_DOMAIN = "spare.example"        # Prosody behind SRV records of which only the last works
 DOWN_DOMAIN = "down.example"          # nobody listens
+PLAIN_DOMAIN = "plain.example"        # nobody listens, and there is no SRV record
+MUTE_DOMAIN = "mute.example"          # SRV ".": no service
 # Prosody again, with certificates that the relay must refuse.
 MISMATCH_DOMAIN, EXPIRED_DOMAIN = "mismatch.example", "expired.example"
 STRANGER_DOMAIN = "stranger.example"  # signed by an authority that the relay does not know
@@ -93,6 +95,8 @@ class World:
         hosts = [f"{name} A {peers.ADDRESS}" for name in ("relay", "prosody", "ejabberd-host",
                                                      "proxy")]
         hosts.append("prosody-six AAAA ::1")
+        # A domain that has no SRV record, and one that declares that it has no service.
+        hosts += [f"plain A {peers.ADDRESS}", "_xmpp-server._tcp.mute SRV 0 0 0 ."]
         services = []
         for tenant in TENANTS:
             label = tenant.split(".", maxsplit=1)[0]

@@ -182,6 +182,7 @@ class Prosody(Peer):
                  direct_port=None, interfaces=(ADDRESS,)):
         super().__init__(folder)
         self.domain, (self.s2s_port, self.c2s_port) = next(iter(domains)), ports
+        self.ports = [port for port in (*ports, direct_port) if port]
         self.users = {user: f"secret of {user}" for user in users}
         for domain in domains:
             self._add_accounts(domain)
@@ -240,7 +241,7 @@ unbound = {{
         return ["/usr/bin/prosody", "-F", "--config", self.folder / "prosody.cfg.lua"]
 
     def ready(self):
-        return listens(self.s2s_port) and listens(self.c2s_port)
+        return all(listens(port) for port in self.ports)
 
 
 class Kamailio(Peer):

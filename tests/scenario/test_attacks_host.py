@@ -15,8 +15,9 @@ import pytest
 
 import peers
 import relay as relays
-from attack_kit import (PATIENCE_S, TENANT, AttackedRelay, Datagrams, attacked,  # noqa: F401
-                        header, message, numbers, running, scene, sip)
+from attack_certificates import dns
+from attack_kit import (HOSTILE, PATIENCE_S, TENANT, AttackedRelay, Datagrams,  # noqa: F401
+                        Server, attacked, header, message, numbers, running, scene, sip)
 
 CONTROL_LINE_MAX, CONTROL_CLIENT_MAX = 1024, 64
 
@@ -347,3 +348,33 @@ def test_descriptors_run_out(tmp_path):
         for one in crowd:
             one.close()
         relay.trusted().close()
+
+
+def test_what_a_server_says_when_it_is_explained(attacked):
+    """H17: Names in a certificate and texts of stream errors with tabs, line ends, terminal escapes
+    and marks of direction make no row of `explain` of their own and turn no terminal."""
+    names = [dns("evil.example\tok\tverdict"), dns("x" * 200 + ".example")] * 40
+    hostile = attacked.authority.issue("hostile", names)
+    text = "a&#9;b\nverdict\u202e\u009b31m\u2066" + "x" * 2000
+
+    def serve(stream):
+        server.secure(stream)
+        server.greet(stream, None)
+        stream.send("<stream:error><undefined-condition "
+                    "xmlns='urn:ietf:params:xml:ns:xmpp-streams'/>"
+                    f"<text xmlns='urn:ietf:params:xml:ns:xmpp-streams'>{text}</text>"
+                    "</stream:error></stream:stream>")
+        stream.rest()
+    server = Server(attacked.second, hostile, HOSTILE[0])
+    server.serve = serve
+    try:
+        answer = attacked.control(f"explain {HOSTILE[0]} tenant a")
+        rows = json.loads(attacked.control(f"explain {HOSTILE[0]} tenant a json"))
+    finally:
+        server.close()
+    lines = answer.rstrip("\n").split("\n")
+    assert all(line.count("\t") == 4 for line in lines), answer
+    assert [line.split("\t")[0] for line in lines].count("verdict") == 1
+    assert not set("\u202e\u009b\u2066") & set(answer)
+    assert re.search(r"and \d+ more", answer)
+    assert rows[-1]["step"] == "verdict" and "undefined-condition" in rows[-1]["text"]

@@ -105,6 +105,8 @@ static void take(struct resolver_answer *answer, const struct dns_name *name, un
     if (answer->target_count == RESOLVER_TARGET_MAX)
         return;
     struct resolver_target *target = &answer->targets[answer->target_count++];
+    if (service < asked->service_count)
+        answer->services[service] = RESOLVER_FOUND;
     target->address = name->address;
     target->service = service;
     if (service == asked->service_count)
@@ -121,6 +123,8 @@ static bool is_service(const struct dns_name *name, const struct resolver_questi
 
 static void look_up(const struct resolver_question *asked, struct resolver_answer *answer)
 {
+    for (unsigned service = 0; service < asked->service_count; service++)
+        answer->services[service] = RESOLVER_NOT_FOUND;
     for (unsigned i = 0; i < dns.count; i++)
         for (unsigned service = 0; service < asked->service_count; service++)
             if (is_service(&dns.names[i], asked, service))
@@ -191,6 +195,6 @@ bool resolver_next(struct resolver_port *port, struct resolver_answer **answer)
 const char *resolver_status_text(enum resolver_status status)
 {
     static const char *const texts[] = {"found",   "not found", "no service", "refused",
-                                        "timeout", "failed",    "bogus"};
+                                        "timeout", "failed",    "bogus",   "no name"};
     return texts[status];
 }

@@ -7,10 +7,11 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-
 /* Longer than anything else in a run: a thread that nobody wakes shows as a stall. */
 #define TURN_MS       3600000u
 #define INQUIRY_SHARE 2 /* of control's turns, per mille */
+#define PROBE_SHARE   4
+#define LEAVE_SHARE   20 /* of a probe's rows: nobody listens any more */
 
 static const char *const transports[] = {"udp", "tcp", "tls"};
 
@@ -243,6 +244,56 @@ static void ask(struct relay *relay, struct inquiry *inquiry)
     mesh_flush(relay->mesh, THREAD_CONTROL);
 }
 
+/* ---- a probe ---- */
+
+static void probe_post(struct relay *relay)
+{
+    struct probe_talk *talk = &relay->talk;
+    struct parcel *parcel = mesh_take(relay->mesh, THREAD_CONTROL, MESH_CONTROL);
+    assert(parcel != NULL);
+    talk->is_cancelled = relay->stopping || sim_chance(LEAVE_SHARE);
+    talk->out = fopen("/dev/null", "w");
+    if (talk->out == NULL)
+        abort();
+    parcel->kind = PARCEL_PROBE;
+    parcel->inquiry = talk;
+    relay->probe_is_out = true;
+    mesh_post(relay->mesh, THREAD_CONTROL,
+              route_link(reload_config(relay->reload), s2s_domain_span(&talk->local),
+                         s2s_domain_span(&talk->remote)),
+              &parcel);
+    mesh_flush(relay->mesh, THREAD_CONTROL);
+}
+
+/* Has some partner explained, in the middle of its traffic. */
+static void probe_sometimes(struct relay *relay)
+{
+    const struct plan *plan = relay->plan;
+    if (relay->probes || relay->is_restored || !sim_chance(PROBE_SHARE))
+        return;
+    relay->talk = (struct probe_talk){.is_over = false};
+    const char *local = plan->tenants[sim_below(plan->tenant_count)].domain;
+    const char *remote = plan->partners[sim_below(plan->partner_count)].domain;
+    bool are_domains = s2s_domain_read(&relay->talk.local, span_of(local)) &&
+                       s2s_domain_read(&relay->talk.remote, span_of(remote));
+    assert(are_domains);
+    relay->probes = true;
+    probe_post(relay);
+}
+
+static void probe_home(struct relay *relay)
+{
+    struct probe_talk *talk = &relay->talk;
+    (void)fclose(talk->out);
+    relay->probe_is_out = false;
+    relay->probes = !talk->is_over;
+    if (relay->probes) {
+        probe_post(relay);
+        return;
+    }
+    sim_trace("probe: %s", talk->text);
+}
+
 static void inquiry_end(struct inquiry *inquiry)
 {
     if (inquiry->out != NULL)
@@ -259,9 +310,13 @@ static void take_answers(struct relay *relay)
             reload_taken(relay->reload, &parcel);
             continue;
         }
-        assert(parcel->kind == PARCEL_INQUIRY);
-        inquiry_end(parcel->inquiry);
+        bool is_probe = parcel->kind == PARCEL_PROBE;
+        assert(is_probe || parcel->kind == PARCEL_INQUIRY);
+        if (!is_probe)
+            inquiry_end(parcel->inquiry);
         mesh_give(relay->mesh, THREAD_CONTROL, &parcel);
+        if (is_probe)
+            probe_home(relay);
     }
 }
 
@@ -332,6 +387,8 @@ void relay_control(struct relay *relay)
     take_answers(relay);
     if (!relay->stopping && relay->plan->reloads > 0)
         reload_sometimes(relay);
+    if (!relay->stopping)
+        probe_sometimes(relay);
     if (relay->stopping || !sim_chance(INQUIRY_SHARE))
         return;
     struct inquiry *inquiry = &relay->inquiries[sim_below(RELAY_INQUIRY_MAX)];
@@ -416,6 +473,8 @@ void relay_close(struct relay *relay)
     close_threads(relay);
     for (unsigned i = 0; i < RELAY_INQUIRY_MAX; i++)
         inquiry_end(&relay->inquiries[i]); /* not all were answered */
+    if (relay->probe_is_out)
+        (void)fclose(relay->talk.out);
     check_books(relay);
     resolver_close(&relay->resolver);
     for (unsigned i = 0; i <= relay->thread_count; i++)

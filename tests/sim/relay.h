@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
  * The relay under test: the real core, opened as core/main.c does it, its threads stepped one
- * turn at a time instead of running. Its control thread asks now and then what `show sess` and
- * `show trunks` ask, and reads its configuration again, which changed meanwhile.
+ * turn at a time instead of running. Its control thread asks now and then what `show sess`,
+ * `show trunks` and `explain` ask, and reads its configuration again, which changed meanwhile.
  */
 #ifndef PASSERELLE_TESTS_SIM_RELAY_H
 #define PASSERELLE_TESTS_SIM_RELAY_H
 
 #include "core/egress.h"
 #include "core/inquiry.h"
+#include "core/probe.h"
 #include "core/reload.h"
 #include "core/worker.h"
 #include "tests/sim/plan.h"
@@ -38,6 +39,8 @@ struct relay {
     unsigned thread_count; /* without control */
     _Atomic bool stopping;
     struct inquiry inquiries[RELAY_INQUIRY_MAX]; /* of control; out NULL: free */
+    struct probe_talk talk;                      /* of its probe … */
+    bool probes, probe_is_out;                   /* … if there is one, and its parcel */
 };
 
 /* Writes the configuration of the plan into `folder`, reads and checks it, opens everything. */

@@ -47,7 +47,10 @@ static inline void bench_init(struct bench *bench, unsigned allowed, bool certif
 {
     memset(bench, 0, sizeof(*bench));
     bench->facts = (struct facts){allowed, certificate};
-    bench->policy = (struct s2s_policy){&bench->facts, hosts, proofs, certified, false};
+    bench->policy = (struct s2s_policy){.context = &bench->facts,
+                                        .hosts = hosts,
+                                        .proofs = proofs,
+                                        .certified = certified};
     bench->xml = xml_stream_open(&heap_memory, NULL);
     assert_non_null(bench->xml);
     s2s_in_init(&bench->in, &heap_memory, &bench->policy, secure);

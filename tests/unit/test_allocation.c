@@ -126,7 +126,9 @@ static void run_stream(void)
 {
     static char stanza[9000];
     char memory[8192];
-    const struct s2s_policy policy = {NULL, hosts, any_pair, not_certified, false};
+    const struct s2s_policy policy = {.hosts = hosts,
+                                      .proofs = any_pair,
+                                      .certified = not_certified};
     struct writer writer = writer_make(memory, sizeof(memory));
     struct s2s_action action;
     struct xml_event event;

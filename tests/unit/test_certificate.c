@@ -267,6 +267,42 @@ static void test_malformed(void **state)
     assert_int_equal(certificate_read(&certificate, der.data, der.size + 1), -EBADMSG);
 }
 
+/* What people are told; never more than there is room for. */
+static void test_words(void **state)
+{
+    (void)state;
+    static struct certificate certificate;
+    static struct der_file der;
+    char text[512];
+    make_der(&der, "subjectAltName=DNS:a.example,otherName:" SRV
+                   ";IA5STRING:_xmpp-server.a.example,URI:sip:a.example");
+    assert_int_equal(certificate_read(&certificate, der.data, der.size), 0);
+    certificate_text_subject(&certificate.subject, text, sizeof(text));
+    assert_string_equal(text, "CN=cn.example");
+    certificate_text_subject(&certificate.issuer, text, sizeof(text));
+    assert_string_equal(text, "CN=cn.example"); /* it signed itself */
+    certificate_text_names(&certificate, text, sizeof(text));
+    assert_string_equal(
+        text, "dNSName a.example, SRVName _xmpp-server.a.example, URI sip:a.example");
+    certificate_text_name(certificate_match_xmpp(&certificate, "a.example", "a.example"), text,
+                          sizeof(text));
+    assert_string_equal(text, "dNSName a.example");
+    assert_null(certificate_match_xmpp(&certificate, "b.example", "b.example"));
+    certificate_text_names(&certificate, text, 60);
+    assert_string_equal(text, "dNSName a.example and 2 more");
+    assert_true(certificate.not_before > 0);
+    assert_int_equal(certificate.not_after - certificate.not_before, 30 * 86400);
+    for (size_t size = 1; size < 40; size++) {
+        certificate_text_subject(&certificate.subject, text, size);
+        assert_true(strlen(text) < size);
+    }
+    const struct certificate_subject broken = {der.data, 3}, none = {der.data, 0};
+    certificate_text_subject(&broken, text, sizeof(text));
+    assert_string_equal(text, "-");
+    certificate_text_subject(&none, text, sizeof(text));
+    assert_string_equal(text, "-");
+}
+
 static int make_base(void **state)
 {
     (void)state;
@@ -291,6 +327,7 @@ int main(void)
         cmocka_unit_test(test_sip),        cmocka_unit_test(test_unicode),
         cmocka_unit_test(test_nul),        cmocka_unit_test(test_fields),
         cmocka_unit_test(test_many_names), cmocka_unit_test(test_malformed),
+        cmocka_unit_test(test_words),
     };
     return cmocka_run_group_tests(tests, make_base, remove_base);
 }

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "core/control.h"
+#include "core/probe.h"
 #include "core/inquiry.h"
 
 #define TENANT_COUNT 2000
@@ -28,6 +29,7 @@ struct fixture {
     struct mesh *mesh;
     struct control *control;
     char folder[64], path[100];
+    unsigned probe_rows, probe_ends;
 };
 
 static struct control_options options_of(struct fixture *fixture)
@@ -85,6 +87,24 @@ static int connected(const struct fixture *fixture)
     return fd;
 }
 
+/* Plays a worker's probe: a row each time, until there were three or nobody listens. */
+static void probe_turn(struct fixture *fixture, struct probe_talk *talk)
+{
+    static const char row[] = "tcp\tok\t1\t192.0.2.1:5269\tconnected\n";
+    if (talk->is_cancelled || fixture->probe_rows == 3) {
+        talk->is_over = true;
+        talk->verdict = PROBE_FAILED;
+        (void)snprintf(talk->text, sizeof(talk->text), "%s is \"far\"", talk->remote.text);
+        fixture->probe_ends++;
+        fixture->probe_rows = 0;
+        talk->probe = NULL;
+        return;
+    }
+    talk->probe = (struct probe *)fixture; /* control only looks whether there is one */
+    fixture->probe_rows++;
+    fputs(row, talk->out);
+}
+
 /* Plays the other two threads: answers inquiries. */
 static void threads_turn(struct fixture *fixture)
 {
@@ -92,6 +112,11 @@ static void threads_turn(struct fixture *fixture)
         struct parcel *parcel = mesh_next(fixture->mesh, self);
         if (parcel == NULL)
             continue;
+        if (parcel->kind == PARCEL_PROBE) {
+            probe_turn(fixture, parcel->inquiry);
+            mesh_return(fixture->mesh, self, &parcel);
+            continue;
+        }
         struct inquiry *inquiry = parcel->inquiry;
         assert_int_equal(inquiry->kind, self == 1 ? INQUIRY_SESSIONS : INQUIRY_TRUNKS);
         fprintf(inquiry->out, self == 1 ? "0\tin\tpeer\n" : "0\t7\tsip:x\n");
@@ -174,6 +199,85 @@ static void test_inquiries(void **state)
     check_answer(fixture, "show sess\n", "unacked\n0\tin\tpeer\n\n");
     check_answer(fixture, "show trunks json\n", "[{\"egress\":0,\"tenant\":\"7\",\"trunk\":\"sip:x\",");
     assert_int_equal(mesh_out(fixture->mesh, 0), 0);
+}
+
+/* Rows come one by one; then the streams of that domain, its last refusal, and the verdict. */
+static void test_explain(void **state)
+{
+    struct fixture *fixture = *state;
+    stats_error(fixture->stats[1], &(struct stats_trouble){
+                                       .event = "session.close",
+                                       .partner = SPAN("192.0.2.1"),
+                                       .reason = SPAN("far.example (as it says): no proof")});
+    char *text = ask(fixture, "explain far.example\n");
+    const char *expected[] = {"step\tresult\tms\ttarget\ttext\n",
+                              "tcp\tok\t1\t192.0.2.1:5269\tconnected\n",
+                              "tcp\tok\t1\t192.0.2.1:5269\tconnected\n",
+                              "tcp\tok\t1\t192.0.2.1:5269\tconnected\n",
+                              "inbound\tok\t-\t-\ta stream from peer is : ",
+                              "s ago: far.example (as it says): no proof\n",
+                              "verdict\tfailed\t-\t-\tfar.example is \"far\"\n\n"};
+    const char *at = text;
+    for (size_t i = 0; i < sizeof(expected) / sizeof(expected[0]); i++) {
+        at = strstr(at, expected[i]);
+        if (at == NULL)
+            fail_msg("no '%s' in its place in '%s'", expected[i], text);
+        at += strlen(expected[i]);
+    }
+    free(text);
+    check_answer(fixture, "explain far.example json\n",
+                 "\"text\":\"far.example is \\\"far\\\"\"}]\n\n");
+    check_answer(fixture, "explain\n", "error: explain which domain?");
+    check_answer(fixture, "explain x y\n", "error: explain DOMAIN");
+    assert_int_equal(mesh_out(fixture->mesh, 0), 0);
+}
+
+/* Four at a time; who goes away has his probe ended, and makes room. */
+static void test_explain_limit(void **state)
+{
+    struct fixture *fixture = *state;
+    int fds[CONTROL_PROBE_MAX];
+    for (unsigned i = 0; i < CONTROL_PROBE_MAX; i++) {
+        fds[i] = connected(fixture);
+        assert_int_equal(send(fds[i], "explain far.example\n", 20, 0), 20);
+        for (unsigned turn = 0; turn < 3; turn++)
+            control_turn(fixture->control, 1); /* nobody answers yet */
+    }
+    int fd = connected(fixture);
+    char text[200] = "";
+    assert_int_equal(send(fd, "explain far.example\n", 20, 0), 20);
+    for (unsigned turn = 0; turn < 3; turn++)
+        control_turn(fixture->control, 1);
+    assert_true(recv(fd, text, sizeof(text) - 1, 0) > 0);
+    assert_non_null(strstr(text, "error: enough partners"));
+    close(fd);
+    for (unsigned i = 0; i < CONTROL_PROBE_MAX; i++)
+        close(fds[i]);
+    for (unsigned turn = 0; turn < 50 && fixture->probe_ends < CONTROL_PROBE_MAX; turn++) {
+        control_turn(fixture->control, 1);
+        threads_turn(fixture);
+    }
+    assert_int_equal(fixture->probe_ends, CONTROL_PROBE_MAX);
+    check_answer(fixture, "explain far.example\n", "verdict");
+    assert_int_equal(mesh_out(fixture->mesh, 0), 0);
+}
+
+static void test_rows_are_clean(void **state)
+{
+    (void)state;
+    char out[100];
+    const struct probe_row row = {"tcp", PROBE_NOTE, -1, "",
+                                  "a\tb\nc\x1b[1m\xc2\x9b\xe2\x80\xae\xe2\x81\xa6\xff ü\x7f"};
+    size_t size = probe_row_write(&row, out, sizeof(out));
+    assert_int_equal(out[size - 1], '\n');
+    out[size - 1] = '\0';
+    assert_string_equal(out, "tcp\tnote\t-\t-\ta?b?c?[1m???? ü?");
+    for (size_t room = 20; room < 40; room++) { /* cut, and not within a character */
+        const struct probe_row long_row = {"tcp", PROBE_OK, 7, "x", "üüüüüüüüüüüü"};
+        size = probe_row_write(&long_row, out, room);
+        assert_true(size <= room && out[size - 1] == '\n');
+        assert_int_equal((size - strlen("tcp\tok\t7\tx\t\n")) % 2, 0);
+    }
 }
 
 static void test_long_line(void **state)
@@ -282,6 +386,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_answers, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_inquiries, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_explain, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_explain_limit, set_up, tear_down),
+        cmocka_unit_test(test_rows_are_clean),
         cmocka_unit_test_setup_teardown(test_long_line, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_client_limit, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_slow_reader, set_up, tear_down),

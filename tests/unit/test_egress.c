@@ -146,7 +146,8 @@ static char *report_of_trunks(void)
     char *text = NULL;
     size_t size = 0;
     struct parcel *parcel = mesh_take(scene.mesh, CONTROL, MESH_CONTROL);
-    struct inquiry inquiry = {INQUIRY_TRUNKS, open_memstream(&text, &size)};
+    struct inquiry inquiry = {.kind = INQUIRY_TRUNKS,
+                              .out = open_memstream(&text, &size)};
     assert_non_null(parcel);
     parcel->kind = PARCEL_INQUIRY;
     parcel->inquiry = &inquiry;

@@ -41,6 +41,8 @@ static const struct zone_record {
     {"slow.example", 1, NULL},
     {"_xmpp-server._tcp.fail.example", 33, "!"},
     {"fail.example", 1, "198.51.100.6"},
+    {"_xmpp-server._tcp.half.example", 33, "10 0 5269 nowhere.half.example"},
+    {"_xmpp-server._tcp.half.example", 33, "20 7 5269 a.two.example"},
     {"naptr.example", 35, "20 1 s SIP+D2U _sip._udp.other.example"},
     {"naptr.example", 35, "10 2 S sip+d2t _sip._tcp.other.example"},
     {"naptr.example", 35, "10 1 s SIPS+D2T _sips._tcp.gone.example"},
@@ -314,6 +316,50 @@ static void test_no_answers(void **state)
     check_status(*state, "slow.example", false, RESOLVER_TIMEOUT);
 }
 
+/* Who asks for it hears of each record and service what became of it. */
+static void test_dead(void **state)
+{
+    struct fixture *fixture = *state;
+    static const struct {
+        const char *domain;
+        enum resolver_status answer, services[2], target;
+    } cases[] = {
+        {"half.example", RESOLVER_FOUND, {RESOLVER_NO_NAME, RESOLVER_FOUND}, RESOLVER_NO_NAME},
+        {"none.example", RESOLVER_NO_SERVICE, {RESOLVER_NO_NAME, RESOLVER_NO_SERVICE}, 0},
+        {"unknown.example",
+         RESOLVER_NOT_FOUND,
+         {RESOLVER_NO_NAME, RESOLVER_NO_NAME},
+         RESOLVER_NO_NAME},
+        {"inside.example",
+         RESOLVER_REFUSED,
+         {RESOLVER_NO_NAME, RESOLVER_NO_NAME},
+         RESOLVER_REFUSED},
+        {"fail.example", RESOLVER_FAILED, {RESOLVER_NO_NAME, RESOLVER_FAILED}, 0},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct resolver_question question = make_question(cases[i].domain, true);
+        question.keeps_dead = true;
+        assert_int_equal(resolver_ask(fixture->port, &question), 0);
+        struct resolver_answer *answer = wait_answer(fixture, 5000);
+        assert_non_null(answer);
+        assert_int_equal(answer->status, cases[i].answer);
+        for (unsigned j = 0; j < 2; j++)
+            assert_string_equal(resolver_status_text(answer->services[j]),
+                                resolver_status_text(cases[i].services[j]));
+        assert_int_equal(answer->target_count > 0, cases[i].target != RESOLVER_FOUND);
+        if (answer->target_count > 0) /* the most wanted one */
+            assert_string_equal(resolver_status_text(answer->targets[0].status),
+                                resolver_status_text(cases[i].target));
+        free(answer);
+    }
+    struct resolver_answer *answer = ask(fixture, "half.example", true);
+    assert_int_equal(answer->target_count, 1); /* others do not see it */
+    assert_int_equal(answer->targets[0].priority, 20);
+    assert_int_equal(answer->targets[0].weight, 7);
+    assert_int_equal(answer->targets[0].port, 5269);
+    free(answer);
+}
+
 static struct resolver_answer *ask_sip(struct fixture *fixture, const char *domain)
 {
     struct resolver_question question = {
@@ -449,6 +495,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_services, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_fallback, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_no_answers, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_dead, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_special, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_forget, set_up, tear_down),
     };

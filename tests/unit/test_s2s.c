@@ -275,6 +275,65 @@ static void test_out_dialback(void **state)
     bench_fini(&bench);
 }
 
+#define LIMITS(bytes, seconds)                                                                   \
+    "<limits xmlns='urn:xmpp:stream-limits:0'><max-bytes>" bytes                                 \
+    "</max-bytes><idle-seconds>" seconds "</idle-seconds></limits>"
+
+/* XEP-0478: what the peer told last counts; in clear anybody could have told it. */
+static void test_out_limits(void **state)
+{
+    (void)state;
+    struct bench bench;
+    bench_init(&bench, S2S_PROOF_TLS, true, false);
+    struct writer writer = writer_make(bench.written, sizeof(bench.written) - 1);
+    s2s_out_start(&bench.out, false, &writer);
+    feed(&bench, OUR_HEADER, false);
+    feed(&bench, FEATURES(STARTTLS LIMITS("20000", "9")), false);
+    assert_int_equal(bench.out.max_bytes, 0);
+    assert_int_equal(bench.out.idle_seconds, 0);
+    feed(&bench, "<proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>", false);
+    s2s_out_tls_done(&bench.out, &writer);
+    fresh(&bench);
+    feed(&bench, OUR_HEADER, false);
+    feed(&bench, FEATURES(EXTERNAL LIMITS("15000", "60")), false);
+    assert_int_equal(bench.out.max_bytes, 15000);
+    assert_int_equal(bench.out.idle_seconds, 60);
+    feed(&bench, "<success xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>", false);
+    fresh(&bench);
+    feed(&bench, OUR_HEADER, false);
+    assert_int_equal(feed(&bench, FEATURES(LIMITS("1", "0")), false), S2S_READY);
+    assert_int_equal(bench.out.max_bytes, STANZA_SIZE_MIN);
+    assert_int_equal(bench.out.idle_seconds, 60);
+    bench_fini(&bench);
+}
+
+static uint32_t ten_minutes(void *context)
+{
+    (void)context;
+    return 600;
+}
+
+static void test_in_limits(void **state)
+{
+    (void)state;
+    struct bench bench;
+    bench_init(&bench, S2S_PROOF_TLS, true, true);
+    feed(&bench, HEADER, true);
+    wrote_not(&bench, "limits"); /* the owner did not set them */
+    bench_fini(&bench);
+    for (unsigned is_secure = 0; is_secure < 2; is_secure++) {
+        bench_init(&bench, S2S_PROOF_TLS, true, is_secure);
+        bench.policy.max_bytes = 65536;
+        bench.policy.idle_seconds = ten_minutes;
+        feed(&bench, HEADER, true);
+        if (is_secure)
+            wrote(&bench, LIMITS("65536", "600") "</stream:features>");
+        else
+            wrote_not(&bench, "limits");
+        bench_fini(&bench);
+    }
+}
+
 /* XEP-0185, recomputed. */
 static void test_keys(void **state)
 {
@@ -305,6 +364,7 @@ int main(void)
         cmocka_unit_test(test_in_dialback_invalid), cmocka_unit_test(test_in_pair_limit),
         cmocka_unit_test(test_in_hopeless),
         cmocka_unit_test(test_out_external),  cmocka_unit_test(test_out_dialback),
+        cmocka_unit_test(test_out_limits),    cmocka_unit_test(test_in_limits),
         cmocka_unit_test(test_keys),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -128,7 +128,10 @@ static void bench_init(struct bench *bench, bool wanted, const char *previous)
     bool torn = bench->torn;
     memset(bench, 0, sizeof(*bench));
     bench->torn = torn;
-    bench->policy = (struct s2s_policy){NULL, hosts, pair, certified, wanted};
+    bench->policy = (struct s2s_policy){.hosts = hosts,
+                                        .proofs = pair,
+                                        .certified = certified,
+                                        .stream_management = wanted};
     bench->xml = xml_stream_open(&heap_memory, NULL);
     assert_non_null(bench->xml);
     s2s_in_init(&bench->in, &heap_memory, &bench->policy, true);

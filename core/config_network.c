@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* Networks of the configuration, and the proxies that stand in front of XMPP listeners. */
+#include <stdio.h>
+
+#include "core/config_schema.h"
+
+static bool read_prefix(const char *text, unsigned max, unsigned *prefix_size)
+{
+    unsigned number = 0;
+    if (text[0] == '\0')
+        return false;
+    for (; *text != '\0'; text++) {
+        if (*text < '0' || *text > '9' || number > max)
+            return false;
+        number = 10 * number + (unsigned)(*text - '0');
+    }
+    *prefix_size = number;
+    return number <= max;
+}
+
+bool config_network_read(const char *text, struct config_network *network)
+{
+    struct span host = span_to(span_of(text), span_find(span_of(text), '/'));
+    char literal[64];
+    if (host.size >= sizeof(literal))
+        return false;
+    memcpy(literal, host.data, host.size);
+    literal[host.size] = '\0';
+    if (net_address_parse_host(&network->address, literal, 0) != 0)
+        return false;
+    network->prefix_size = network->address.any.sa_family == AF_INET ? 32 : 128;
+    return text[host.size] != '/' ||
+           read_prefix(text + host.size + 1, network->prefix_size, &network->prefix_size);
+}
+
+static bool is_listener(const struct config *config, const union net_address *address)
+{
+    for (size_t i = 0; i < config->starttls_listen_count; i++)
+        if (net_address_equal(&config->starttls_listen[i], address))
+            return true;
+    for (size_t i = 0; i < config->direct_listen_count; i++)
+        if (net_address_equal(&config->direct_listen[i], address))
+            return true;
+    return false;
+}
+
+static bool check_sources(struct config_load *load, const struct raw_list *list)
+{
+    struct config *config = load->config;
+    const struct config_file *file = &load->files[0];
+    config->proxy_sources =
+        config_check_alloc(load, list->count, sizeof(*config->proxy_sources));
+    if (config->proxy_sources == NULL)
+        return config_mark_fail(load, file, "xmpp.proxy_sources", "out of memory");
+    for (unsigned i = 0; i < list->count; i++) {
+        char key[CONFIG_KEY_SIZE];
+        (void)snprintf(key, sizeof(key), "xmpp.proxy_sources[%u]", i);
+        if (!config_network_read(list->item[i], &config->proxy_sources[i]))
+            return config_mark_fail(load, file, key, "'%s' " CONFIG_NETWORK_HELP,
+                                    list->item[i]);
+    }
+    config->proxy_source_count = list->count;
+    return true;
+}
+
+bool config_network_proxy(struct config_load *load, const struct raw_list *sources)
+{
+    const struct config *config = load->config;
+    const struct config_file *file = &load->files[0];
+    if (!check_sources(load, sources))
+        return false;
+    for (size_t i = 0; i < config->proxy_listen_count; i++) {
+        char key[CONFIG_KEY_SIZE];
+        (void)snprintf(key, sizeof(key), "xmpp.proxy_listen[%zu]", i);
+        if (!is_listener(config, &config->proxy_listen[i]))
+            return config_mark_fail(load, file, key,
+                                    "is neither in xmpp.listen nor in xmpp.listen_direct_tls, "
+                                    "with the same address and port");
+    }
+    if (config->proxy_listen_count > 0 && config->proxy_source_count == 0)
+        return config_mark_fail(load, file, "xmpp.proxy_listen",
+                                "nobody could connect: name the proxy's addresses in "
+                                "xmpp.proxy_sources");
+    return true;
+}
+
+bool config_is_proxied(const struct config *config, const union net_address *listener)
+{
+    for (size_t i = 0; i < config->proxy_listen_count; i++)
+        if (net_address_equal(&config->proxy_listen[i], listener))
+            return true;
+    return false;
+}
+
+bool config_is_proxy(const struct config *config, const union net_address *peer)
+{
+    for (size_t i = 0; i < config->proxy_source_count; i++)
+        if (net_address_in(peer, &config->proxy_sources[i].address,
+                           config->proxy_sources[i].prefix_size))
+            return true;
+    return false;
+}

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* The little of DER (X.690) that certificates need; inside of net/certificate*.c. Pure. */
+#ifndef PASSERELLE_NET_DER_H
+#define PASSERELLE_NET_DER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+/* DER tags, X.690 §8.1.2 and RFC 5280 appendix A. */
+enum der_tag {
+    DER_BOOLEAN = 0x01,
+    DER_INTEGER = 0x02,
+    DER_OCTETS = 0x04,
+    DER_OID = 0x06,
+    DER_UTF8 = 0x0c,
+    DER_PRINTABLE = 0x13,
+    DER_T61 = 0x14,
+    DER_IA5 = 0x16,
+    DER_UTC_TIME = 0x17,
+    DER_GENERALIZED_TIME = 0x18,
+    DER_SEQUENCE = 0x30,
+    DER_SET = 0x31,
+    DER_CONTEXT_0 = 0xa0, /* version; otherName and its value */
+    DER_CONTEXT_3 = 0xa3, /* extensions */
+    DER_DNS_NAME = 0x82,
+    DER_URI = 0x86
+};
+
+struct der {
+    const uint8_t *data;
+    size_t size;
+};
+
+#define IS_OID(value, oid)                                                                     \
+    ((value).size == sizeof(oid) && !memcmp((value).data, oid, sizeof(oid)))
+
+/* Takes the element at the front of `from`; false when its length does not fit. */
+static inline bool der_take(struct der *from, uint8_t *tag, struct der *value)
+{
+    size_t header = 2, size;
+    if (from->size < 2 || (from->data[0] & 0x1f) == 0x1f)
+        return false;
+    size = from->data[1];
+    if (size >= 0x80) {
+        size_t count = size & 0x7f;
+        if (count == 0 || count > 4 || from->size < 2 + count)
+            return false;
+        size = 0;
+        for (size_t i = 0; i < count; i++)
+            size = size << 8 | from->data[2 + i];
+        header += count;
+    }
+    if (size > from->size - header)
+        return false;
+    *tag = from->data[0];
+    *value = (struct der){from->data + header, size};
+    from->data += header + size;
+    from->size -= header + size;
+    return true;
+}
+
+static inline bool der_expect(struct der *from, uint8_t tag, struct der *value)
+{
+    uint8_t found;
+    return der_take(from, &found, value) && found == tag;
+}
+
+#endif

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "proto/s2s_features.h"
+
+#include "proto/sm.h"
+#include "proto/xml_stream.h"
+
+static void read_mechanisms(struct s2s_features *features, const struct xml_node *node)
+{
+    for (const struct xml_node *one = node->first_child; one; one = one->next) {
+        if (!xml_node_is(one, SPAN(NS_SASL), SPAN("mechanism")))
+            continue;
+        struct span name = span_trim(xml_node_text(one));
+        if (span_equal(name, SPAN("EXTERNAL")))
+            features->external = true;
+        if (features->mechanism_count < S2S_MECHANISM_MAX)
+            features->mechanisms[features->mechanism_count++] = name;
+    }
+}
+
+/* Digits only; 0 for anything else and for what does not fit. */
+static uint32_t read_number(const struct xml_node *node)
+{
+    struct span text = span_trim(node != NULL ? xml_node_text(node) : SPAN_NONE);
+    uint64_t number = 0;
+    for (size_t i = 0; i < text.size; i++) {
+        if (text.data[i] < '0' || text.data[i] > '9' || number > UINT32_MAX / 10)
+            return 0;
+        number = number * 10 + (uint64_t)(text.data[i] - '0');
+    }
+    return number <= UINT32_MAX ? (uint32_t)number : 0;
+}
+
+void s2s_features_read(struct s2s_features *features, const struct xml_node *node)
+{
+    *features = (struct s2s_features){.starttls = false};
+    for (const struct xml_node *child = node->first_child; child; child = child->next) {
+        if (xml_node_is(child, SPAN(NS_TLS), SPAN("starttls"))) {
+            features->starttls = true;
+            features->starttls_required =
+                xml_node_child(child, SPAN(NS_TLS), SPAN("required")) != NULL;
+        } else if (xml_node_is(child, SPAN(NS_SASL), SPAN("mechanisms"))) {
+            read_mechanisms(features, child);
+        } else if (xml_node_is(child, SPAN(NS_DIALBACK_FEATURE), SPAN("dialback"))) {
+            features->dialback = true;
+        } else if (xml_node_is(child, SPAN(NS_SM), SPAN("sm"))) {
+            features->sm = true;
+        } else if (xml_node_is(child, SPAN(NS_BIDI_FEATURE), SPAN("bidi"))) {
+            features->bidi = true;
+        } else if (xml_node_is(child, SPAN(NS_LIMITS), SPAN("limits"))) {
+            features->max_bytes =
+                read_number(xml_node_child(child, SPAN(NS_LIMITS), SPAN("max-bytes")));
+            features->idle_seconds =
+                read_number(xml_node_child(child, SPAN(NS_LIMITS), SPAN("idle-seconds")));
+        }
+    }
+}
