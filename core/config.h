@@ -72,9 +72,9 @@ struct config_tenant {
     struct rules rules;
     struct config_pair *pairs;
     size_t pair_count;
-    bool users_allowed; /* may talk with XMPP users, but for those listed; or only those */
-    char **users;       /* the listed ones, as prepared bare JIDs */
-    size_t user_count;
+    bool users_allowed; /* may those talk with XMPP users who are not listed? */
+    char **users;       /* the listed ones, as prepared bare JIDs: first those who may */
+    size_t user_count, user_allow_count;
 };
 
 /* A domain of a partner may be a wildcard: "*.example.org" stands for every name with exactly

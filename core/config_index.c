@@ -223,8 +223,9 @@ bool config_user_allowed(const struct config *config, const struct config_tenant
     if (tenant->user_count == 0)
         return tenant->users_allowed;
     jid_write_bare(&writer, user);
-    bool is_listed = index_find(config, CONFIG_SCOPE_USER, writer_span(&writer), &value);
-    return is_listed != tenant->users_allowed;
+    if (!index_find(config, CONFIG_SCOPE_USER, writer_span(&writer), &value))
+        return tenant->users_allowed;
+    return value < tenant->user_allow_count;
 }
 
 /* The first `prefix_size` bits of the address in its IPv6 spelling. */

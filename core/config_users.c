@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* Which users of a tenant may talk with XMPP users: everybody but those listed, or only those.
- */
+/* Which users of a tenant may talk with XMPP users: those listed as they are listed, all others
+   by the default. */
 #include "core/config_schema.h"
 
 #include <stdio.h>
@@ -32,33 +32,45 @@ static bool user_read(struct config_load *load, const struct config_file *file, 
     return true;
 }
 
+static bool list_read(struct config_load *load, const struct config_file *file,
+                      const char *parent, const struct raw_list *list,
+                      struct config_tenant *tenant)
+{
+    char key[CONFIG_KEY_SIZE];
+    for (unsigned i = 0; i < list->count; i++) {
+        (void)snprintf(key, sizeof(key), "%s[%u]", parent, i);
+        if (!user_read(load, file, key, list->item[i], tenant))
+            return false;
+    }
+    return true;
+}
+
 bool config_users_read(struct config_load *load, const struct config_file *file,
                        const char *parent, const struct raw_users *raw,
                        struct config_tenant *tenant)
 {
     static const struct raw_users none = {0};
     static const char *const defaults[] = {"deny", "allow", NULL};
-    char key[CONFIG_KEY_SIZE];
+    char key[CONFIG_KEY_SIZE - 16]; /* with room for a place in a list */
     unsigned is_allowed = 1;
     raw = raw != NULL ? raw : &none;
     (void)snprintf(key, sizeof(key), "%s.users.default", parent);
     if (!config_check_choice(load, file, key, raw->fallback, defaults, &is_allowed))
         return false;
-    const struct raw_list *list = is_allowed ? &raw->deny : &raw->allow;
-    const struct raw_list *other = is_allowed ? &raw->allow : &raw->deny;
-    const char *name = is_allowed ? "deny" : "allow",
-               *other_name = is_allowed ? "allow" : "deny";
-    (void)snprintf(key, sizeof(key), "%s.users.%s", parent, other_name);
-    if (other->count > 0)
-        return config_mark_fail(load, file, key, "is only read with default: %s", name);
     tenant->users_allowed = is_allowed != 0;
-    tenant->users = config_check_alloc(load, list->count, sizeof(*tenant->users));
+    (void)snprintf(key, sizeof(key), "%s.users.allow", parent);
+    /* Whoever writes only this list may think that it bars all others. */
+    if (raw->allow.count > 0 && raw->fallback == NULL)
+        return config_mark_fail(load, file, key,
+                                "write default: deny (only these may) or default: allow "
+                                "(the others may, too) beside it");
+    tenant->users = config_check_alloc(load, (size_t)raw->allow.count + raw->deny.count,
+                                       sizeof(*tenant->users));
     if (tenant->users == NULL)
         return config_mark_fail(load, file, key, "out of memory");
-    for (unsigned i = 0; i < list->count; i++) {
-        (void)snprintf(key, sizeof(key), "%s.users.%s[%u]", parent, name, i);
-        if (!user_read(load, file, key, list->item[i], tenant))
-            return false;
-    }
-    return true;
+    if (!list_read(load, file, key, &raw->allow, tenant))
+        return false;
+    tenant->user_allow_count = tenant->user_count;
+    (void)snprintf(key, sizeof(key), "%s.users.deny", parent);
+    return list_read(load, file, key, &raw->deny, tenant);
 }

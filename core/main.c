@@ -10,9 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
+#include "core/claim.h"
 #include "core/config.h"
 #include "core/control.h"
 #include "core/egress.h"
@@ -20,17 +20,12 @@
 #include "core/reload.h"
 #include "core/worker.h"
 #include "net/clock.h"
-#include "net/port.h"
 #include "net/tls.h"
 
 #define MAIN_TURN_MS  1000 /* longest wait of a loop: how soon a stop is seen without a wake */
 #define MAIN_DRAIN_MS 5000 /* how long streams may take to close */
 #define MAIN_ERROR    512
 #define MAIN_MISUSE   2 /* status for wrong options and wrong configurations: no use to retry */
-
-#define MAIN_CLAIM_MAX   64
-#define MAIN_CLAIM_TRIES 10
-#define MAIN_CLAIM_MS    50
 
 /* Read by jemalloc: memory that a flood needed goes back to the system within seconds, also when
    nothing happens any more that would make a thread think of it. */
@@ -256,60 +251,6 @@ static void main_stop_threads(struct main_process *process)
 
 /* ---- process ---- */
 
-struct main_listen {
-    const char *key;
-    const union net_address *addresses;
-    size_t count;
-    bool is_stream;
-};
-
-/* A predecessor that was killed may hold its sockets for the moment that the kernel needs to
-   take down its io_uring. */
-static int main_claim(const union net_address *address, bool is_stream)
-{
-    int fd = net_port_claim(address, is_stream);
-    for (unsigned i = 0; i < MAIN_CLAIM_TRIES && fd == -EADDRINUSE; i++) {
-        (void)usleep(MAIN_CLAIM_MS * 1000);
-        fd = net_port_claim(address, is_stream);
-    }
-    return fd;
-}
-
-/* The threads share their ports (SO_REUSEPORT), and so would a second relay without a word: it
-   would take half of the traffic. So each address must be free of others before they start. The
-   claims are held together, so that one address in two keys is found too. */
-static int main_claim_all(struct main_process *process)
-{
-    const struct config *config = process->config;
-    const struct main_listen all[] = {
-        {"xmpp.listen", config->starttls_listen, config->starttls_listen_count, true},
-        {"xmpp.listen_direct_tls", config->direct_listen, config->direct_listen_count, true},
-        {"sip.listen_udp", config->udp_listen, config->udp_listen_count, false},
-        {"sip.listen_tcp", config->tcp_listen, config->tcp_listen_count, true},
-        {"sip.listen_tls", config->tls_listen, config->tls_listen_count, true}};
-    int claims[MAIN_CLAIM_MAX];
-    unsigned count = 0;
-    int status = 0;
-    for (size_t i = 0; i < sizeof(all) / sizeof(all[0]) && status == 0; i++) {
-        for (size_t j = 0; j < all[i].count && status == 0 && count < MAIN_CLAIM_MAX; j++) {
-            int fd = main_claim(&all[i].addresses[j], all[i].is_stream);
-            if (fd >= 0) {
-                claims[count++] = fd;
-                continue;
-            }
-            char text[NET_ADDRESS_TEXT_SIZE];
-            net_address_format(&all[i].addresses[j], text);
-            status = fd;
-            snprintf(process->error, sizeof(process->error), "%s: %s (%s): %s%s", all[i].key,
-                     text, all[i].is_stream ? "TCP" : "UDP", strerror(-status),
-                     status == -EADDRINUSE ? "; another process, or another relay, has it" : "");
-        }
-    }
-    while (count > 0)
-        close(claims[--count]);
-    return status;
-}
-
 static void main_close(struct main_process *process)
 {
     control_close(&process->control);
@@ -435,7 +376,7 @@ static int main_serve(struct config **owned)
     log_setup((enum log_level)config->log_level, (enum log_format)config->log_format);
     main_catch_signals();
     main_raise_limits(config);
-    int status = main_claim_all(&process);
+    int status = claim_all(config, process.error, sizeof(process.error));
     if (status == 0)
         status = main_open(&process, owned);
     if (status == 0)

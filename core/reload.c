@@ -116,7 +116,8 @@ static bool is_same_pairs(const struct config_tenant *a, const struct config_ten
 
 static bool is_same_users(const struct config_tenant *a, const struct config_tenant *b)
 {
-    bool same = a->users_allowed == b->users_allowed && a->user_count == b->user_count;
+    bool same = a->users_allowed == b->users_allowed && a->user_count == b->user_count &&
+                a->user_allow_count == b->user_allow_count;
     for (size_t i = 0; same && i < a->user_count; i++)
         same = strcmp(a->users[i], b->users[i]) == 0;
     return same;

@@ -113,8 +113,11 @@ static int file_identify(struct tenant_file *file, enum tenant_file_mode mode,
     if (application < 0 || version < 0)
         return to_errno(sqlite3_errcode(file->database));
     bool is_empty = application == 0 && pragma_value(file, "PRAGMA schema_version") == 0;
-    if (mode == TENANT_FILE_WRITE && is_empty)
-        return execute(file, schema);
+    if (mode == TENANT_FILE_WRITE && is_empty) {
+        /* At once: SQLite has made the file, and without a schema nobody could read it. */
+        int rc = execute(file, schema);
+        return rc != 0 ? rc : execute(file, "COMMIT; BEGIN IMMEDIATE");
+    }
     *problem = application != FILE_APPLICATION ? "is no tenant file of passerellectl"
                : version != FILE_VERSION       ? "was made by another version of passerellectl"
                                                : NULL;

@@ -19,7 +19,7 @@ enum tenant_table { TENANT_TABLE_TENANTS, TENANT_TABLE_PARTNERS };
 
 enum tenant_file_mode {
     TENANT_FILE_READ,
-    TENANT_FILE_WRITE, /* makes the file when there is none */
+    TENANT_FILE_WRITE, /* makes the file when there is none; it stays, without a row */
 };
 
 /* A table's name, which is the YAML's key, and the key by which its rows are known. */

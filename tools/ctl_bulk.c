@@ -30,38 +30,46 @@ static char *row_name(const struct ctl_job *job, json_t *row)
     return copy;
 }
 
-static bool import_row(struct ctl_job *job, const struct import *import, json_t *row,
-                       size_t number)
+static bool take_row(struct ctl_job *job, const char *path, json_t *row, size_t number)
 {
     char *name = row_name(job, row);
     bool done = name != NULL;
     if (!done)
-        (void)ctl_fail(job, "%s: entry %zu has no %s", import->path, number,
+        (void)ctl_fail(job, "%s: entry %zu has no %s", path, number,
                        tenant_table_key(job->table));
     else if (json_object_get(job->touched, name) != NULL)
-        done =
-            ctl_fail(job, "%s: entry %zu: '%s' stands in it twice", import->path, number, name);
+        done = ctl_fail(job, "%s: entry %zu: '%s' stands in it twice", path, number, name);
     else
         done = ctl_put_row(job, name, row);
     free(name);
     return done;
 }
 
-static bool import_rows(struct ctl_job *job, struct import *import)
+static bool take_all(struct ctl_job *job, struct import *import, ctl_take_fn take)
 {
     uint64_t told_ns = clock_now_ns();
-    json_t *row;
+    json_t *entry;
     size_t number = 0;
     int got;
-    while ((got = import_next(import, &row)) == 1) {
-        bool done = import_row(job, import, row, ++number);
-        json_decref(row);
+    while ((got = import_next(import, &entry)) == 1) {
+        bool done = take(job, import->path, entry, ++number);
+        json_decref(entry);
         if (!done)
             return false;
         if (is_time(&told_ns))
             fprintf(stderr, "import: %zu read, %u %%\n", number, import_percent(import));
     }
     return got == 0 || ctl_fail(job, "%s", import->problem);
+}
+
+bool ctl_import(struct ctl_job *job, const char *path, const char *list, ctl_take_fn take)
+{
+    struct import import;
+    bool done = (import_open(&import, path, job->options->format, list) ||
+                 ctl_fail(job, "%s", import.problem)) &&
+                take_all(job, &import, take);
+    import_close(&import);
+    return done;
 }
 
 /* --replace: what was not in the import goes. */
@@ -84,15 +92,10 @@ static bool remove_others(struct ctl_job *job)
 bool ctl_run_import(struct ctl_job *job)
 {
     const struct ctl_options *options = job->options;
-    struct import import;
     if (options->count != 1)
         return ctl_misuse(job, "name one file to import, or - for the standard input");
-    bool done = import_open(&import, options->words[0], options->format,
-                            tenant_table_name(job->table)) ||
-                ctl_fail(job, "%s", import.problem);
-    done = done && import_rows(job, &import) && (!options->replaces || remove_others(job));
-    import_close(&import);
-    return done;
+    return ctl_import(job, options->words[0], tenant_table_name(job->table), take_row) &&
+           (!options->replaces || remove_others(job));
 }
 
 static bool check_certificates(struct ctl_job *job, const struct config *config)
@@ -125,6 +128,12 @@ bool ctl_check(struct ctl_job *job)
     const struct config_source source = {.path = job->options->config, .tenants = job->file};
     if (config_read(&config, &source, error, sizeof(error)) != 0)
         return ctl_fail(job, "%s", error);
+    size_t size;
+    FILE *out = open_memstream(&job->warnings, &size);
+    if (out != NULL) {
+        config_tell_warnings(config, out);
+        (void)fclose(out);
+    }
     bool good = job->table != TENANT_TABLE_TENANTS || check_certificates(job, config);
     config_close(&config);
     return good;

@@ -115,6 +115,50 @@ void import_close(struct import *import)
     *import = (struct import){0};
 }
 
+/* ---- an entry ---- */
+
+/* Users are no part of the schema: their keys are these, with texts. */
+static bool is_user_key(const char *key, char problem[SETTINGS_PROBLEM_SIZE])
+{
+    static const char *const keys[] = {"tenant", "user", "access"};
+    for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
+        if (strcmp(keys[i], key) == 0)
+            return true;
+    (void)snprintf(problem, SETTINGS_PROBLEM_SIZE, "%s: unknown key", key);
+    return false;
+}
+
+/* A field of CSV, which is UTF-8. */
+static bool entry_put(const struct import *import, json_t *entry, const char *key,
+                      const char *text, char problem[SETTINGS_PROBLEM_SIZE])
+{
+    if (strcmp(import->list, IMPORT_USERS) != 0)
+        return settings_change(entry, import->list, key, SETTINGS_PUT, text, problem);
+    if (!is_user_key(key, problem))
+        return false;
+    (void)snprintf(problem, SETTINGS_PROBLEM_SIZE, "%s: out of memory", key);
+    return json_object_set_new(entry, key, json_string(text)) == 0;
+}
+
+/* One of a list. */
+static bool entry_tidy(const struct import *import, json_t *entry,
+                       char problem[SETTINGS_PROBLEM_SIZE])
+{
+    const char *key;
+    json_t *value;
+    if (strcmp(import->list, IMPORT_USERS) != 0)
+        return settings_tidy(entry, import->list, problem);
+    json_object_foreach(entry, key, value)
+    {
+        if (!is_user_key(key, problem))
+            return false;
+        (void)snprintf(problem, SETTINGS_PROBLEM_SIZE, "%s: it is to be a text", key);
+        if (!json_is_string(value))
+            return false;
+    }
+    return true;
+}
+
 /* Reads the rest of a row of CSV; an empty field says nothing. */
 static bool csv_row(struct import *import, json_t *row)
 {
@@ -127,8 +171,7 @@ static bool csv_row(struct import *import, json_t *row)
         if (result == CSV_BAD)
             return fail(import, "%s:%u: %s", import->path, csv->line, csv->problem);
         assert(result != CSV_END);
-        if (field[0] != '\0' && !settings_change(row, import->list, import->columns[i],
-                                                 SETTINGS_PUT, field, problem))
+        if (field[0] != '\0' && !entry_put(import, row, import->columns[i], field, problem))
             return fail(import, "%s:%u: %s", import->path, csv->at_line, problem);
     }
     return (i == import->column_count && result == CSV_LAST) ||
@@ -155,7 +198,7 @@ int import_next(struct import *import, json_t **row)
     if (import->next == json_array_size(import->rows))
         return 0;
     json_t *entry = json_array_get(import->rows, import->next);
-    if (json_is_object(entry) && settings_tidy(entry, import->list, problem)) {
+    if (json_is_object(entry) && entry_tidy(import, entry, problem)) {
         import->next++;
         *row = json_incref(entry);
         return 1;

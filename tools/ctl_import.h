@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * Reads tenants or partners from CSV, JSON or YAML, one after the other, as JSON objects in the
- * form in which they are kept. CSV has the paths of the settings in its first line
- * (tools/ctl_settings.h); JSON and YAML have a list, or an object with the list under the name
- * that it has in the configuration, whose other keys are not read.
+ * Reads tenants, partners or users from CSV, JSON or YAML, one after the other, as JSON
+ * objects: tenants and partners in the form in which they are kept, users with the texts
+ * "tenant", "user" and "access", or some of them. CSV has the keys in its first line, paths of
+ * settings (tools/ctl_settings.h) for tenants and partners; JSON and YAML have a list, or an
+ * object with the list under its name, whose other keys are not read.
  */
 #ifndef PASSERELLE_TOOLS_CTL_IMPORT_H
 #define PASSERELLE_TOOLS_CTL_IMPORT_H
@@ -12,6 +13,9 @@
 #include "tools/ctl_settings.h"
 
 enum import_format { IMPORT_BY_NAME, IMPORT_CSV, IMPORT_JSON, IMPORT_YAML };
+
+#define IMPORT_USERS                                                                           \
+    "users" /* beside "tenants" and "partners", which are those of the schema */
 
 #define IMPORT_PROBLEM_SIZE (SETTINGS_PROBLEM_SIZE + 300)
 

@@ -5,9 +5,7 @@
 #include "tools/ctl_answer.h"
 #include "tools/ctl_tenants_priv.h"
 
-/* The next row whose name contains `part` as it stands in the YAML: with its name, first. 1, 0,
-   or -1 with the reason said. */
-static int next_row(struct ctl_job *job, const char *part, json_t **row)
+int ctl_next_row(struct ctl_job *job, const char *part, json_t **row)
 {
     const char *name, *settings;
     int got;
@@ -35,7 +33,7 @@ static bool print_json(struct ctl_job *job, const char *part)
     json_t *row;
     const char *before = "[\n";
     int got;
-    while ((got = next_row(job, part, &row)) == 1) {
+    while ((got = ctl_next_row(job, part, &row)) == 1) {
         fputs(before, stdout);
         (void)json_dumpf(row, stdout, 0);
         json_decref(row);
@@ -72,7 +70,7 @@ static bool print_list(struct ctl_job *job, const char *part)
     if (out == NULL)
         return ctl_fail_file(job, -ENOMEM);
     fprintf(out, "%s\tsettings\n", key);
-    while ((got = next_row(job, part, &row)) == 1) {
+    while ((got = ctl_next_row(job, part, &row)) == 1) {
         json_t *texts = settings_texts(row);
         print_words(out, texts, key);
         json_decref(texts);
@@ -92,24 +90,31 @@ bool ctl_run_list(struct ctl_job *job)
     return options->as_json ? print_json(job, part) : print_list(job, part);
 }
 
+void ctl_print_settings(const struct ctl_job *job, const json_t *settings)
+{
+    const char *path;
+    json_t *text;
+    if (job->options->as_json) {
+        (void)json_dumpf(settings, stdout, JSON_INDENT(2));
+        fputc('\n', stdout);
+        return;
+    }
+    json_t *texts = settings_texts(settings);
+    json_object_foreach(texts, path, text) printf("%s=%s\n", path, json_string_value(text));
+    json_decref(texts);
+}
+
 bool ctl_run_show(struct ctl_job *job)
 {
-    const char *name = job->options->count == 1 ? job->options->words[0] : NULL, *path;
-    json_t *settings = NULL, *text;
+    const char *name = job->options->count == 1 ? job->options->words[0] : NULL;
+    json_t *settings = NULL;
     if (name == NULL)
         return ctl_misuse(job, "name what is to be shown");
     if (!ctl_get_row(job, name, &settings))
         return false;
     if (settings == NULL)
         return ctl_fail(job, "'%s' is not there", name);
-    if (job->options->as_json) {
-        (void)json_dumpf(settings, stdout, JSON_INDENT(2));
-        fputc('\n', stdout);
-    } else {
-        json_t *texts = settings_texts(settings);
-        json_object_foreach(texts, path, text) printf("%s=%s\n", path, json_string_value(text));
-        json_decref(texts);
-    }
+    ctl_print_settings(job, settings);
     json_decref(settings);
     return true;
 }
@@ -122,7 +127,7 @@ static bool collect_columns(struct ctl_job *job, json_t *columns)
     json_t *row, *text;
     const char *path;
     int got;
-    while ((got = next_row(job, "", &row)) == 1) {
+    while ((got = ctl_next_row(job, "", &row)) == 1) {
         json_t *texts = settings_texts(row);
         json_object_foreach(texts, path, text) if (json_object_get(columns, path) == NULL)(void)
             json_object_set_new(columns, path, json_true());
@@ -155,7 +160,7 @@ static bool export_csv(struct ctl_job *job)
     int got = 0;
     if (done)
         print_csv_line(columns, NULL);
-    while (done && (got = next_row(job, "", &row)) == 1) {
+    while (done && (got = ctl_next_row(job, "", &row)) == 1) {
         json_t *texts = settings_texts(row);
         print_csv_line(columns, texts);
         json_decref(texts);

@@ -47,8 +47,8 @@ bool ctl_put_row(struct ctl_job *job, const char *name, const json_t *settings)
         rc = tenant_file_put(job->file, job->table, name, text);
     if (rc == 0 && json_object_set_new(job->touched, name, json_true()) != 0)
         rc = -ENOMEM;
-    job->added += rc == 0 && before == NULL;
-    job->changed += rc == 0 && before != NULL && !is_same;
+    job->rows.added += rc == 0 && before == NULL;
+    job->rows.changed += rc == 0 && before != NULL && !is_same;
     free(before);
     free(text);
     return rc == 0 || ctl_fail_file(job, rc);
@@ -130,7 +130,7 @@ static bool run_set(struct ctl_job *job)
 bool ctl_remove_row(struct ctl_job *job, const char *name)
 {
     int rc = tenant_file_remove(job->file, job->table, name);
-    job->removed += rc == 0;
+    job->rows.removed += rc == 0;
     if (rc == -ENOENT)
         return ctl_fail(job, "'%s' is not there", name);
     return rc == 0 || ctl_fail_file(job, rc);
@@ -152,11 +152,15 @@ static bool run_del(struct ctl_job *job)
 static const struct command {
     const char *name;
     bool (*run)(struct ctl_job *job);
+    bool (*run_users)(struct ctl_job *job);
     bool writes;
-} commands[] = {{"add", run_add, true},           {"set", run_set, true},
-                {"del", run_del, true},           {"import", ctl_run_import, true},
-                {"list", ctl_run_list, false},    {"show", ctl_run_show, false},
-                {"export", ctl_run_export, false}};
+} commands[] = {{"add", run_add, ctl_users_add, true},
+                {"set", run_set, ctl_users_set, true},
+                {"del", run_del, ctl_users_del, true},
+                {"import", ctl_run_import, ctl_users_import, true},
+                {"list", ctl_run_list, ctl_users_list, false},
+                {"show", ctl_run_show, ctl_users_show, false},
+                {"export", ctl_run_export, ctl_users_export, false}};
 
 static const struct command *command_of(const char *name)
 {
@@ -168,23 +172,32 @@ static const struct command *command_of(const char *name)
 
 static void tell_change(const struct ctl_job *job)
 {
+    const struct ctl_tally *tally = job->object == CTL_USER ? &job->users : &job->rows;
     printf("%s: %zu added, %zu changed, %zu removed\n",
-           job->options->dry_run ? "dry run, nothing is kept" : "done", job->added,
-           job->changed, job->removed);
+           job->options->dry_run ? "dry run, nothing is kept" : "done", tally->added,
+           tally->changed, tally->removed);
     (void)fflush(stdout);
 }
 
-/* The relay's own answer stands behind ours. */
+static void tell_warnings(const struct ctl_job *job)
+{
+    if (job->warnings != NULL)
+        fputs(job->warnings, stderr);
+}
+
+/* The relay's own answer, which has the warnings in it, stands behind ours. */
 static void tell_relay(struct ctl_job *job)
 {
     const struct ctl_options *options = job->options;
     const char *path = options->socket != NULL ? options->socket : job->outline.stats_socket;
-    int rc = options->no_reload ? 0 : ctl_ask(path, "reload\n");
-    if (rc < 0)
-        printf("no relay answers at %s (%s): the change counts from its next start\n", path,
-               strerror(-rc));
-    else
+    int rc = ctl_ask(path, "reload\n");
+    if (rc >= 0) {
         job->status = rc;
+        return;
+    }
+    printf("no relay answers at %s (%s): the change counts from its next start\n", path,
+           strerror(-rc));
+    tell_warnings(job);
 }
 
 static void finish(struct ctl_job *job)
@@ -195,7 +208,9 @@ static void finish(struct ctl_job *job)
         return;
     }
     tell_change(job);
-    if (!job->options->dry_run)
+    if (job->options->dry_run || job->options->no_reload)
+        tell_warnings(job);
+    else
         tell_relay(job);
 }
 
@@ -216,18 +231,35 @@ static bool open_file(struct ctl_job *job, bool writes)
     return job->touched != NULL;
 }
 
-int ctl_tenants(const struct ctl_options *options, enum tenant_table table)
+bool ctl_object_of(const char *word, enum ctl_object *object)
 {
-    struct ctl_job job = {.options = options, .table = table, .status = EXIT_SUCCESS};
+    static const char *const words[] = {
+        [CTL_TENANT] = "tenant", [CTL_PARTNER] = "partner", [CTL_USER] = "user"};
+    size_t i = 0, count = sizeof(words) / sizeof(words[0]);
+    while (i < count && strcmp(words[i], word) != 0)
+        i++;
+    *object = (enum ctl_object)i;
+    return i < count;
+}
+
+int ctl_tenants(const struct ctl_options *options, enum ctl_object object)
+{
+    struct ctl_job job = {.options = options,
+                          .object = object,
+                          .table = object == CTL_PARTNER ? TENANT_TABLE_PARTNERS
+                                                         : TENANT_TABLE_TENANTS,
+                          .status = EXIT_SUCCESS};
     const struct command *command = command_of(options->command);
     if (command == NULL) {
         (void)ctl_misuse(&job, "the command is add, set, del, list, show, import or export");
         return job.status;
     }
-    bool done = open_file(&job, command->writes) && command->run(&job);
+    bool done = open_file(&job, command->writes) &&
+                (object == CTL_USER ? command->run_users(&job) : command->run(&job));
     if (done && command->writes && ctl_check(&job))
         finish(&job);
     assert(done || job.status != EXIT_SUCCESS);
+    free(job.warnings);
     json_decref(job.touched);
     tenant_file_close(&job.file);
     config_outline_free(&job.outline);

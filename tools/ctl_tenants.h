@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * passerellectl tenant|partner: shows and changes the tenants file. A change is one
+ * passerellectl tenant|partner|user: shows and changes the tenants file. A change is one
  * transaction: the configuration that would come of it is checked with the code of passerelle
  * --check, and only then it is committed and the relay told.
  */
@@ -21,7 +21,12 @@ struct ctl_options {
     bool as_json, dry_run, replaces, no_reload;
 };
 
+/* What the commands are about: a row, or a user whom a tenant's row lists. */
+enum ctl_object { CTL_TENANT, CTL_PARTNER, CTL_USER };
+
+/* The object that the first word of a command names; false: it names none. */
+bool ctl_object_of(const char *word, enum ctl_object *object);
 /* The exit status: 0, 1 when it was refused, 2 when the words are wrong. */
-int ctl_tenants(const struct ctl_options *options, enum tenant_table table);
+int ctl_tenants(const struct ctl_options *options, enum ctl_object object);
 
 #endif

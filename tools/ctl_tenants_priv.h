@@ -1,19 +1,28 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* What the commands of passerellectl tenant|partner share: one command under way. */
+/* What the commands of passerellectl tenant|partner|user share: one command under way. */
 #ifndef PASSERELLE_TOOLS_CTL_TENANTS_PRIV_H
 #define PASSERELLE_TOOLS_CTL_TENANTS_PRIV_H
 
 #include "core/config.h"
 #include "tools/ctl_tenants.h"
 
+struct ctl_tally {
+    size_t added, changed, removed;
+};
+
+struct ctl_listed; /* tools/ctl_users.c: the users of the tenants in an import */
+
 struct ctl_job {
     const struct ctl_options *options;
-    enum tenant_table table;
+    enum ctl_object object;
+    enum tenant_table table; /* that of the tenants for users */
     struct config_outline outline;
     struct tenant_file *file;
     json_t *touched; /* the names of the rows that were added or changed */
-    size_t added, changed, removed;
-    int status; /* of the process; set by whoever says why */
+    struct ctl_tally rows, users;
+    struct ctl_listed *listed;
+    char *warnings; /* about the configuration as it is to be, as the relay would say them */
+    int status;     /* of the process; set by whoever says why */
 };
 
 /* Says what is wrong; false. */
@@ -30,6 +39,12 @@ bool ctl_remove_row(struct ctl_job *job, const char *name) MUST_USE;
 
 /* ctl_bulk.c: many rows in, and the check of what came of it. */
 bool ctl_run_import(struct ctl_job *job);
+/* Takes what an import gives, its entry with this number, counted from 1; says what is wrong.
+ */
+typedef bool (*ctl_take_fn)(struct ctl_job *job, const char *path, json_t *entry,
+                            size_t number);
+/* Has `take` take all of an import; `list` as for import_open. Says how far it is. */
+bool ctl_import(struct ctl_job *job, const char *path, const char *list, ctl_take_fn take);
 /* Whether the relay could run with what is not committed yet: everything that passerelle
    --check checks, certificates only of the tenants that were touched. */
 bool ctl_check(struct ctl_job *job) MUST_USE;
@@ -38,5 +53,20 @@ bool ctl_check(struct ctl_job *job) MUST_USE;
 bool ctl_run_list(struct ctl_job *job);
 bool ctl_run_show(struct ctl_job *job);
 bool ctl_run_export(struct ctl_job *job);
+/* One setting a line, or as JSON. */
+void ctl_print_settings(const struct ctl_job *job, const json_t *settings);
+/* The next row whose name contains `part` as it stands in the YAML: with its name, first. 1, 0,
+   or -1 with the reason said. */
+int ctl_next_row(struct ctl_job *job, const char *part, json_t **row);
+
+/* ctl_users.c: changes of who is listed; `ctl_users_import` also many of them. */
+bool ctl_users_add(struct ctl_job *job);
+bool ctl_users_set(struct ctl_job *job);
+bool ctl_users_del(struct ctl_job *job);
+bool ctl_users_import(struct ctl_job *job);
+/* ctl_users_show.c */
+bool ctl_users_list(struct ctl_job *job);
+bool ctl_users_show(struct ctl_job *job);
+bool ctl_users_export(struct ctl_job *job);
 
 #endif

@@ -11,10 +11,10 @@
 
 static const char usage[] =
     "usage: passerellectl [-s SOCKET] [--json] COMMAND…\n"
-    "       passerellectl [-c FILE] [options] tenant|partner COMMAND…\n"
+    "       passerellectl [-c FILE] [options] tenant|partner|user COMMAND…\n"
     "\n"
     "  -s, --socket SOCKET  the relay's stats socket (global.stats_socket); default\n"
-    "                       ./passerelle.sock, for tenant and partner the configured one\n"
+    "                       ./passerelle.sock, for tenant, partner and user the configured one\n"
     "  -j, --json           JSON instead of a table, for show, list, explain and ping\n"
     "  -c, --config FILE    the relay's configuration, which names the tenants file; default\n"
     "                       /etc/passerelle/passerelle.yaml\n"
@@ -47,6 +47,15 @@ static const char usage[] =
     "  tenant del NAME…\n"
     "  tenant import FILE|-                    adds them, or changes those that are there\n"
     "  tenant export                           to the standard output\n"
+    "\n"
+    "Commands for a tenant's users, BOB or BOB@DOMAIN; others have the tenant's users.default:\n"
+    "  user list TENANT [PART]                 who is listed, and what holds for the others\n"
+    "  user show TENANT USER                   whether this one may talk with XMPP users, and why\n"
+    "  user add TENANT USER… [access=deny]     lists them as those who may, or who may not\n"
+    "  user set TENANT USER… access=allow|deny\n"
+    "  user del TENANT USER…                   the default holds for them again\n"
+    "  user import [TENANT] FILE|-             with the columns tenant, user, access\n"
+    "  user export [TENANT]\n"
     "\n"
     "Status: 0 answered, 1 not reachable or refused, or explain and ping found a fault,\n"
     "2 wrong options.\n";
@@ -117,24 +126,19 @@ static int ask(const struct ctl_options *options, char **words, int count)
 
 static int run(struct ctl_options *options, char **words, int count)
 {
-    for (int table = 0; table < TENANT_TABLE_COUNT; table++) {
-        const char *list = tenant_table_name((enum tenant_table)table);
-        /* "tenant" of "tenants". */
-        if (strlen(words[0]) + 1 != strlen(list) ||
-            strncmp(words[0], list, strlen(words[0])) != 0)
-            continue;
-        options->command = count > 1 ? words[1] : NULL;
-        options->words = words + (count > 1 ? 2 : 1);
-        options->count = count > 1 ? count - 2 : 0;
-        if (tls_start() != 0) {
-            fputs("passerellectl: wolfSSL does not start\n", stderr);
-            return EXIT_FAILURE;
-        }
-        int status = ctl_tenants(options, (enum tenant_table)table);
-        tls_stop();
-        return status;
+    enum ctl_object object;
+    if (!ctl_object_of(words[0], &object))
+        return ask(options, words, count);
+    options->command = count > 1 ? words[1] : NULL;
+    options->words = words + (count > 1 ? 2 : 1);
+    options->count = count > 1 ? count - 2 : 0;
+    if (tls_start() != 0) {
+        fputs("passerellectl: wolfSSL does not start\n", stderr);
+        return EXIT_FAILURE;
     }
-    return ask(options, words, count);
+    int status = ctl_tenants(options, object);
+    tls_stop();
+    return status;
 }
 
 int main(int argc, char **argv)

@@ -1,10 +1,20 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* Imports of tenants: what is read can be written as CSV and read again to the same settings. */
+/* Imports: the settings that are read can be written as CSV and read again to the same ones; a
+   user is texts under the keys of one. */
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include "fuzz.h"
 #include "tools/ctl_import.h"
+
+static void check_user(const json_t *row)
+{
+    static const char *const keys[] = {"tenant", "user", "access"};
+    size_t found = 0;
+    for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
+        found += json_is_string(json_object_get(row, keys[i]));
+    CHECK(found == json_object_size(row));
+}
 
 static void check_row(const json_t *row, const char *list)
 {
@@ -41,7 +51,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     static const enum import_format formats[] = {IMPORT_CSV, IMPORT_JSON, IMPORT_YAML};
     struct span input = span_make(data, size);
     unsigned choice = fuzz_choice(&input);
-    const char *list = choice & 4 ? "partners" : "tenants";
+    const char *list = choice & 8 ? IMPORT_USERS : choice & 4 ? "partners" : "tenants";
     char path[64];
     struct import import;
     json_t *row;
@@ -52,7 +62,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     int got = import_open(&import, path, formats[choice % 4 % 3], list) ? 1 : -1;
     while (got == 1 && (got = import_next(&import, &row)) == 1) {
         CHECK(import_percent(&import) <= 100);
-        check_row(row, list);
+        if (choice & 8)
+            check_user(row);
+        else
+            check_row(row, list);
         json_decref(row);
     }
     CHECK(got == 0 || strncmp(import.problem, path, strlen(path)) == 0);

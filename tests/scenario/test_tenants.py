@@ -30,10 +30,13 @@ class Tenants:
     def __init__(self, config):
         self.config, self.file = config, config.parent / "tenants.db"
 
+    def call(self, *words, data=None):
+        return subprocess.run([CTL, "-c", self.config, *words], capture_output=True, text=True,
+                              input=data, timeout=60, check=False)
+
     def run(self, *words, status=0, data=None):
         """Its standard output, or what it complains about."""
-        done = subprocess.run([CTL, "-c", self.config, *words], capture_output=True, text=True,
-                              input=data, timeout=60, check=False)
+        done = self.call(*words, data=data)
         assert done.returncode == status, (words, done.stdout, done.stderr)
         return done.stderr if status else done.stdout
 
@@ -200,6 +203,127 @@ def test_without_a_relay(quiet):
     done = subprocess.run([relays.PROGRAM, "--check", "-c", quiet.config], capture_output=True,
                           text=True, check=True)
     assert "correct: 2 tenants, 2 trunks, 0 partners" in done.stdout
+
+
+# Every key of a tenant and a partner, and what it is kept as.
+TENANT_KEYS = {
+    "domains": ("a.example b.example", ["a.example", "b.example"]),
+    "policy": ("list", "list"), "partners": ("p.example *.q.example", ["p.example", "*.q.example"]),
+    "xmpp.tls": ("required", "required"), "xmpp.sasl": ("optional", "optional"),
+    "xmpp.dialback": ("true", "true"), "xmpp.negotiation_timeout_ms": ("5000", 5000),
+    "xmpp.idle_timeout_ms": ("5000", 5000), "xmpp.keepalive_interval_ms": ("0", 0),
+    "xmpp.sessions_per_partner_max": ("3", 3),
+    "partner_rules[0].domain": ("p.example", "p.example"),
+    "partner_rules[0].tls": ("required", "required"),
+    "partner_rules[0].sasl": ("not_supported", "not_supported"),
+    "partner_rules[0].dialback": ("true", "true"),
+    "partner_rules[0].negotiation_timeout_ms": ("5001", 5001),
+    "partner_rules[0].idle_timeout_ms": ("5002", 5002),
+    "partner_rules[0].keepalive_interval_ms": ("300000", 300000),
+    "partner_rules[0].sessions_per_partner_max": ("20", 20),
+    "users.default": ("allow", "allow"), "users.allow": ("u@a.example", ["u@a.example"]),
+    "users.deny": ("v@a.example w@b.example", ["v@a.example", "w@b.example"]),
+    "trunks[0].uri": ("sip:h", "sip:h"), "trunks[0].priority": ("7", 7),
+    "trunks[0].identity": ("i.example", "i.example"),
+    "trunks[0].sources": ("192.0.2.0/24", ["192.0.2.0/24"]), "trunks[0].options_interval": ("60", 60)}
+PARTNER_KEYS = {
+    "additional_domains": ("p2.example p3.example", ["p2.example", "p3.example"]),
+    "host": ("192.0.2.7", "192.0.2.7"), "port": ("5269", 5269), "direct_tls": ("no", False),
+    "tls": ("required", "required"), "sasl": ("required", "required"),
+    "dialback": ("false", "false"), "negotiation_timeout_ms": ("5000", 5000),
+    "idle_timeout_ms": ("5000", 5000), "keepalive_interval_ms": ("300000", 300000),
+    "sessions_per_partner_max": ("3", 3)}
+
+
+@pytest.mark.parametrize("table, keys", [("tenant", TENANT_KEYS), ("partner", PARTNER_KEYS)])
+def test_every_key_can_be_given(quiet, table, keys):
+    name = "p.example"
+    documented = {line.split("`")[1] for line in
+                  (relays.ROOT / "docs/configuration.md").read_text().splitlines()
+                  if line.startswith("| `")}
+    assert {key.rpartition(".")[2] for key in keys} <= documented
+    quiet.run(table, "add", name, *(f"{key}={text}" for key, (text, _) in keys.items()))
+    row = quiet.exported(table)[0]
+    for key, (text, value) in keys.items():
+        kept = row
+        for part in key.replace("[0]", ".0").split("."):
+            kept = kept[int(part) if part.isdigit() else part]
+        assert kept == value, key
+    assert {line.partition("=")[0] for line in quiet.run(table, "show", name).splitlines()} == set(keys)
+    for form in ("csv", "json"):
+        text = quiet.run("-f", form, table, "export")
+        assert quiet.run("-f", form, table, "import", "-", data=text).startswith(
+            "done: 0 added, 0 changed, 0 removed")
+    assert quiet.run(table, "set", name, *(f"{key}={text}" for key, (text, _) in keys.items())
+                     ).startswith("done: 0 added, 0 changed, 0 removed")
+
+
+@pytest.mark.parametrize("table, words, said", [
+    ("tenant", ["xmpp.tls=maybe"], "xmpp.tls: unknown value 'maybe'; give one of required, optional"),
+    ("tenant", ["xmpp.dialback=maybe"], "xmpp.dialback: unknown value 'maybe'; give one of false, true"),
+    ("tenant", ["xmpp.idle_timeout_ms=7"], "xmpp.idle_timeout_ms: 7 is out of range"),
+    ("tenant", ["xmpp.idle_timeout_ms=soon"], "xmpp.idle_timeout_ms: "),
+    ("tenant", ["xmpp.sasl=not_supported", "xmpp.dialback=false"],
+     "xmpp.sasl: sasl: not_supported and dialback: false leave no way to prove a domain"),
+    ("tenant", ["partner_rules[0].tls=required"], "partner_rules[0].domain: is missing"),
+    ("tenant", ["partner_rules[0].domain=a b"], "partner_rules[0].domain: 'a b' is no domain name"),
+    ("tenant", ["partner_rules[0].domain=p.example", "partner_rules[0].tls=not_supported",
+                "partner_rules[0].dialback=false"], "partner_rules[0].tls: SASL needs TLS"),
+    ("tenant", ["users.default=maybe"], "users.default: unknown value 'maybe'; give one of deny, allow"),
+    ("tenant", ["users.deny=bob"], "users.deny[0]: 'bob' is no address such as bob@n.example"),
+    ("tenant", ["users.deny=bob@n.example BOB@n.example"], "users.deny[1]: 'BOB@n.example' stands"),
+    ("tenant", ["policy=open", "partners=p.example"], "policy: partners are only read"),
+    ("tenant", ["policy=list", "partners=*.*.example"], "partners[0]: '*.*.example' is no domain"),
+    ("partner", ["tls=maybe"], "tls: unknown value 'maybe'; give one of required, optional"),
+    ("partner", ["keepalive_interval_ms=-1"], "keepalive_interval_ms: "),
+    ("partner", ["sessions_per_partner_max=0"], "sessions_per_partner_max: 0 is out of range"),
+    ("partner", ["tls=not_supported", "dialback=false"], "tls: SASL needs TLS"),
+    ("partner", ["direct_tls=true", "tls=not_supported"], "direct_tls: direct TLS is TLS"),
+    ("partner", ["additional_domains=n.example"], "additional_domains[0]: 'n.example' is"),
+    ("partner", ["additional_domains=y.example"], "additional_domains[0]: 'y.example' is a domain of"),
+    ("partner", ["port=5269"], "port: a port needs a host")])
+def test_mistakes_name_the_row(quiet, table, words, said):
+    """Each as `--check` tells it, with the row for the line, and nothing is kept."""
+    base = [] if table == "partner" else ["domains=n.example", "trunks[0].uri=sip:192.0.2.1"]
+    place = f"passerellectl: {quiet.file}: {table} 'n.example': "
+    answer = quiet.run(table, "add", "n.example", *base, *words, status=1)
+    assert answer.startswith(place + said), answer
+    assert quiet.exported(table) == []
+
+
+@pytest.mark.parametrize("rules", [
+    {"sasl": "required", "tls": "optional"}, {"sasl": "required", "tls": "not_supported"},
+    {"sasl": "required", "dialback": "false", "tls": "optional"}, {"tls": "optional"},
+    {"tls": "not_supported"}, {"dialback": "false", "tls": "optional"}])
+def test_doubts_name_the_row(quiet, rules):
+    """Each doubtful cell of the table of docs/configuration.md, wherever it is given: taken, and
+    told with its row, also by who only tries it."""
+    base = ["domains=n.example", "trunks[0].uri=sip:192.0.2.1"]
+    key = next(iter(key for key in ("tls", "sasl", "dialback") if key in rules))
+    pair = {"partner_rules[0].domain": "p.example",
+            **{f"partner_rules[0].{name}": value for name, value in rules.items()}}
+    for table, words, place in (
+            ("tenant", [*base, *(f"xmpp.{name}={value}" for name, value in rules.items())],
+             f"tenant 'n.example': xmpp.{key}: "),
+            ("tenant", [*base, *(f"{name}={value}" for name, value in pair.items())],
+             f"tenant 'n.example': partner_rules[0].{key}: "),
+            ("partner", [f"{name}={value}" for name, value in rules.items()],
+             f"partner 'n.example': {key}: ")):
+        for options in (["-n"], ["-N"], []):
+            done = quiet.call(*options, table, "add", "n.example", *words)
+            assert (done.returncode, done.stdout.count(": 1 added, 0 changed")) == (0, 1), done
+            told = f"warning: {quiet.file}: {place}streams may fail: SASL needs TLS"
+            assert done.stderr.startswith(told) and done.stderr.count("\n") == 1, done.stderr
+            quiet.run("-N", table, "del", "n.example", status=1 if "-n" in options else 0)
+
+
+def test_doubts_are_told_once(scene):
+    """By the relay, in its answer."""
+    done = scene.tenants.call("tenant", "set", "b", "xmpp.tls=optional")
+    assert (done.returncode, done.stderr) == (0, "")
+    told = f"warning: {scene.tenants.file}: tenant 'b': xmpp.tls: streams may fail: "
+    assert done.stdout.count(told) == 1
+    scene.check()
 
 
 def test_a_domain_in_both_names_both_places(quiet):

@@ -177,8 +177,9 @@ static void test_what_comes_from_elsewhere(void **state)
 
 /* ---- imports ---- */
 
-/* The rows of a file with this text, as one JSON list; or the problem. */
-static void check_import(enum import_format format, const char *text, const char *said)
+/* The entries of a file with this text, as one JSON list; or the problem. */
+static void check_list(const char *list, enum import_format format, const char *text,
+                       const char *said)
 {
     char path[] = "/tmp/passerelle-import-XXXXXX";
     int fd = mkstemp(path);
@@ -187,7 +188,7 @@ static void check_import(enum import_format format, const char *text, const char
     assert_int_equal(close(fd), 0);
     struct import import;
     json_t *rows = json_array(), *row;
-    int got = import_open(&import, path, format, "tenants") ? 1 : -1;
+    int got = import_open(&import, path, format, list) ? 1 : -1;
     while (got == 1 && (got = import_next(&import, &row)) == 1)
         assert_int_equal(json_array_append_new(rows, row), 0);
     if (got == 0) {
@@ -200,6 +201,33 @@ static void check_import(enum import_format format, const char *text, const char
     json_decref(rows);
     import_close(&import);
     assert_int_equal(unlink(path), 0);
+}
+
+static void check_import(enum import_format format, const char *text, const char *said)
+{
+    check_list("tenants", format, text, said);
+}
+
+static void test_imports_of_users(void **state)
+{
+    (void)state;
+    static const char both[] = "[{\"tenant\":\"a\",\"user\":\"bob\",\"access\":\"deny\"},"
+                               "{\"user\":\"7\"}]";
+    check_list(IMPORT_USERS, IMPORT_CSV, "tenant,user,access\na,bob,deny\n,7,\n", both);
+    check_list(IMPORT_USERS, IMPORT_JSON, both, both);
+    check_list(IMPORT_USERS, IMPORT_YAML, "users:\n- {tenant: a, user: bob, access: deny}\n"
+                                          "- {user: 7}\n", both);
+    check_list(IMPORT_USERS, IMPORT_CSV, "user,name\nbob,Bob\n", ":2: name: unknown key");
+    check_list(IMPORT_USERS, IMPORT_CSV, "user,access\nbob\n",
+               ":2: the row has fewer fields than the first line");
+    check_list(IMPORT_USERS, IMPORT_JSON, "[{\"user\":\"a\"},{\"user\":7}]",
+               ": users[1]: user: it is to be a text");
+    check_list(IMPORT_USERS, IMPORT_JSON, "[{\"user\":null}]",
+               ": users[0]: user: it is to be a text");
+    check_list(IMPORT_USERS, IMPORT_JSON, "[{\"domains\":\"a\"}]",
+               ": users[0]: domains: unknown key");
+    check_list(IMPORT_USERS, IMPORT_JSON, "[\"bob\"]", ": users[0]: it is to have keys");
+    check_list(IMPORT_USERS, IMPORT_JSON, "{\"tenants\":[]}", ": there is no list of users in it");
 }
 
 static void test_imports(void **state)
@@ -352,6 +380,7 @@ int main(void)
         cmocka_unit_test(test_settings),
         cmocka_unit_test(test_what_comes_from_elsewhere),
         cmocka_unit_test(test_imports),
+        cmocka_unit_test(test_imports_of_users),
         cmocka_unit_test(test_an_import_that_cannot_be_read),
         cmocka_unit_test(test_csv_brings_everything_back),
     };

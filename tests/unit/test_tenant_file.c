@@ -123,6 +123,22 @@ static void test_what_is_not_committed_is_undone(void **state)
     tenant_file_close(&file);
 }
 
+/* A first change that is refused leaves a file that can be read. */
+static void test_a_new_file_is_one_at_once(void **state)
+{
+    (void)state;
+    const char *name, *settings;
+    struct tenant_file *file = file_with((const char *[]){"a", "{}", NULL});
+    tenant_file_close(&file);
+    file = file_opened("t.db", TENANT_FILE_READ);
+    assert_int_equal(tenant_file_next(file, TENANT_TABLE_TENANTS, &name, &settings), 0);
+    tenant_file_close(&file);
+    write_file("main.yaml", MAIN, 0644);
+    struct config *config = opened("main.yaml");
+    assert_int_equal(config->tenant_count, 0);
+    config_close(&config);
+}
+
 static void test_tenants_of_both(void **state)
 {
     (void)state;
@@ -279,6 +295,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_rows),
         cmocka_unit_test(test_what_is_not_committed_is_undone),
+        cmocka_unit_test(test_a_new_file_is_one_at_once),
         cmocka_unit_test(test_tenants_of_both),
         cmocka_unit_test(test_mistakes_name_the_row),
         cmocka_unit_test(test_partners_of_both),

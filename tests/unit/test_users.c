@@ -20,7 +20,13 @@
          "    trunks: [{uri: 'sip:192.0.2.1'}]\n"                                              \
          "    users: {default: deny}\n"                                                        \
          "  - domains: [d.example]\n"                                                          \
-         "    trunks: [{uri: 'sip:192.0.2.1'}]\n"
+         "    trunks: [{uri: 'sip:192.0.2.1'}]\n"                                              \
+         "  - domains: [e.example]\n"                                                          \
+         "    trunks: [{uri: 'sip:192.0.2.1'}]\n"                                              \
+         "    users: {default: allow, allow: [bob@e.example], deny: [eve@e.example]}\n"        \
+         "  - domains: [f.example]\n"                                                          \
+         "    trunks: [{uri: 'sip:192.0.2.1'}]\n"                                              \
+         "    users: {default: deny, allow: [bob@f.example], deny: [eve@f.example]}\n"
 
 static bool is_allowed(const struct config *config, const char *address)
 {
@@ -46,16 +52,22 @@ static void test_lists(void **state)
     assert_true(is_allowed(config, "eve@b.example"));
     assert_false(is_allowed(config, "bob@c.example"));
     assert_true(is_allowed(config, "bob@d.example"));
+    assert_true(is_allowed(config, "bob@e.example"));
+    assert_false(is_allowed(config, "eve@e.example"));
+    assert_true(is_allowed(config, "ann@e.example"));
+    assert_true(is_allowed(config, "bob@f.example"));
+    assert_false(is_allowed(config, "eve@f.example"));
+    assert_false(is_allowed(config, "ann@f.example"));
     config_close(&config);
 }
 
 static const struct refusal refusals[] = {
     {XMPP TENANT "    users: {default: maybe}\n", "7: tenants[0].users.default",
      "one of deny, allow"},
-    {XMPP TENANT "    users: {default: deny, deny: [bob@a.example]}\n",
-     "7: tenants[0].users.deny", "is only read with default: allow"},
     {XMPP TENANT "    users:\n      allow: [bob@a.example]\n", "8: tenants[0].users.allow",
-     "is only read with default: deny"},
+     "write default: deny (only these may) or default: allow"},
+    {XMPP TENANT "    users: {default: deny, allow: [bob@a.example], deny: [Bob@a.example]}\n",
+     "7: tenants[0].users.deny[0]", "stands twice"},
     {XMPP TENANT "    users:\n      deny:\n      - bob@b.example\n",
      "9: tenants[0].users.deny[0]", "'bob@b.example' is in no domain of this tenant"},
     {XMPP TENANT "    users: {deny: [a.example]}\n", "7: tenants[0].users.deny[0]",
