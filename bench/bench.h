@@ -34,6 +34,8 @@ bool mode_churn(struct bench *bench);
 bool mode_soak(struct bench *bench);
 /* --slow, --hostile: without them, then with them. */
 bool mode_beside(struct bench *bench);
+/* --greedy. */
+bool mode_greedy(struct bench *bench);
 /* --ramp: the highest rate that holds. */
 bool mode_ramp(struct bench *bench);
 

@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 
+#include "bench/greedy.h"
 #include "bench/rogue.h"
 
 static const char *const config_transports[] = {"udp", "tcp", "tls"};
@@ -39,6 +40,11 @@ void bench_config_print(const struct bench_options *options)
         if (load->transport == SIP_TRANSPORT_TLS)
             puts("        identity: trunk.bench");
     }
+    if (load->greedy > 0)
+        printf("  - name: greedy\n    domains: [" GREEDY_DOMAIN "]\n    policy: open\n"
+               "    trunks:\n      - uri: sip:%s;transport=%s\n"
+               "    xmpp: {messages_per_second_max: %u}\n",
+               address, config_transports[load->transport], load->greedy);
     net_address_format_host(&load->own_xmpp, host);
     puts("partners:");
     if (load->slow > 0)

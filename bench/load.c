@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "bench/greedy.h"
 #include "bench/rogue.h"
 #include "net/clock.h"
 
@@ -98,6 +99,8 @@ void load_turn(struct load *load, uint64_t wait_ns)
     load->now_ns = clock_now_ns();
     if (load->rogues != NULL)
         rogues_turn(load->rogues);
+    if (load->greedy != NULL)
+        greedy_turn(load->greedy);
     if (load->tick != NULL && load->now_ns >= load->tick_ns) {
         load->tick_ns = load->now_ns + LOAD_TICK_NS;
         load->tick(load->tick_context, load);

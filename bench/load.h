@@ -37,6 +37,7 @@ struct load_options {
     bool managed;       /* our side of XMPP enables stream management (XEP-0198), both ways */
     unsigned timeout_s; /* without any progress: the rest counts as lost */
     unsigned slow, hostile; /* peers beside the load (rogue.h) */
+    unsigned greedy;        /* messages a second that a greedy tenant may have (greedy.h); 0 */
 };
 
 /* What is wrong with the SIP side; all zero: nothing. */
@@ -80,6 +81,7 @@ struct load {
     struct load_manners manners;
     uint64_t chance;       /* the state of what is drawn for them */
     struct rogues *rogues; /* rogue.h; NULL: none are beside the load */
+    struct greedy *greedy; /* greedy.h; NULL: none is */
     struct choice choice;
     char *text; /* that messages are filled up with: CHOICE_SIZE_MAX bytes */
     void (*tick)(void *context, const struct load *load); /* about 50 times a second */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "bench/load_priv.h"
 
+#include "bench/greedy.h"
 #include "bench/random.h"
 #include "bench/rogue.h"
 #include "bench/sip_peer.h"
@@ -94,6 +95,8 @@ static void load_on_error(struct load *load, const struct xml_node *stanza)
 {
     uint32_t number;
     struct span id = xml_node_attribute(stanza, SPAN("id")); /* "m" and the number */
+    if (load->greedy != NULL && greedy_on_error(load->greedy, id))
+        return;
     if (!span_starts(id, SPAN("m")) || !sip_peer_digits(span_from(id, 1), &number))
         return; /* of a rogue */
     const struct xml_node *error = xml_node_child(stanza, SPAN(NS_SERVER), SPAN("error"));
@@ -209,6 +212,8 @@ static void load_on_request(struct load *load, struct span request, const struct
     /* A retransmission gets the answer that was given (RFC 3261 §17.2.2). */
     bool busy = load->manners.busy && (entry == NULL || !entry->arrived);
     load_answer(load, request, busy, flow);
+    if (load->greedy != NULL && greedy_on_text(load->greedy, body))
+        return;
     if (!numbered || busy)
         return;
     load->progress_ns = clock_now_ns();

@@ -8,6 +8,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 
+#include "bench/greedy.h"
 #include "bench/rogue.h"
 #include "net/clock.h"
 #include "net/digest.h"
@@ -201,6 +202,7 @@ void load_close(struct load *load)
         free(load->in[i]);
     }
     rogues_close(load->rogues);
+    greedy_close(load->greedy);
     sip_side_close(&load->sip);
     component_close(&load->component);
     free(load->out);

@@ -147,6 +147,8 @@ static int bench_run(const struct bench_options *options)
         clean = mode_ramp(&bench);
     } else if (options->load.slow + options->load.hostile > 0) {
         clean = mode_beside(&bench);
+    } else if (options->load.greedy > 0) {
+        clean = mode_greedy(&bench);
     } else {
         clean = bench_load(&bench);
     }

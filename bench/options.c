@@ -149,6 +149,7 @@ static bool options_set_load(struct bench_options *options, int option, const ch
     case OPT_SEED: return options_seed(&load->choice, text);
     case OPT_SLOW: return options_number(text, 0, ROGUE_MAX, &load->slow);
     case OPT_HOSTILE: return options_number(text, 0, ROGUE_MAX, &load->hostile);
+    case OPT_GREEDY: return options_number(text, 1, 10000, &load->greedy);
     case OPT_TIMEOUT: return options_number(text, 1, 600, &load->timeout_s);
     default: return false;
     }
@@ -241,12 +242,15 @@ static bool options_fit(const struct bench_options *options)
         problem =
             "--ramp is for xmpp-sip, sip-xmpp and duplex, and takes --step, not --seconds "
             "or --fraction";
-    else if (plays && load->slow + load->hostile > 0 && options->command != BENCH_SOAK &&
+    else if (load->greedy > 0 && load->slow + load->hostile > 0)
+        problem = "--greedy is played alone: leave --slow, --hostile and soak away";
+    else if (plays && load->slow + load->hostile + load->greedy > 0 &&
+             options->command != BENCH_SOAK &&
              (options->command != BENCH_LOAD || options->ramp_ms > 0 || options->fraction > 0))
-        problem = "--slow and --hostile are for xmpp-sip, sip-xmpp, duplex and soak, without "
-                  "--ramp and --fraction";
-    else if (load->sip_name != NULL && (load->slow + load->hostile > 0))
-        problem = "--slow, --hostile and soak play against a relay: leave --sip-name away";
+        problem = "--slow, --hostile and --greedy are for xmpp-sip, sip-xmpp and duplex, the "
+                  "first two for soak, without --ramp and --fraction";
+    else if (load->sip_name != NULL && (load->slow + load->hostile + load->greedy > 0))
+        problem = "--slow, --hostile, --greedy and soak play against a relay: leave --sip-name away";
     else if (load->component_secret != NULL &&
              (load->sip_name == NULL || load->drive != LOAD_XMPP_TO_SIP ||
               options->command == BENCH_CHURN))

@@ -147,6 +147,8 @@ struct config {
     size_t tenant_count, trunk_count;
     size_t tenant_slots, trunk_slots; /* above every index */
     uint32_t trunk_serial;            /* the last one that was given */
+    bool has_quotas;                  /* some rule limits messages */
+    bool has_partner_quotas;          /* … of a partner */
     struct config_partner *partners;
     size_t partner_count;
     const char **warnings; /* "file:line: key: what may not be what was meant" */

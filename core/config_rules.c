@@ -269,6 +269,21 @@ static bool check_global(struct config_load *load)
     return !gives_proof(place.rules) || check_stack(load, &place, &stack, "");
 }
 
+/* Notes what need not be looked for with each message. */
+static void note_quotas(struct config *config)
+{
+    uint32_t given = config->rules.given, given_to_partners = 0;
+    for (size_t i = 0; i < config->partner_count; i++)
+        given_to_partners |= config->partners[i].rules.given;
+    for (size_t i = 0; i < config->tenant_count; i++) {
+        given |= config->tenants[i].rules.given;
+        for (size_t j = 0; j < config->tenants[i].pair_count; j++)
+            given_to_partners |= config->tenants[i].pairs[j].rules.given;
+    }
+    config->has_partner_quotas = (given_to_partners & RULES_OF_QUOTA) != 0;
+    config->has_quotas = config->has_partner_quotas || (given & RULES_OF_QUOTA) != 0;
+}
+
 bool config_rules_check(struct config_load *load)
 {
     struct config *config = load->config;
@@ -276,6 +291,7 @@ bool config_rules_check(struct config_load *load)
     size_t tenant = 0, partner = 0;
     if (!check_global(load))
         return false;
+    note_quotas(config);
     for (size_t i = 0; i < load->file_count; i++) {
         for (unsigned j = 0; j < load->files[i].raw->tenant_count; j++, tenant++) {
             if (!check_tenant(load, &load->files[i], j, &config->tenants[tenant]))

@@ -154,6 +154,13 @@ bool mesh_has(const struct mesh *mesh, unsigned self, enum mesh_class class)
     return mesh->endpoints[self].free_count > (class == MESH_TRAFFIC ? MESH_CONTROL_RESERVE : 0);
 }
 
+unsigned mesh_free(const struct mesh *mesh, unsigned self)
+{
+    assert(self < mesh->thread_count);
+    unsigned count = mesh->endpoints[self].free_count;
+    return count > MESH_CONTROL_RESERVE ? count - MESH_CONTROL_RESERVE : 0;
+}
+
 /* Other threads had it: its lines come from their caches while the one before it is filled. */
 static void mesh_prefetch(const struct parcel *parcel)
 {

@@ -32,6 +32,8 @@ void mesh_attach(struct mesh *mesh, unsigned self, struct ring *ring);
 struct parcel *mesh_take(struct mesh *mesh, unsigned self, enum mesh_class class) MUST_USE;
 /* True when mesh_take would give one. */
 bool mesh_has(const struct mesh *mesh, unsigned self, enum mesh_class class);
+/* How many parcels are left for MESH_TRAFFIC. */
+unsigned mesh_free(const struct mesh *mesh, unsigned self);
 /* Gives an own parcel back that was never posted or has come home; *parcel becomes NULL. */
 void mesh_give(struct mesh *mesh, unsigned self, struct parcel **parcel);
 /* Moves the parcel to thread `target` (may be self); *parcel becomes NULL. */

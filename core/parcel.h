@@ -50,6 +50,8 @@ struct receipt {
     uint32_t number;
 };
 
+struct quota_account;
+
 struct parcel {
     uint32_t magic;
     enum parcel_kind kind;
@@ -62,6 +64,7 @@ struct parcel {
     uint64_t trace;     /* trace id of the stanza or request */
     uint64_t ticket;    /* of the birth thread, opaque to others (a transaction, a session) */
     struct receipt receipt; /* settled when it is home with its outcome */
+    struct quota_account *account; /* of the birth thread, where it counts; NULL: nowhere */
     uint64_t born_ms;
     uint32_t snapshot;   /* of the configuration its maker had; 0: it matters to nobody */
     uint32_t tenant;     /* its index in that configuration; see thread_tenant */

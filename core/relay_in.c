@@ -57,7 +57,7 @@ static bool post_error(struct worker *worker, struct parcel *parcel, struct span
     if (writer.overflow || from.overflow || to.overflow) {
         log_event(LOG_LEVEL_WARN, "xmpp.error_dropped", parcel->trace,
                   log_text("reason", SPAN("the addresses are too long to be answered")));
-        mesh_give(thread->mesh, thread->self, &parcel);
+        worker_give(worker, &parcel);
         return false;
     }
     stats_count(thread->stats, STAT_XMPP_ERRORS_SENT);
@@ -97,7 +97,7 @@ static void message_failed(struct worker *worker, struct parcel *parcel, struct 
         log_event(LOG_LEVEL_INFO, "xmpp.message_dropped", parcel->trace,
                   log_text("reason", stanza_error_name(parcel->outcome.fault.error)));
         stats_count(stats, STAT_XMPP_MESSAGES_DROPPED);
-        mesh_give(worker->thread->mesh, worker->thread->self, &parcel);
+        worker_give(worker, &parcel);
         intake_settle(worker, receipt);
         return;
     }
@@ -124,7 +124,7 @@ void relay_in_outcome(struct worker *worker, struct parcel **come)
               log_number("status", parcel->outcome.sip_status));
     stats_count(thread->stats, STAT_XMPP_MESSAGES_DELIVERED);
     intake_settle(worker, parcel->receipt);
-    mesh_give(thread->mesh, thread->self, &parcel);
+    worker_give(worker, &parcel);
 }
 
 /* Tells the owner of the link that the far side had something to say about what it sent. False
@@ -195,6 +195,40 @@ struct message_refusal {
     struct span reason;
 };
 
+/* Where a message counts, and whether there is room for it. */
+struct message_ration {
+    struct quota_account *account, *over;
+    enum quota_verdict verdict;
+};
+
+/* False: it is to wait. That is fair on a stream of one pair of domains; on others, whose
+   messages would wait with it, it is refused, and so is what comes too often. */
+static bool ask_quota(struct session *session, const struct config_tenant *tenant,
+                      const struct jid *from, struct message_ration *ration)
+{
+    struct worker *worker = session->worker;
+    struct thread *thread = worker->thread;
+    *ration = (struct message_ration){.verdict = QUOTA_WITHIN};
+    if (tenant == NULL)
+        return true;
+    ration->account = quota_account(worker->quota, thread->config, tenant, from->domain);
+    ration->verdict = quota_judge(ration->account, mesh_free(thread->mesh, thread->self),
+                                  thread->now_ms, &ration->over);
+    bool waits = ration->verdict == QUOTA_IN_FLIGHT && session->state == SESSION_OPEN &&
+                 session->in.pair_count == 1;
+    if (waits) {
+        stats_count(thread->stats, STAT_QUOTA_PAUSES);
+        session_ration(session, ration->over);
+    }
+    return !waits;
+}
+
+static struct stanza_fault quota_fault(const struct message_ration *ration)
+{
+    return (struct stanza_fault){.error = STANZA_ERROR_RESOURCE_CONSTRAINT,
+                                 .text = quota_reason(ration->over, ration->verdict)};
+}
+
 /* Enters the ledger. */
 static void count_accepted(struct stats *stats, const struct config_tenant *tenant)
 {
@@ -260,6 +294,9 @@ static bool on_message(struct session *session, const struct xml_node *stanza,
         stats_count(thread->stats, STAT_XMPP_MESSAGES_IGNORED);
         return true;
     }
+    struct message_ration ration;
+    if (!ask_quota(session, tenant, from, &ration))
+        return false;
     struct parcel *parcel = mesh_take(thread->mesh, thread->self, MESH_TRAFFIC);
     if (parcel == NULL)
         return false;
@@ -280,6 +317,13 @@ static bool on_message(struct session *session, const struct xml_node *stanza,
     }
     if (result == MAP_OK && !may_pass(session, tenant, parcel, &writer, &refusal))
         result = MAP_FAULT;
+    if (result == MAP_OK && ration.verdict != QUOTA_WITHIN) {
+        result = MAP_FAULT;
+        refusal.fault = quota_fault(&ration);
+        stats_count_over_quota(thread->stats, tenant->index);
+    }
+    parcel->account = ration.account;
+    quota_enter(worker->quota, ration.account, ration.verdict == QUOTA_WITHIN);
     count_accepted(thread->stats, tenant);
     parcel_keep(parcel, &writer);
     if (result == MAP_FAULT) {

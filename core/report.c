@@ -15,7 +15,7 @@ static const char *const report_columns[][REPORT_COLUMN_MAX] = {
     [REPORT_INFO] = {"name", "value"},
     [REPORT_STAT] = {"name", "#value"},
     [REPORT_TENANTS] = {"tenant", "domains", "policy", "#trunks", "#to_sip", "#to_sip_failed",
-                        "#to_xmpp", "#to_xmpp_failed"},
+                        "#to_xmpp", "#to_xmpp_failed", "#over_quota"},
     [REPORT_ERRORS] = {"time", "#count", "event", "tenant", "partner", "trace", "reason"},
     [REPORT_POLICY] = {"rule", "value", "from"},
     [REPORT_SESSIONS] = {"#worker", "direction", "peer", "local", "remote", "pairs", "state",
@@ -44,6 +44,7 @@ struct report_tenant report_tenant(const struct report_source *source, uint32_t 
         sum.to_sip_failed += report_load(&stats->to_sip_failed);
         sum.to_xmpp += report_load(&stats->to_xmpp);
         sum.to_xmpp_failed += report_load(&stats->to_xmpp_failed);
+        sum.over_quota += report_load(&stats->over_quota);
     }
     return sum;
 }
@@ -88,9 +89,10 @@ static void rows_tenants(const struct report_source *source, FILE *out)
         fprintf(out, "%s\t", tenant->name);
         for (size_t j = 0; j < tenant->domain_count; j++)
             fprintf(out, "%s%s", j > 0 ? "," : "", tenant->domains[j].unicode);
-        fprintf(out, "\t%s\t%zu\t%" PRIu64 "\t%" PRIu64 "\t%" PRIu64 "\t%" PRIu64 "\n",
+        fprintf(out,
+                "\t%s\t%zu\t%" PRIu64 "\t%" PRIu64 "\t%" PRIu64 "\t%" PRIu64 "\t%" PRIu64 "\n",
                 policies[tenant->policy], tenant->trunk_count, sum.to_sip, sum.to_sip_failed,
-                sum.to_xmpp, sum.to_xmpp_failed);
+                sum.to_xmpp, sum.to_xmpp_failed, sum.over_quota);
     }
 }
 

@@ -44,7 +44,7 @@ void report_object(enum report_kind kind, struct span row, FILE *out);
 void report_metrics(const struct report_source *source, struct span trunks, FILE *out);
 /* The counts of a tenant over all threads. */
 struct report_tenant {
-    uint64_t to_sip, to_sip_failed, to_xmpp, to_xmpp_failed;
+    uint64_t to_sip, to_sip_failed, to_xmpp, to_xmpp_failed, over_quota;
 };
 struct report_tenant report_tenant(const struct report_source *source, uint32_t tenant);
 /* XMPP connections that are open now. */

@@ -72,7 +72,7 @@ static void put_process(const struct report_source *source, FILE *out)
 static uint64_t tenant_value(const struct report_tenant *sum, unsigned column)
 {
     const uint64_t values[] = {sum->to_sip, sum->to_sip_failed, sum->to_xmpp,
-                               sum->to_xmpp_failed};
+                               sum->to_xmpp_failed, sum->over_quota};
     return values[column];
 }
 
@@ -84,7 +84,8 @@ static void put_tenants(const struct report_source *source, FILE *out)
         {"tenant_to_sip_total", "Messages from XMPP accepted for the tenant."},
         {"tenant_to_sip_failed_total", "Messages from XMPP that failed, of the tenant."},
         {"tenant_to_xmpp_total", "Messages to XMPP accepted from the tenant."},
-        {"tenant_to_xmpp_failed_total", "Messages to XMPP that failed, of the tenant."}};
+        {"tenant_to_xmpp_failed_total", "Messages to XMPP that failed, of the tenant."},
+        {"tenant_over_quota_total", "Messages refused by a quota of the tenant, both ways."}};
     const struct config *config = source->options->config;
     for (unsigned i = 0; i < sizeof(families) / sizeof(families[0]); i++) {
         put_head(out, families[i].name, "counter", families[i].sentence);

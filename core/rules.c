@@ -107,6 +107,12 @@ const char *rules_place(enum rules_level level)
     return places[level];
 }
 
+bool rules_has_quota(const struct rules_stack *stack)
+{
+    return rules_value(stack, RULE_MESSAGES_PER_SECOND) > 0 ||
+           rules_value(stack, RULE_MESSAGES_IN_FLIGHT) > 0;
+}
+
 const struct rules_row *rules_row(enum rule rule)
 {
     assert(rule < RULE_COUNT);

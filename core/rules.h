@@ -28,6 +28,10 @@ struct rules_row {
 /* The rules whose combination says how a domain may prove itself. */
 #define RULES_OF_PROOF (1u << RULE_TLS | 1u << RULE_SASL | 1u << RULE_DIALBACK)
 
+/* The rules that limit messages. */
+#define RULES_OF_QUOTA                                                                         \
+    (1u << RULE_MESSAGES_PER_SECOND | 1u << RULE_MESSAGES_BURST | 1u << RULE_MESSAGES_IN_FLIGHT)
+
 /* Where a rule is given; a later place wins. */
 enum rules_level {
     RULES_DEFAULT,
@@ -63,6 +67,8 @@ const char *rules_mistake(const struct rules_stack *stack);
 const char *rules_doubt(const struct rules_stack *stack);
 /* The key of a configuration under which a place stands: "xmpp", "partners[]". Static. */
 const char *rules_place(enum rules_level level);
+/* Does it limit messages (core/quota.h)? */
+bool rules_has_quota(const struct rules_stack *stack);
 const struct rules_row *rules_row(enum rule rule);
 /* The value as it would be written in a configuration. */
 void rules_format(enum rule rule, uint32_t value, struct writer *writer);

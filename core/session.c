@@ -101,21 +101,45 @@ static struct session *make(struct worker *worker, bool outbound, bool direct)
     return session;
 }
 
+/* Takes it out of the list that will have it go on. */
+static void leave_line(struct session *session)
+{
+    struct worker *worker = session->worker;
+    if (session->in_line)
+        TAILQ_REMOVE(session->rationed_by != NULL ? &worker->rationed : &worker->held, session,
+                     holding);
+    quota_go_on(worker->quota, session->rationed_by);
+    session->in_line = false;
+    session->rationed_by = NULL;
+}
+
 void session_unhold(struct session *session)
 {
-    if (session->in_line)
-        TAILQ_REMOVE(&session->worker->held, session, holding);
-    session->held = session->in_line = false;
+    leave_line(session);
+    session->held = false;
+}
+
+static void join_line(struct session *session)
+{
+    struct worker *worker = session->worker;
+    session->in_line = true;
+    TAILQ_INSERT_TAIL(session->rationed_by != NULL ? &worker->rationed : &worker->held, session,
+                      holding);
 }
 
 void session_hold(struct session *session)
 {
     session->held = true;
     /* Until then session_widen puts it in line. */
-    if (!session->muted && intake_has_room(session->intake)) {
-        session->in_line = true;
-        TAILQ_INSERT_TAIL(&session->worker->held, session, holding);
-    }
+    if (!session->muted && intake_has_room(session->intake))
+        join_line(session);
+}
+
+void session_ration(struct session *session, struct quota_account *account)
+{
+    assert(session->rationed_by == NULL);
+    session->rationed_by = account;
+    quota_wait(session->worker->quota, account);
 }
 
 void session_widen(struct session *session)
@@ -129,9 +153,7 @@ void session_mute(struct session *session)
     if (session->muted)
         return;
     session->muted = true;
-    if (session->in_line)
-        TAILQ_REMOVE(&session->worker->held, session, holding);
-    session->in_line = false;
+    leave_line(session);
 }
 
 static void leave(struct worker *worker, const union net_address *site, bool in_total_only)

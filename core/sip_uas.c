@@ -30,7 +30,8 @@ int sip_uas_open(struct sip_uas **uas, struct thread *thread, struct sip_wire *w
     table_init(&made->merged);
     LIST_INIT(&made->all);
     made->parser = sip_parser_open(&heap_memory);
-    if (made->parser == NULL ||
+    made->quota = quota_open();
+    if (made->parser == NULL || made->quota == NULL ||
         sip_answered_open(&made->answered, thread->config->sip_answered_max) < 0) {
         sip_uas_close(&made);
         return -ENOMEM;
@@ -104,6 +105,12 @@ static void answer_message(struct sip_uas *uas, const struct sip_call *call,
     enum map_result result = MAP_IGNORE;
     struct sip_fault fault = {0};
     struct transaction *transaction = NULL;
+    struct quota_account *account;
+    struct sip_response_parts over = sip_quota_check(uas, call, parties, &account);
+    if (over.status != 0) {
+        sip_reply_at_once(uas, call, over);
+        return;
+    }
     struct parcel *parcel =
         uas->draining ? NULL : fill_parcel(uas, call->request, parties, &result, &fault);
     if (parcel != NULL && result == MAP_OK)
@@ -130,6 +137,8 @@ static void answer_message(struct sip_uas *uas, const struct sip_call *call,
               log_text("to", call->request->request_uri.text),
               log_text("call_id", call->request->call_id));
     parcel->ticket = (uint64_t)(uintptr_t)transaction;
+    parcel->account = account;
+    quota_enter(uas->quota, account, true);
     transaction->has_parcel = true;
     transaction->to_full = parties->to.resource.size > 0;
     uas->pending++;
@@ -207,6 +216,7 @@ void sip_uas_outcome(struct sip_uas *uas, struct parcel **parcel)
     assert(uas->pending > 0);
     uas->pending--;
     transaction->has_parcel = false;
+    quota_leave(uas->quota, home->account);
     const struct config_tenant *tenant = thread_tenant(thread, home, home->from.domain);
     if (home->outcome.kind == OUTCOME_FAILED && tenant != NULL)
         stats_count_one(&stats_tenant(thread->stats, tenant->index)->to_xmpp_failed);
@@ -475,6 +485,7 @@ void sip_uas_close(struct sip_uas **uas)
     table_fini(&closed->transactions);
     table_fini(&closed->merged);
     sip_answered_close(&closed->answered);
+    quota_close(&closed->quota);
     sip_parser_close(&closed->parser);
     free(closed);
     *uas = NULL;

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
  * What the files of the server side share: sip_uas.c takes requests, sip_route.c hands them to their
- * owner, sip_check.c judges them, sip_reply.c keeps the transactions and sends the answers. One egress thread.
+ * owner, sip_check.c judges them, sip_quota.c says when there are too many, sip_reply.c keeps the
+ * transactions and sends the answers. One egress thread.
  */
 #ifndef PASSERELLE_CORE_SIP_UAS_PRIV_H
 #define PASSERELLE_CORE_SIP_UAS_PRIV_H
 
 #include <sys/queue.h>
 
+#include "core/quota.h"
 #include "core/sip_answered.h"
 #include "core/sip_uas.h"
 #include "core/table.h"
@@ -50,6 +52,7 @@ struct sip_uas {
     uint8_t secret[2][KEYED_HASH_KEY_SIZE]; /* for the names, for the To tags */
     struct table transactions, merged;
     LIST_HEAD(, transaction) all; /* also those that wait for nothing but their parcel */
+    struct quota *quota; /* of the messages that come in here */
     struct sip_answered *answered;
     struct timer answered_timer;
     size_t pending;
@@ -114,6 +117,14 @@ bool sip_route_parties(const struct sip_uas *uas, const struct parcel *carrier,
 /* RFC 5923: the connection the request came by is the one to its trunk, when its Via says so. */
 void sip_route_alias(struct sip_uas *uas, const struct sip_flow *flow,
                      const struct sip_via *via);
+
+/* ---- sip_quota.c ---- */
+
+/* May the message come in, whose parties are good? Status 0: it may, and counts in *account. Else
+   the answer; it is counted and told. */
+struct sip_response_parts sip_quota_check(struct sip_uas *uas, const struct sip_call *call,
+                                          const struct parties *parties,
+                                          struct quota_account **account);
 
 /* ---- sip_check.c ---- */
 

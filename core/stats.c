@@ -51,6 +51,13 @@ void stats_clear(struct stats *stats, uint32_t tenant)
     atomic_store_explicit(&one->to_sip_failed, 0, memory_order_relaxed);
     atomic_store_explicit(&one->to_xmpp, 0, memory_order_relaxed);
     atomic_store_explicit(&one->to_xmpp_failed, 0, memory_order_relaxed);
+    atomic_store_explicit(&one->over_quota, 0, memory_order_relaxed);
+}
+
+void stats_count_over_quota(struct stats *stats, uint32_t tenant)
+{
+    stats_count(stats, STAT_QUOTA_REFUSED);
+    stats_count_one(&stats_tenant(stats, tenant)->over_quota);
 }
 
 void stats_close(struct stats **stats)

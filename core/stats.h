@@ -20,7 +20,7 @@ enum stats_counter {
 
 /* Per tenant and thread. */
 struct tenant_stats {
-    _Atomic uint64_t to_sip, to_sip_failed, to_xmpp, to_xmpp_failed;
+    _Atomic uint64_t to_sip, to_sip_failed, to_xmpp, to_xmpp_failed, over_quota;
 };
 
 #define STATS_ERROR_COUNT     64
@@ -71,6 +71,8 @@ static inline struct tenant_stats *stats_tenant(const struct stats *stats, uint3
 {
     return &stats->chunks[tenant / STATS_CHUNK_SIZE][tenant % STATS_CHUNK_SIZE];
 }
+/* A message of the tenant is refused by a quota (core/quota.h). */
+void stats_count_over_quota(struct stats *stats, uint32_t tenant);
 struct stats *stats_open(size_t tenant_count) MUST_USE;
 /* Has room for indexes below `tenant_slots`. Control, before any thread knows such an index.
    -ENOMEM, -E2BIG. */

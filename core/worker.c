@@ -28,6 +28,13 @@ uint16_t *worker_verifying(struct worker *worker, const union net_address *site)
     return &worker->verifying[net_address_hash(site) % WORKER_SITE_COUNT];
 }
 
+void worker_give(struct worker *worker, struct parcel **parcel)
+{
+    struct thread *thread = worker->thread;
+    quota_leave(worker->quota, (*parcel)->account);
+    mesh_give(thread->mesh, thread->self, parcel);
+}
+
 const struct config_tenant *worker_pair_tenant(const struct worker *worker, struct span local,
                                                struct span remote)
 {
@@ -97,6 +104,7 @@ int worker_open(struct worker **opened, struct thread *thread, char *error, size
     digest_random(&worker->ping_last, sizeof(worker->ping_last) / 2);
     TAILQ_INIT(&worker->sessions);
     TAILQ_INIT(&worker->held);
+    TAILQ_INIT(&worker->rationed);
     TAILQ_INIT(&worker->unsent);
     table_init(&worker->sessions_by_ticket);
     table_init(&worker->links);
@@ -105,7 +113,8 @@ int worker_open(struct worker **opened, struct thread *thread, char *error, size
     TAILQ_INIT(&worker->waiting_intakes);
     TAILQ_INIT(&worker->probes);
     worker->xml_pool = xml_pool_open(&heap_memory);
-    if (worker->xml_pool != NULL)
+    worker->quota = quota_open();
+    if (worker->xml_pool != NULL && worker->quota != NULL)
         result = tls_store_open(&worker->tls, thread, TLS_STORE_XMPP, error, error_size);
     if (result != 0)
         goto fail;
@@ -161,7 +170,7 @@ static void parcel_home(struct worker *worker, struct parcel *parcel)
         if (session != NULL)
             session_verified(session, parcel);
     }
-    mesh_give(thread->mesh, thread->self, &parcel);
+    worker_give(worker, &parcel);
 }
 
 static void parcel_arrived(struct worker *worker, struct parcel *parcel)
@@ -223,6 +232,23 @@ static void resume_held(struct worker *worker)
     }
 }
 
+/* So do those whose tenant has room again; each is looked at once. */
+static void resume_rationed(struct worker *worker)
+{
+    struct thread *thread = worker->thread;
+    struct session *session;
+    unsigned left = 0;
+    TAILQ_FOREACH(session, &worker->rationed, holding)
+    left++;
+    for (; left > 0 && !TAILQ_EMPTY(&worker->rationed); left--) {
+        session = TAILQ_FIRST(&worker->rationed);
+        TAILQ_REMOVE(&worker->rationed, session, holding);
+        TAILQ_INSERT_TAIL(&worker->rationed, session, holding);
+        if (!quota_is_full(session->rationed_by, mesh_free(thread->mesh, thread->self)))
+            session_resume(session);
+    }
+}
+
 static void send_all(struct worker *worker)
 {
     struct session *session;
@@ -252,6 +278,7 @@ void worker_turn(struct worker *worker, uint64_t wait_ms)
         parcel_arrived(worker, parcel);
     run_timers(worker);
     resume_held(worker);
+    resume_rationed(worker);
     send_all(worker);
     mesh_flush(thread->mesh, thread->self);
     thread_count_ring(thread);
@@ -341,6 +368,7 @@ void worker_close(struct worker **closed)
     if (worker->resolver != NULL)
         resolver_port_close(&worker->resolver);
     tls_store_close(&worker->tls);
+    quota_close(&worker->quota);
     xml_pool_close(&worker->xml_pool);
     free(worker->listeners);
     free(worker);

@@ -5,6 +5,7 @@
 
 #include <sys/queue.h>
 
+#include "core/quota.h"
 #include "core/tls_store.h"
 #include "core/worker.h"
 #include "proto/s2s.h"
@@ -40,6 +41,8 @@ struct worker {
     size_t listener_count;
     struct session_list sessions;
     struct session_list held;     /* stopped because the relay was full */
+    struct session_list rationed; /* stopped because their tenant has enough in flight */
+    struct quota *quota;          /* of the messages that come in here */
     struct session_list unsent;   /* with something to send at the end of this turn */
     struct table sessions_by_ticket, links, intakes, intakes_by_id;
     struct intake_list waiting_intakes; /* of broken streams, the oldest first */
@@ -64,6 +67,8 @@ uint16_t *worker_verifying(struct worker *worker, const union net_address *site)
 bool worker_has_certificate(const struct worker *worker, const struct config_tenant *tenant);
 /* Takes the configuration that is offered, unless it has it. Between two parcels only. */
 void worker_reload(struct worker *worker);
+/* Gives a parcel of this worker back, to its account, too. */
+void worker_give(struct worker *worker, struct parcel **parcel);
 /* The tenant of `local` when it may talk with `remote`; else NULL. */
 const struct config_tenant *worker_pair_tenant(const struct worker *worker, struct span local,
                                                struct span remote);

@@ -311,3 +311,31 @@ def test_help_and_manual_have_every_option():
     manual = (TOP / "docs/man/passerelle-bench.1").read_text().replace("\\-", "-")
     for option in ("ramp", "step", "rate-max", "tls", "spread", "seed", "size", "text", "messages"):
         assert f"--{option}" in manual, option
+
+
+# ---- a greedy tenant ----
+
+@pytest.mark.parametrize("drive", ["xmpp-sip", "duplex"])
+def test_a_greedy_tenant_beside_a_load(make_relay, drive):  # noqa: F811
+    """It gets what its quota allows, and an answer to everything else; the load loses nothing."""
+    relay = make_relay(load=["--greedy", "10"])
+    result = play(relay, "--drive", drive, "--rate", "200", "--seconds", "2", "--warmup", "50")
+    assert result.returncode == 0, result.stdout + result.stderr
+    report = json.loads(result.stdout)
+    for phase in (report, report["beside"]):
+        assert_clean(phase, drive, phase["xmpp-sip"]["sent"])
+        assert phase["xmpp-sip"]["sent"] > 200
+    greedy = report["greedy"]
+    assert greedy["sent"] > 1000 and greedy["unanswered"] == 0
+    assert 10 <= greedy["delivered"] < greedy["sent"] / 5
+    assert greedy["refused"] == metric(relay, "quota_refused_total")
+    assert all(value > 0 for value in greedy["ratio"].values())
+    done = subprocess.run([*relay.load, "--count", "200"], capture_output=True, text=True,
+                          timeout=120, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "beside a tenant that may have 10 messages a second and is sent 1000," in done.stdout
+
+
+def test_a_greedy_tenant_is_played_alone(make_relay):  # noqa: F811
+    result = play(make_relay(), "--greedy", "10", "--slow", "1")
+    assert result.returncode != 0 and "--greedy is played alone" in result.stderr

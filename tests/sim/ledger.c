@@ -11,6 +11,10 @@
 #define TIMER_J_NS   (32 * SIM_S)
 #define UNDER_WAY_NS (45 * SIM_S) /* the longest delivery */
 
+/* What the relay says of a tenant that has too many. */
+#define OVER_RATE      "Too many messages a second for this SIP domain"
+#define OVER_IN_FLIGHT "Too many messages for this SIP domain are in flight"
+
 struct ledger ledger;
 
 void ledger_open(const struct plan *plan)
@@ -183,7 +187,37 @@ void ledger_judged_sip(struct ledger_message *message, int status)
 
 /* ---- what the senders hear ---- */
 
-void ledger_heard_error(struct ledger_message *message, struct span condition)
+/* A thread of the relay refuses for a quota what is not one too many of the messages that it
+   may have at least: were there so many of this tenant's by now? */
+static void check_over(struct ledger_message *message, struct span text)
+{
+    const struct plan *plan = ledger.plan;
+    const struct plan_tenant *tenant = &plan->tenants[message->tenant];
+    bool shares = plan->tenant_count > 1 || plan->reloads > 0;
+    unsigned least = UINT32_MAX, sent = 0;
+    if (span_starts(text, SPAN(OVER_RATE)) && tenant->per_second_max > 0)
+        least = tenant->burst_max > 0 ? tenant->burst_max : tenant->per_second_max;
+    if (span_starts(text, SPAN(OVER_IN_FLIGHT)) && tenant->in_flight_max > 0)
+        least = tenant->in_flight_max;
+    if (span_starts(text, SPAN(OVER_IN_FLIGHT)) && shares &&
+        least > plan->parcels / 2 / (PLAN_TENANT_MAX + 1))
+        least = plan->parcels / 2 / (PLAN_TENANT_MAX + 1);
+    for (unsigned i = 0; i < ledger.count; i++) {
+        const struct ledger_message *other = &ledger.messages[i];
+        sent += other->was_sent && other->to_sip == message->to_sip && !other->is_question &&
+                !other->is_forged && other->tenant == message->tenant;
+    }
+    message->was_over = true;
+    if (sent <= least)
+        sim_fail("#%u: one of %u is over the quota of %u", message->number, sent, least);
+}
+
+static bool is_over_quota(struct span text)
+{
+    return span_starts(text, SPAN(OVER_RATE)) || span_starts(text, SPAN(OVER_IN_FLIGHT));
+}
+
+void ledger_heard_error(struct ledger_message *message, struct span condition, struct span text)
 {
     sim_trace("ledger: #%u: its sender hears %.*s", message->number, (int)condition.size,
               condition.data);
@@ -195,6 +229,8 @@ void ledger_heard_error(struct ledger_message *message, struct span condition)
         sim_fail("#%u: a second error", message->number);
     if (span_equal(condition, SPAN("resource-constraint")))
         message->was_full = true;
+    if (is_over_quota(text))
+        check_over(message, text);
 }
 
 void ledger_bounced(struct ledger_message *message)
@@ -216,12 +252,14 @@ void ledger_heard_answer(struct ledger_message *message)
    that the relay has no parcels for. */
 static bool is_slow(const struct plan *plan)
 {
-    bool may_be_full = plan->parcels == 128 && plan->to_sip > 60;
+    bool may_be_full = plan->parcels == 128 && plan->to_sip > 30;
+    for (unsigned i = 0; i < plan->tenant_count; i++)
+        may_be_full = may_be_full || plan->tenants[i].in_flight_max > 0;
     return plan->network.latency_max_ns > 10 * SIM_MS || plan->network.window < 65536 ||
            plan->pause > 0 || plan->is_flood || may_be_full;
 }
 
-void ledger_heard_status(struct ledger_message *message, int status)
+void ledger_heard_status(struct ledger_message *message, int status, struct span reason)
 {
     sim_trace("ledger: #%u: its sender hears %d", message->number, status);
     if (message->status != 0) {
@@ -232,6 +270,8 @@ void ledger_heard_status(struct ledger_message *message, int status)
         return;
     }
     message->status = status;
+    if (is_over_quota(reason))
+        check_over(message, reason);
     if (message->is_forged && status != 403)
         sim_fail("#%u: forged and answered %d", message->number, status);
     if (status == 200 && message->arrivals == 0)
@@ -339,7 +379,7 @@ static void check_to_xmpp(const struct ledger_message *message)
         sim_fail("#%u: 202 for what never arrived", message->number);
     bool was_full = message->status == 503 && ledger.plan->is_flood;
     bool has_reason = message->was_refused || was_in_trouble || dns_may_fail() || was_full ||
-                      partner->is_impostor || was_away(message);
+                      message->was_over || partner->is_impostor || was_away(message);
     if (message->status >= 300 && !has_reason)
         sim_fail("#%u: %d without a reason", message->number, message->status);
     if (message->status >= 300 && message->arrivals > 0 && !message->was_refused &&

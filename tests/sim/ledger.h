@@ -27,6 +27,7 @@ struct ledger_message {
     unsigned arrivals; /* XMPP→SIP: transactions; SIP→XMPP: stanzas */
     unsigned errors;   /* error stanzas its XMPP sender got */
     bool was_full;     /* … saying resource-constraint */
+    bool was_over;     /* its sender hears that there are too many for its tenant */
     bool is_counted;   /* it went over a managed stream of its XMPP server */
     bool was_bounced;  /* the relay did not acknowledge it: its own server refused it */
     bool was_accepted; /* the receiver took it (2xx, or no error) */
@@ -72,8 +73,9 @@ void ledger_judged_sip(struct ledger_message *message, int status);
 /* What the senders heard. */
 void ledger_bounced(struct ledger_message *message);
 void ledger_heard_answer(struct ledger_message *message);
-void ledger_heard_error(struct ledger_message *message, struct span condition);
-void ledger_heard_status(struct ledger_message *message, int status);
+void ledger_heard_error(struct ledger_message *message, struct span condition,
+                        struct span text);
+void ledger_heard_status(struct ledger_message *message, int status, struct span reason);
 /* The relay is told that it serves the tenant no more, or again. */
 void ledger_tenant(unsigned tenant, bool is_removed);
 /* When all has settled. */

@@ -166,6 +166,16 @@ static void draw_flood(struct plan *plan)
     }
 }
 
+static void draw_quota(struct plan_tenant *tenant)
+{
+    if (sim_chance(150)) {
+        tenant->per_second_max = (unsigned)sim_between(1, 5);
+        tenant->burst_max = sim_chance(500) ? (unsigned)sim_between(1, 10) : 0;
+    }
+    if (sim_chance(150))
+        tenant->in_flight_max = (unsigned)sim_between(5, 30);
+}
+
 static void draw_peers(struct plan *plan)
 {
     static const char *const domains[PLAN_TENANT_MAX] = {"s0.example", "s1.example"};
@@ -176,6 +186,7 @@ static void draw_peers(struct plan *plan)
     for (unsigned i = 0; i < plan->tenant_count; i++) {
         struct plan_tenant *tenant = &plan->tenants[i];
         tenant->domain = domains[i];
+        draw_quota(tenant);
         tenant->trunk_count = (unsigned)sim_between(1, PLAN_TRUNK_MAX);
         for (unsigned j = 0; j < tenant->trunk_count; j++)
             draw_trunk(&tenant->trunks[j], i, j);

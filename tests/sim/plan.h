@@ -53,6 +53,7 @@ struct plan_trunk {
 
 struct plan_tenant {
     const char *domain;
+    unsigned per_second_max, burst_max, in_flight_max; /* its quota; 0: none */
     struct plan_trunk trunks[PLAN_TRUNK_MAX];
     unsigned trunk_count;
 };

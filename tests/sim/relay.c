@@ -57,6 +57,10 @@ static void write_tenant(FILE *file, const struct plan *plan, unsigned number)
     const struct plan_tenant *tenant = &plan->tenants[number];
     fprintf(file, "  - name: t%u\n    domains: [%s]\n    policy: open\n", number,
             tenant->domain);
+    fprintf(file,
+            "    xmpp: {messages_per_second_max: %u, messages_burst_max: %u,\n"
+            "           messages_in_flight_max: %u}\n",
+            tenant->per_second_max, tenant->burst_max, tenant->in_flight_max);
     write_pairs(file, plan);
     fputs("    trunks:\n", file);
     for (unsigned i = 0; i < tenant->trunk_count; i++) {

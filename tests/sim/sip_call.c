@@ -171,7 +171,7 @@ void sip_call_response(struct sip_agent *agent, const struct sip_message *respon
     }
     if (message->gave_up)
         return;
-    ledger_heard_status(message, response->status);
+    ledger_heard_status(message, response->status, response->reason);
     if (call != NULL)
         next(call);
 }

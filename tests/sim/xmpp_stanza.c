@@ -70,13 +70,16 @@ static void on_error(struct xmpp_stream *stream, const struct xml_node *node)
     struct ledger_message *message = ledger_find(id);
     const struct xml_node *error = xml_node_child(node, SPAN(NS_SERVER), SPAN("error"));
     const struct xml_node *condition = error != NULL ? xml_node_first_element(error) : NULL;
+    const struct xml_node *text =
+        error != NULL ? xml_node_child(error, SPAN(NS_STANZAS), SPAN("text")) : NULL;
     bool is_ours =
         message != NULL && message->to_sip && message->partner == stream->server->number;
     if (!is_ours || condition == NULL)
         sim_fail("%s: a strange error, id %.*s", stream->local, (int)id.size,
                  id.size > 0 ? id.data : "");
     else
-        ledger_heard_error(message, condition->name);
+        ledger_heard_error(message, condition->name,
+                           text != NULL ? xml_node_text(text) : SPAN_NONE);
 }
 
 static void on_message(struct xmpp_stream *stream, struct xmpp_pair *pair,

@@ -173,6 +173,8 @@ static void test_answers(void **state)
     stats_add(fixture->stats[1], STAT_XMPP_STANZAS_IN, 40);
     stats_add(fixture->stats[2], STAT_XMPP_STANZAS_IN, 2);
     stats_tenant(fixture->stats[2], 0)->to_sip = 9;
+    stats_count_over_quota(fixture->stats[1], 0);
+    stats_count_over_quota(fixture->stats[2], 0);
     stats_error(fixture->stats[1], &(struct stats_trouble){.event = "a.test",
                                                            .trace = 0xabc,
                                                            .tenant = SPAN("acme"),
@@ -182,7 +184,7 @@ static void test_answers(void **state)
     check_answer(fixture, "show info json\n", "\"config\":\"(test)\",\"uptime_s\":0,");
     check_answer(fixture, "show stat\n", "xmpp_stanzas_received_total\t42\n");
     check_answer(fixture, "show stat json\n", "{\"xmpp_stanzas_received_total\":42,");
-    check_answer(fixture, "show tenants\n", "bücher.example\topen\t0\t9\t0\t0\t0\n");
+    check_answer(fixture, "show tenants\n", "bücher.example\topen\t0\t9\t0\t0\t0\t2\n");
     check_answer(fixture, "show tenants json\n", "[{\"tenant\":\"a \\\"quoted\\\" name\",");
     check_answer(fixture, "show errors\n", "Z\t1\ta.test\tacme\t-\t0000000000000abc\tbad\\x0athing\n");
     check_answer(fixture, "metrics\n", "# TYPE passerelle_xmpp_stanzas_received_total counter\n"

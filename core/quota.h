@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * What a tenant may have of a thread: messages in flight, and messages a second; and what one
+ * partner domain may have of that with the tenant. Each thread has a quota of its own for the
+ * messages that it lets in: nothing is shared, nothing locked. Whatever the rules say, where
+ * there are several tenants none may hold more parcels than are left free: one that does not
+ * get rid of its messages has half of the pool, n of them have n / (n + 1) of it, and the next
+ * finds room. Bounded: an account lives while something of it is in flight or waits; of
+ * others QUOTA_IDLE_MAX are remembered beside one for each tenant.
+ */
+#ifndef PASSERELLE_CORE_QUOTA_H
+#define PASSERELLE_CORE_QUOTA_H
+
+#include "core/config.h"
+
+#define QUOTA_IDLE_MAX 4096u
+
+struct quota;
+struct quota_account; /* of a tenant, or of a partner with it */
+
+enum quota_verdict {
+    QUOTA_WITHIN,
+    QUOTA_RATE,     /* over messages_per_second_max */
+    QUOTA_IN_FLIGHT /* over messages_in_flight_max, or with more parcels than are free */
+};
+
+/* NULL without memory. */
+struct quota *quota_open(void) MUST_USE;
+void quota_close(struct quota **quota);
+
+/* The account for what this tenant and `partner` (a prepared domain) say to each other, under
+   the rules of `config`. NULL: nothing limits them, or there is no memory to count. It may go
+   with the next call unless something of it is entered or waits. */
+struct quota_account *quota_account(struct quota *quota, const struct config *config,
+                                    const struct config_tenant *tenant, struct span partner);
+/* May one more message come in, where so many parcels are free? NULL: it may. Else *over is the
+   account that stands in the way: this one, or that of its tenant. */
+enum quota_verdict quota_judge(struct quota_account *account, unsigned free, uint64_t now_ms,
+                               struct quota_account **over);
+/* Is it a tenant's own, not a partner's with it? */
+bool quota_is_of_tenant(const struct quota_account *account);
+/* What its sender is told. Static. */
+struct span quota_reason(const struct quota_account *over, enum quota_verdict verdict);
+/* A message has come in with a parcel; of the messages of this second it is one more if it was
+   within the quota. NULL: nothing happens, here and below. */
+void quota_enter(struct quota *quota, struct quota_account *account, bool is_within);
+/* Its parcel is free again. */
+void quota_leave(struct quota *quota, struct quota_account *account);
+/* Somebody waits until less of it is in flight, and so keeps the account; or no more. */
+void quota_wait(struct quota *quota, struct quota_account *account);
+void quota_go_on(struct quota *quota, struct quota_account *account);
+/* Is as much of it in flight as may be? */
+bool quota_is_full(const struct quota_account *account, unsigned free);
+/* How many accounts there are. */
+size_t quota_count(const struct quota *quota);
+
+#endif
