@@ -215,7 +215,7 @@ def trust_of(world, domain):
 
 @pytest.mark.parametrize("name", ["good", "key", "all", "expired", "authority", "first"])
 def test_record_vouches(world, name):
-    """T1: A certificate that no authority has signed, by key or whole, by digest or in full; an
+    """D1: A certificate that no authority has signed, by key or whole, by digest or in full; an
     expired one with another name (DANE-EE, RFC 7671 §5.1); one of a private authority (DANE-TA);
     one of two records."""
     before = world.relay.count("dane_proved_total")
@@ -228,7 +228,7 @@ def test_record_vouches(world, name):
 
 @pytest.mark.parametrize("name", ["wrong", "unnamed"])
 def test_no_record_vouches(world, name):
-    """T2: TLSA records that name another certificate, or an authority whose certificate is in
+    """D2: TLSA records that name another certificate, or an authority whose certificate is in
     another name: no stream, though the rules allow dialback."""
     before = world.relay.count("dane_failed_total")
     with served(world, name) as (domain, server):
@@ -240,7 +240,7 @@ def test_no_record_vouches(world, name):
 
 @pytest.mark.parametrize("zone, name", [(PLAIN, "one"), (SIGNED, "unusable")])
 def test_records_that_do_not_count(world, zone, name):
-    """T3: TLSA records in a zone that nobody signed, and such as cannot be used: as if there were
+    """D3: TLSA records in a zone that nobody signed, and such as cannot be used: as if there were
     none."""
     with served(world, name if zone == SIGNED else zone, zone, label=name) as (domain, server):
         assert tell(world, domain, "as before") == 202
@@ -250,7 +250,7 @@ def test_records_that_do_not_count(world, zone, name):
 
 @pytest.mark.parametrize("zone", [STOLEN, SPOILT])
 def test_bogus_signatures(world, zone):
-    """T4: A zone signed with another key than its parent knows, and TLSA records whose signature
+    """D4: A zone signed with another key than its parent knows, and TLSA records whose signature
     is wrong: the server is not even connected to (RFC 7673 §3)."""
     opened = world.relay.count("xmpp_sessions_opened_total")
     with served(world, zone, zone, label="one") as (domain, server):
@@ -262,7 +262,7 @@ def test_bogus_signatures(world, zone):
 
 
 def test_tls_cannot_be_stripped(world):
-    """T5: TLSA records say that there is TLS: a server that offers none gets nothing in clear,
+    """D5: TLSA records say that there is TLS: a server that offers none gets nothing in clear,
     though the rules allow it."""
     class Clear(Server):
         def serve(self, stream):
@@ -276,7 +276,7 @@ def test_tls_cannot_be_stripped(world):
 
 
 def test_rule_wants_dane(world):
-    """T6: trust: dane takes a server that TLSA records vouch for, and no other."""
+    """D6: trust: dane takes a server that TLSA records vouch for, and no other."""
     with served(world, "strict") as (domain, server):
         assert tell(world, domain, "strictly") == 202
         assert "strictly" in server.stanzas.get(timeout=PATIENCE_S)
@@ -289,7 +289,7 @@ def test_rule_wants_dane(world):
 
 
 def test_who_comes_in(world):
-    """T7: Under trust: dane a certificate lets nobody in; a dialback claim does, when the server
+    """D7: Under trust: dane a certificate lets nobody in; a dialback claim does, when the server
     that is asked about it proves itself by DANE."""
     class Authority(Server):
         def serve(self, stream):
@@ -317,7 +317,7 @@ def test_who_comes_in(world):
 
 @pytest.mark.parametrize("name", ["refused", "warned", "allowed"])
 def test_downgrade(world, name):
-    """T8: A partner whose server has proved itself by DANE is met by another that has not: refused,
+    """D8: A partner whose server has proved itself by DANE is met by another that has not: refused,
     told, or allowed and then forgotten."""
     with served(world, name) as (domain, server):
         assert tell(world, domain, "before") == 202
