@@ -12,6 +12,7 @@
 #include "core/mesh.h"
 #include "core/stats.h"
 #include "core/timer.h"
+#include "core/trust.h"
 #include "net/resolver.h"
 #include "net/ring.h"
 

@@ -4,8 +4,12 @@ nothing but TLSA records vouches for."""
 import contextlib
 import hashlib
 import re
+import socket
 import subprocess
+import threading
 
+import dns.message
+import dns.rdatatype
 import pytest
 from cryptography.hazmat.primitives import serialization
 
@@ -18,7 +22,7 @@ from ports import take_port
 
 SIGNED, PLAIN, STOLEN, SPOILT = "signed", "plain", "stolen", "spoilt"
 CASES = ("good", "key", "all", "wrong", "expired", "authority", "unnamed", "unusable", "first",
-         "strict", "refused", "warned", "allowed", "clear", "asked")
+         "strict", "refused", "warned", "allowed", "clear", "asked", "silent")
 
 
 def data_of(certificate, selector, matching):
@@ -120,6 +124,40 @@ zone:{zones}
         path.write_text(text)
 
 
+class Way:
+    """On the way to the name server: UDP goes through, but for questions for TLSA with "silent" in
+    their name."""
+
+    def __init__(self, target):
+        self.port = take_port()
+        self._target = (peers.ADDRESS, target)
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._socket.bind((peers.ADDRESS, self.port))
+        threading.Thread(target=self._run, daemon=True).start()
+
+    def _run(self):
+        with contextlib.suppress(OSError):
+            while data_and_source := self._socket.recvfrom(65535):
+                data, source = data_and_source
+                if not data:
+                    return  # shut down
+                question = dns.message.from_wire(data).question[0]
+                if question.rdtype == dns.rdatatype.TLSA and "silent" in question.name.to_text():
+                    continue
+                threading.Thread(target=self._pass, args=(data, source), daemon=True).start()
+
+    def _pass(self, data, source):
+        with contextlib.suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
+            one.settimeout(PATIENCE_S)
+            one.sendto(data, self._target)
+            self._socket.sendto(one.recv(65535), source)
+
+    def close(self):
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()
+
+
 class World:
     def __init__(self, folder):
         self.relay = AttackedRelay(folder / "relay")
@@ -141,7 +179,8 @@ class World:
         anchor.write_text("".join(f"{zone}. 60 IN DNSKEY {key}\n"
                                   for zone, all_keys in keys.items() for key in all_keys))
         settings = self.relay.settings
-        settings["dns"].update(server=f"{peers.ADDRESS}@{self.zones.port}", timeout_ms=8000,
+        self.way = Way(self.zones.port)
+        settings["dns"].update(server=f"{peers.ADDRESS}@{self.way.port}", timeout_ms=4000,
                                trust_anchor=str(anchor))
         settings["xmpp"]["confirm_timeout_ms"] = 300
         settings["partners"] += [
@@ -188,7 +227,7 @@ class World:
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
     made = World(tmp_path_factory.mktemp("dane"))
-    with made.zones, made.relay as relay, Scene(relay) as scene:
+    with contextlib.closing(made.way), made.zones, made.relay as relay, Scene(relay) as scene:
         made.scene = scene
         yield made
         assert relay.alive(), relay.tail()
@@ -258,6 +297,15 @@ def test_bogus_signatures(world, zone):
         assert server.stanzas.empty()
         assert world.relay.logged("event=link.failed", f"partner={domain}",
                                   "DNSSEC validation failed")
+    assert world.relay.count("xmpp_sessions_opened_total") == opened
+
+
+def test_records_are_kept_back(world):
+    """D9: Somebody on the way drops the questions for TLSA records: no connection."""
+    opened = world.relay.count("xmpp_sessions_opened_total")
+    with served(world, "silent") as (domain, server):
+        assert tell(world, domain) >= 400
+        assert server.stanzas.empty()
     assert world.relay.count("xmpp_sessions_opened_total") == opened
 
 
