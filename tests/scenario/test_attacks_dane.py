@@ -3,6 +3,7 @@
 nothing but TLSA records vouches for."""
 import contextlib
 import hashlib
+import json
 import re
 import socket
 import subprocess
@@ -252,6 +253,12 @@ def trust_of(world, domain):
     return [one["trust"] for one in world.relay.sessions() if one["remote"] == domain]
 
 
+def explained(world, domain):
+    """What `explain` says of DANE at each address, and its verdict."""
+    rows = json.loads(world.relay.control(f"explain {domain} tenant {TENANT} json"))
+    return [(row["result"], rows[-1]["result"]) for row in rows if row["step"] == "dane"]
+
+
 @pytest.mark.parametrize("name", ["good", "key", "all", "expired", "authority", "first"])
 def test_record_vouches(world, name):
     """D1: A certificate that no authority has signed, by key or whole, by digest or in full; an
@@ -263,6 +270,7 @@ def test_record_vouches(world, name):
         assert f"by {name}" in server.stanzas.get(timeout=PATIENCE_S)
         assert trust_of(world, domain) == ["dane"]
         assert world.relay.count("dane_proved_total") == before + 1
+        assert explained(world, domain) == [("ok", "ok")]
 
 
 @pytest.mark.parametrize("name", ["wrong", "unnamed"])
@@ -274,7 +282,8 @@ def test_no_record_vouches(world, name):
         assert tell(world, domain) >= 400
         assert server.stanzas.empty()
         assert world.relay.logged("event=link.failed", f"partner={domain}", "no TLSA record of")
-    assert world.relay.count("dane_failed_total") == before + 1
+        assert world.relay.count("dane_failed_total") == before + 1
+        assert explained(world, domain) == [("failed", "failed")]
 
 
 @pytest.mark.parametrize("zone, name", [(PLAIN, "one"), (SIGNED, "unusable")])
@@ -285,6 +294,7 @@ def test_records_that_do_not_count(world, zone, name):
         assert tell(world, domain, "as before") == 202
         assert "as before" in server.stanzas.get(timeout=PATIENCE_S)
         assert trust_of(world, domain) == ["dialback"]
+        assert explained(world, domain) == [("note", "ok")]
 
 
 @pytest.mark.parametrize("zone", [STOLEN, SPOILT])
@@ -333,7 +343,8 @@ def test_rule_wants_dane(world):
         assert tell(world, domain) >= 400
         assert server.stanzas.empty()
         assert world.relay.logged("event=link.failed", f"partner={domain}", "trust: dane is wanted")
-    assert world.relay.count("trust_refused_total") == before + 1
+        assert world.relay.count("trust_refused_total") == before + 1
+        assert explained(world, domain) == [("failed", "failed")]
 
 
 def test_who_comes_in(world):

@@ -50,7 +50,8 @@ def test_partner_with_certificates(relay, prosody):
     assert not why.failed()
     assert why.of("policy", "ok") == [
         f"tenant sip may talk with {XMPP_DOMAIN}; its proof: certificate (tls: required by "
-        "default, sasl: required by partners[], dialback: true by default)"]
+        "default, sasl: required by partners[], dialback: true by default, trust: dialback by "
+        "default)"]
     assert re.search(r"^prosody\.example port \d+ \(priority 0, weight 0\) is 127\.0\.0\.1:",
                      why.of("dns", "ok")[0])
     assert why.of("tcp", "ok") == ["connected"]
