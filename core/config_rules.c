@@ -116,7 +116,7 @@ static bool gives_proof(const struct rules *rules)
 /* The key that a complaint about this place's part in the proof names. */
 static void proof_key(const struct place *place, char key[CONFIG_KEY_SIZE])
 {
-    static const enum rule all[] = {RULE_TLS, RULE_SASL, RULE_DIALBACK};
+    static const enum rule all[] = {RULE_TLS, RULE_SASL, RULE_DIALBACK, RULE_TRUST};
     size_t i = 0;
     assert(gives_proof(place->rules));
     while (i + 1 < sizeof(all) / sizeof(all[0]) && (place->rules->given >> all[i] & 1) == 0)
@@ -161,7 +161,7 @@ static bool check_tenant(struct config_load *load, const struct config_file *fil
 }
 
 /* Tenants whose rules are alike in what concerns the proof are one kind: there are few. */
-#define KIND_COUNT (4 * 4 * 3)
+#define KIND_COUNT (4 * 4 * 3 * 4)
 
 static unsigned kind_of(const struct rules *rules)
 {
@@ -169,8 +169,8 @@ static unsigned kind_of(const struct rules *rules)
     const struct {
         enum rule rule;
         unsigned count;
-    } parts[] = {{RULE_TLS, 4}, {RULE_SASL, 4}, {RULE_DIALBACK, 3}};
-    for (size_t i = 0; i < 3; i++) {
+    } parts[] = {{RULE_TLS, 4}, {RULE_SASL, 4}, {RULE_DIALBACK, 3}, {RULE_TRUST, 4}};
+    for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
         bool is_given = (rules->given >> parts[i].rule & 1) != 0;
         kind = kind * parts[i].count + (is_given ? 1 + rules->value[parts[i].rule] : 0);
     }

@@ -26,12 +26,16 @@ struct raw_list {
 struct raw_rules {
 #define RAW_NEED(key)                             char *key;
 #define RAW_FLAG(key)                             char *key;
+#define RAW_LEVEL(key)                            char *key;
+#define RAW_REACTION(key)                         char *key;
 #define RAW_NUMBER(key)                           unsigned *key;
 #define RULE(name, key, kind, fallback, min, max) RAW_##kind(key)
 #include "core/rules.def"
 #undef RULE
 #undef RAW_NEED
 #undef RAW_FLAG
+#undef RAW_LEVEL
+#undef RAW_REACTION
 #undef RAW_NUMBER
 };
 

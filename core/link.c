@@ -191,6 +191,7 @@ void link_start(struct link *link)
                                          s2s_domain_span(&link->remote));
     const char *name = link->remote_ascii;
     link->elsewhere = false;
+    question.wants_tlsa = true;
     if (partner != NULL && partner->host != NULL) {
         link->has_direct = partner->direct_tls;
         name = partner->host;
@@ -239,6 +240,7 @@ void link_see_other(struct link *link, struct span host)
 
 static void go_away(struct link *link)
 {
+    /* Without TLSA: its zone may not vouch for the domain. */
     struct resolver_question question = {.fallback_port = link->other_port};
     snprintf(question.domain, sizeof(question.domain), "%s", link->other_host);
     link->other_host[0] = '\0';
@@ -259,6 +261,8 @@ void link_resolved(struct link *link, struct resolver_answer *answer)
     free(link->answer);
     link->answer = answer;
     link->target_next = 0;
+    for (unsigned i = 0; link->elsewhere && i < answer->target_count; i++)
+        answer->targets[i].secure = false; /* the server named this host, not the domain */
     if (link->probe != NULL)
         probe_located(link->probe, answer);
     if (answer->status == RESOLVER_FOUND) {
@@ -354,9 +358,12 @@ void link_prepare(const struct link *link, struct s2s_out *out)
     struct worker *worker = link->worker;
     const struct config_tenant *tenant =
         config_find_tenant(worker->thread->config, s2s_domain_span(&link->local));
-    s2s_out_init(out, &link->local, &link->remote,
-                 worker_pair_proofs(worker, s2s_domain_span(&link->local),
-                                    s2s_domain_span(&link->remote)),
+    unsigned proofs = worker_pair_proofs(worker, s2s_domain_span(&link->local),
+                                         s2s_domain_span(&link->remote));
+    /* TLSA records say that there is TLS (RFC 7673 §4); where it is not to be used it is not. */
+    if (link_target(link)->tlsa_count > 0 && proofs != S2S_PROOF_CLEAR)
+        proofs &= ~(unsigned)S2S_PROOF_CLEAR;
+    s2s_out_init(out, &link->local, &link->remote, proofs,
                  worker_has_certificate(worker, tenant));
     out->sm_wanted = worker->thread->config->stream_management && link->probe == NULL;
     out->sm_previous = link_resume_id(link);
@@ -365,6 +372,18 @@ void link_prepare(const struct link *link, struct s2s_out *out)
 const char *link_remote_ascii(const struct link *link)
 {
     return link->remote_ascii;
+}
+
+const struct resolver_target *link_target(const struct link *link)
+{
+    assert(link->answer != NULL);
+    assert(link->target_next > 0);
+    return &link->answer->targets[link->target_next - 1];
+}
+
+const struct dane_record *link_tlsa(const struct link *link)
+{
+    return &link->answer->tlsa[link_target(link)->tlsa_first];
 }
 
 struct link *link_open_probe(struct worker *worker, const struct s2s_domain *local,

@@ -35,6 +35,10 @@ void link_saw(const struct link *link, const struct session *session,
               const struct s2s_action *action);
 void link_prepare(const struct link *link, struct s2s_out *out);
 const char *link_remote_ascii(const struct link *link);
+/* What DNS says of the server that is tried, and its TLSA records. Until the stream is good for
+   stanzas. */
+const struct resolver_target *link_target(const struct link *link);
+const struct dane_record *link_tlsa(const struct link *link);
 /* Writes what waits, and one ping behind it: once a turn, before the session's bytes are sent. */
 void link_pump(struct link *link);
 /* The stream answered about stream management (S2S_SM_…). */

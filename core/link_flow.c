@@ -260,6 +260,7 @@ void link_verified(struct link *link, const struct s2s_action *action)
             span_equal(parcel->to.domain, action->remote) &&
             span_equal(parcel->stream_id, action->id)) {
             link_unhook(&link->asked, previous, parcel);
+            parcel->trust = (uint8_t)link->session->trust;
             if (action->verdict == S2S_VALID)
                 link_finish(link, parcel, OUTCOME_DELIVERED);
             else

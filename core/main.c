@@ -52,6 +52,7 @@ struct main_process {
     struct mesh *mesh;
     struct resolver *resolver;
     struct census *census;
+    struct trust_memory *trust;
     struct control *control;
     struct stats **stats; /* by mesh index */
     struct main_thread *threads;
@@ -211,6 +212,7 @@ static int main_start_threads(struct main_process *process)
                                       .mesh = process->mesh,
                                       .resolver = process->resolver,
                                       .census = process->census,
+                                      .trust = process->trust,
                                       .stats = process->stats[i + 1],
                                       .stopping = &process->stopping};
         if (pthread_create(&one->id, NULL, main_thread_run, one) != 0) {
@@ -260,6 +262,7 @@ static void main_close(struct main_process *process)
     free(process->stats);
     free(process->threads);
     census_close(&process->census);
+    trust_close(&process->trust);
     mesh_close(&process->mesh);
     reload_close(&process->reload);
 }
@@ -291,6 +294,8 @@ static int main_open(struct main_process *process, struct config **owned)
         return status;
     status = census_open(&process->census, config->sessions_max,
                          config->sessions_per_address_max);
+    if (status == 0)
+        status = trust_open(&process->trust);
     if (status != 0)
         return status;
     struct resolver_options resolver = {.server = config->dns_server,

@@ -83,6 +83,7 @@ struct parcel {
     bool is_again;           /* … which broke: it is to be written again, as this number */
     bool has_left;           /* … and a byte of it may have left on that */
     uint8_t transport;       /* SIP_*: enum sip_transport */
+    uint8_t trust;           /* VERIFY, its answer: enum trust of the server that gave it */
     uint32_t trunk;          /* SIP_*: authenticated trunk index + 1, 0 for none … */
     uint32_t trunk_serial;   /* … and its serial */
     void *inquiry;           /* INQUIRY: struct inquiry; PROBE: struct probe_talk */

@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "core/probe_priv.h"
+#include "core/session_priv.h"
 #include "net/certificate.h"
 #include "net/clock.h"
 
@@ -199,7 +200,7 @@ static void tell_flaw(struct probe *probe, bool strict, enum probe_step step,
         probe->is_done = true;
     } else {
         probe_tell(probe, step, PROBE_NOTE,
-                   "%s; it is only noted, as dialback may be the proof", text);
+                   "%s; it is only noted, as dialback or DANE may be the proof", text);
     }
 }
 
@@ -273,12 +274,40 @@ static void tell_identity(struct probe *probe, const struct certificate *certifi
               text);
 }
 
+static void tell_dane(struct probe *probe, const struct session *session)
+{
+    const struct resolver_target *target = link_target(probe->link);
+    const char *found =
+        target->tlsa_unusable ? "there are TLSA records, none that can be used"
+        : target->secure      ? "there are no TLSA records"
+                              : "TLSA records are not asked for: DNSSEC does not vouch for the way";
+    if (session->trust == TRUST_DANE) {
+        probe_tell(probe, PROBE_DANE, PROBE_OK, "a TLSA record of %s names its certificate",
+                   target->host);
+    } else if (session->contradicted) {
+        probe_tell_fault(probe, PROBE_DANE,
+                         "The partner must publish TLSA records of the certificate that it "
+                         "shows, or none (RFC 7671 §8).",
+                         "no TLSA record of %s names its certificate", target->host);
+        probe->is_done = true;
+    } else if (session_trust_wanted(session) == TRUST_DANE) {
+        probe_tell_fault(probe, PROBE_DANE,
+                         "The partner must sign its zone and publish TLSA records; or lower the "
+                         "rule trust for it.",
+                         "%s, and the rule trust: dane is set", found);
+        probe->is_done = true;
+    } else {
+        probe_tell(probe, PROBE_DANE, PROBE_NOTE, "%s", found);
+    }
+}
+
 void probe_secured(struct probe *probe, const struct session *session)
 {
     struct certificate certificate;
     size_t size = 0;
     const uint8_t *der = tls_peer_certificate(session->tls, &size);
-    bool strict = (session->out.proofs & S2S_PROOF_DIALBACK) == 0;
+    bool strict = session->trust < TRUST_PKIX && !session->contradicted &&
+                  session_trust_wanted(session) == TRUST_PKIX;
     probe_tell(probe, PROBE_TLS, PROBE_OK, "%s, %s, %s", tls_protocol_name(session->tls),
                tls_cipher_name(session->tls), probe->direct ? "direct TLS" : "by STARTTLS");
     probe->step = PROBE_FEATURES;
@@ -290,8 +319,7 @@ void probe_secured(struct probe *probe, const struct session *session)
         tell_chain(probe, session, &certificate, strict);
         tell_identity(probe, &certificate, strict);
     }
-    probe_tell(probe, PROBE_DANE, PROBE_NOTE,
-               "DANE (RFC 7712) and POSH (RFC 7711) are not checked by this version");
+    tell_dane(probe, session);
 }
 
 /* ---- the stream ---- */

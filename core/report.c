@@ -19,7 +19,7 @@ static const char *const report_columns[][REPORT_COLUMN_MAX] = {
     [REPORT_ERRORS] = {"time", "#count", "event", "tenant", "partner", "trace", "reason"},
     [REPORT_POLICY] = {"rule", "value", "from"},
     [REPORT_SESSIONS] = {"#worker", "direction", "peer", "local", "remote", "pairs", "state",
-                         "auth", "tls", "cipher", "#age_s", "#idle_s", "#stanzas_in",
+                         "auth", "trust", "tls", "cipher", "#age_s", "#idle_s", "#stanzas_in",
                          "#stanzas_out", "#queued", "managed", "#unacked"},
     [REPORT_TRUNKS] = {"#egress", "tenant", "trunk", "transport", "target", "state", "#since_s",
                        "#last_status", "#answered_s", "#in_flight", "#queued", "#sent",

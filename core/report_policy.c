@@ -21,7 +21,7 @@ static void row_proofs(unsigned proofs, FILE *out)
     char names[64];
     struct writer writer = writer_make(names, sizeof(names));
     rules_format_proofs(proofs, &writer);
-    fprintf(out, "proof\t%.*s\ttls, sasl, dialback\n", (int)writer.used, names);
+    fprintf(out, "proof\t%.*s\ttls, sasl, dialback, trust\n", (int)writer.used, names);
 }
 
 static const struct config_tenant *find_tenant(const struct config *config, struct span name)

@@ -5,16 +5,22 @@
 
 static const char *const need_names[] = {"required", "optional", "not_supported", NULL};
 static const char *const flag_names[] = {"false", "true", NULL};
+static const char *const level_names[] = {"dialback", "pkix", "dane", NULL};
+static const char *const reaction_names[] = {"refuse", "warn", "allow", NULL};
 
 static const struct rules_row rows[RULE_COUNT] = {
 #define NEED                                      need_names
 #define FLAG                                      flag_names
+#define LEVEL                                     level_names
+#define REACTION                                  reaction_names
 #define NUMBER                                    NULL
 #define RULE(name, key, kind, fallback, min, max) [RULE_##name] = {#key, kind, min, max},
 #include "core/rules.def"
 #undef RULE
 #undef NEED
 #undef FLAG
+#undef LEVEL
+#undef REACTION
 #undef NUMBER
 };
 
@@ -64,15 +70,30 @@ unsigned rules_proofs(const struct rules_stack *stack)
     if (tls != NEED_NOT_SUPPORTED && has_dialback &&
         !(tls == NEED_REQUIRED && sasl == NEED_REQUIRED))
         proofs |= S2S_PROOF_DIALBACK;
-    if (tls != NEED_REQUIRED && has_dialback)
+    if (tls != NEED_REQUIRED && has_dialback &&
+        rules_value(stack, RULE_TRUST) == TRUST_DIALBACK)
         proofs |= S2S_PROOF_CLEAR;
+    return proofs;
+}
+
+unsigned rules_proofs_in(const struct rules_stack *stack)
+{
+    unsigned proofs = rules_proofs(stack);
+    if (rules_value(stack, RULE_TRUST) > TRUST_PKIX)
+        proofs &= ~(unsigned)S2S_PROOF_EXTERNAL;
     return proofs;
 }
 
 const char *rules_mistake(const struct rules_stack *stack)
 {
-    if (rules_proofs(stack) != S2S_PROOF_NONE)
+    bool is_trusting = rules_value(stack, RULE_TRUST) == TRUST_DIALBACK;
+    if (rules_proofs_in(stack) != S2S_PROOF_NONE)
         return NULL;
+    if (!is_trusting && rules_value(stack, RULE_TLS) == NEED_NOT_SUPPORTED)
+        return "trust: pkix and dane need TLS: tls: not_supported leaves no way to prove a domain";
+    if (rules_proofs(stack) != S2S_PROOF_NONE)
+        return "trust: dane needs dialback under TLS: a server that DANE proves is asked who comes "
+               "in";
     if (rules_value(stack, RULE_SASL) == NEED_NOT_SUPPORTED)
         return "sasl: not_supported and dialback: false leave no way to prove a domain";
     return "SASL needs TLS: tls: not_supported and dialback: false leave no way to prove a "

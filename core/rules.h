@@ -8,9 +8,11 @@
 #ifndef PASSERELLE_CORE_RULES_H
 #define PASSERELLE_CORE_RULES_H
 
+#include "core/trust.h"
 #include "proto/s2s.h"
 
 enum rules_need { NEED_REQUIRED, NEED_OPTIONAL, NEED_NOT_SUPPORTED };
+enum rules_reaction { REACTION_REFUSE, REACTION_WARN, REACTION_ALLOW };
 
 enum rule {
 #define RULE(name, key, kind, fallback, min, max) RULE_##name,
@@ -26,7 +28,8 @@ struct rules_row {
 };
 
 /* The rules whose combination says how a domain may prove itself. */
-#define RULES_OF_PROOF (1u << RULE_TLS | 1u << RULE_SASL | 1u << RULE_DIALBACK)
+#define RULES_OF_PROOF                                                                         \
+    (1u << RULE_TLS | 1u << RULE_SASL | 1u << RULE_DIALBACK | 1u << RULE_TRUST)
 
 /* The rules that limit messages. */
 #define RULES_OF_QUOTA                                                                         \
@@ -58,9 +61,13 @@ struct rules_stack rules_stack_make(void);
 /* The place that counts for this rule. */
 enum rules_level rules_level_of(const struct rules_stack *stack, enum rule rule);
 uint32_t rules_value(const struct rules_stack *stack, enum rule rule);
-/* The ways to prove a domain that TLS, SASL and dialback leave: a set of enum s2s_proof. SASL
-   is EXTERNAL, which needs TLS (XEP-0178); where both are required, dialback is not asked. */
+/* The ways to prove a domain that TLS, SASL, dialback and trust leave: a set of enum s2s_proof.
+   SASL is EXTERNAL, which needs TLS (XEP-0178); where both are required, dialback is not asked;
+   in clear nobody is trusted more than DNS. */
 unsigned rules_proofs(const struct rules_stack *stack);
+/* The same for who comes in: the certificate of a client is trusted as far as PKIX, and where
+   that is too little only dialback is left: the server that is asked proves itself by DANE. */
+unsigned rules_proofs_in(const struct rules_stack *stack);
 /* What is wrong with a combination that leaves no way; NULL: it leaves one. Static. */
 const char *rules_mistake(const struct rules_stack *stack);
 /* Why streams may fail under a combination that is allowed; NULL: no doubt. Static. */

@@ -10,8 +10,6 @@
 #include "core/intake.h"
 #include "core/link.h"
 #include "core/log.h"
-#include "net/certificate.h"
-#include "proto/jid.h"
 
 /* What a session that waits for the relay may still be handed: every buffer of the ring, once
    before its pause is known to the kernel and once on the way. */
@@ -30,27 +28,7 @@ static bool policy_hosts(void *context, struct span local)
 static unsigned policy_proofs(void *context, struct span local, struct span remote)
 {
     const struct session *session = context;
-    return worker_pair_proofs(session->worker, local, remote);
-}
-
-bool session_certified(const struct session *session, struct span remote)
-{
-    char memory[JID_SIZE_MAX], name[DOMAIN_SIZE_MAX + 1], ascii_name[DOMAIN_SIZE_MAX + 1];
-    struct writer writer = writer_make(memory, sizeof(memory));
-    struct span ascii;
-    size_t der_size = 0;
-    if (session->tls == NULL || !tls_peer_verified(session->tls, NULL) ||
-        jid_domain_to_ascii(remote, &writer, &ascii) != JID_OK ||
-        ascii.size > DOMAIN_SIZE_MAX || remote.size > DOMAIN_SIZE_MAX)
-        return false;
-    memcpy(name, remote.data, remote.size);
-    name[remote.size] = '\0';
-    memcpy(ascii_name, ascii.data, ascii.size);
-    ascii_name[ascii.size] = '\0';
-    const uint8_t *der = tls_peer_certificate(session->tls, &der_size);
-    struct certificate certificate;
-    return der != NULL && certificate_read(&certificate, der, der_size) == 0 &&
-           certificate_matches_xmpp(&certificate, ascii_name, name);
+    return worker_pair_proofs_in(session->worker, local, remote);
 }
 
 static bool certified(void *context, struct span remote)
@@ -75,6 +53,7 @@ static struct session *make(struct worker *worker, bool outbound, bool direct)
     session->ticket = ++worker->ticket_next;
     session->opened_ms = session->active_ms = worker->thread->now_ms;
     session->expires_ms = session->retires_ms = UINT64_MAX;
+    session->trust = TRUST_DANE; /* until it is told less */
     session->policy = (struct s2s_policy){
         .context = session,
         .hosts = policy_hosts,

@@ -54,6 +54,8 @@ struct session {
     uint64_t written_total, sending_total, sent_total;
     uint64_t expires_ms; /* when the peer's certificate ends; UINT64_MAX: none to look at */
     struct census_partner *counted; /* inbound: the partner whose streams it is one of */
+    bool contradicted; /* outbound: TLSA records name another certificate than it shows */
+    enum trust trust; /* how the peer proved itself; of several pairs the least */
     uint64_t retires_ms; /* when it closes as its pair is not served any more; UINT64_MAX */
     struct timer timer;
     struct tls_session *tls;

@@ -29,8 +29,15 @@ void session_ended(struct session *session, int result);
 void session_log_end(const struct session *session, enum stream_error error);
 /* Is a pair of domains authorised on it? */
 bool session_ready(const struct session *session);
-/* Did the peer show a verified certificate that speaks for `remote`? */
+/* session_trust.c: did the peer show a verified certificate that speaks for `remote`? */
 bool session_certified(const struct session *session, struct span remote);
+/* Outbound: the TLS handshake is over, or the stream stays in clear: how the server has proved
+   itself (`trust`, `contradicted`). */
+void session_weigh(struct session *session);
+/* Is that as it has to? False: the session is over. */
+bool session_judge(struct session *session);
+/* The least that it has to. */
+enum trust session_trust_wanted(const struct session *session);
 /* Bytes from the socket that were not used yet, and the use of the first `size` of them. */
 struct span session_input(const struct session *session);
 void session_input_use(struct session *session, size_t size);

@@ -27,6 +27,8 @@ void session_begin_tls(struct session *session)
             config_find_tenant(worker->thread->config, s2s_domain_span(&session->out.local));
         result = tls_connect(&session->tls, tls_store_of(&worker->tls, tenant),
                              link_remote_ascii(session->link), alpn);
+        if (result == 0 && link_target(session->link)->tlsa_count > 0)
+            tls_keep_chain(session->tls);
     }
     if (result != 0) {
         session_fail(session, SPAN("there is no memory for TLS"));
@@ -50,17 +52,10 @@ static void tls_done(struct session *session)
             s2s_in_tls_done(&session->in);
         return;
     }
-    const char *why;
+    session_weigh(session);
     link_secured(session->link, session);
-    if ((session->out.proofs & S2S_PROOF_DIALBACK) == 0 &&
-        !session_certified(session, s2s_domain_span(&session->out.remote))) {
-        if (tls_peer_verified(session->tls, &why))
-            why = "it speaks for other names";
-        snprintf(session->reason, sizeof(session->reason), "its certificate is refused: %s",
-                 why);
-        session_drop(session);
+    if (!session_judge(session))
         return;
-    }
     if (session->direct)
         s2s_out_start(&session->out, true, &writer);
     else
@@ -166,8 +161,10 @@ static bool count_partner(struct session *session, struct span remote)
     return false;
 }
 
-static void authorised(struct session *session, const struct s2s_action *action)
+static void authorised(struct session *session, const struct s2s_action *action,
+                       enum trust trust)
 {
+    session->trust = trust < session->trust ? trust : session->trust;
     struct thread *thread = session->worker->thread;
     if (!count_partner(session, action->remote))
         return;
@@ -184,7 +181,7 @@ static void ready(struct session *session, struct s2s_action *action)
 {
     action->local = s2s_domain_span(&session->out.local);
     action->remote = s2s_domain_span(&session->out.remote);
-    authorised(session, action);
+    authorised(session, action, session->trust);
     if (session->link != NULL && action->kind != S2S_READY)
         link_managed(session->link, action);
 }
@@ -237,7 +234,9 @@ void session_verified(struct session *session, const struct parcel *parcel)
                                 .remote = parcel->to.domain,
                                 .id = parcel->stream_id,
                                 .fault = parcel->outcome.fault.error};
-    if (parcel->outcome.kind == OUTCOME_DELIVERED)
+    /* Its stream may have stood since before the rules asked for more. */
+    bool is_trusted = parcel->trust >= session_rule(session, RULE_TRUST);
+    if (parcel->outcome.kind == OUTCOME_DELIVERED && is_trusted)
         answer.verdict = S2S_VALID;
     else
         answer.verdict = answer.fault == STANZA_ERROR_FORBIDDEN ? S2S_INVALID : S2S_ERROR;
@@ -250,7 +249,7 @@ void session_verified(struct session *session, const struct parcel *parcel)
         return;
     }
     if (action.kind == S2S_PAIR_AUTHORISED)
-        authorised(session, &action);
+        authorised(session, &action, (enum trust)parcel->trust);
     else if (action.kind == S2S_CLOSE)
         session_close(session, action.error, action.text);
     session_flush(session);
@@ -260,7 +259,7 @@ static void restart(struct session *session, const struct s2s_action *action)
 {
     xml_stream_restart(session->xml);
     if (!session->outbound)
-        authorised(session, action);
+        authorised(session, action, TRUST_PKIX);
 }
 
 static void start_tls(struct session *session)
@@ -314,6 +313,11 @@ static void send_key(struct session *session, const struct s2s_action *action)
 {
     char memory[2048], key[DIALBACK_KEY_SIZE];
     struct writer writer = writer_make(memory, sizeof(memory));
+    if (session->tls == NULL) {
+        session_weigh(session);
+        if (!session_judge(session))
+            return;
+    }
     dialback_key(session->worker->thread->config->dialback_secret, action->remote,
                  action->local, action->id, key);
     s2s_out_send_key(&session->out, span_of(key), &writer);
@@ -328,7 +332,7 @@ static bool act(struct session *session, struct s2s_action *action)
     case S2S_NOTHING: break;
     case S2S_START_TLS: start_tls(session); break;
     case S2S_RESTART: restart(session, action); break;
-    case S2S_PAIR_AUTHORISED: authorised(session, action); break;
+    case S2S_PAIR_AUTHORISED: authorised(session, action, TRUST_PKIX); break;
     case S2S_VERIFY: ask_verify(session, action); break;
     case S2S_ANSWER_VERIFY: answer_verify(session, action); break;
     case S2S_NEED_KEY: send_key(session, action); break;

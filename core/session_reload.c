@@ -27,7 +27,14 @@ static bool is_served(const struct session *session, struct span local, struct s
                      : session->tls != NULL ? S2S_PROOF_DIALBACK
                                             : S2S_PROOF_CLEAR;
     unsigned this_or_weaker = 2 * proof - 1;
-    return (worker_pair_proofs(session->worker, local, remote) & this_or_weaker) != 0;
+    unsigned proofs = session->outbound
+                          ? worker_pair_proofs(session->worker, local, remote)
+                          : worker_pair_proofs_in(session->worker, local, remote);
+    if ((proofs & this_or_weaker) == 0)
+        return false;
+    const struct config *config = session->worker->thread->config;
+    struct rules_stack rules = config_rules(config, config_find_tenant(config, local), remote);
+    return session->trust >= rules_value(&rules, RULE_TRUST);
 }
 
 static void reload_in(struct session *session)
@@ -54,7 +61,8 @@ static void reload_out(struct session *session)
             return;
         session->retires_ms = thread->now_ms + RETIRE_MS;
         session_watch(session);
-    } else if (proofs == S2S_PROOF_NONE || (out->proofs & ~proofs) != 0) {
+    } else if (proofs == S2S_PROOF_NONE || (out->proofs & ~proofs) != 0 ||
+               session->trust < session_rule(session, RULE_TRUST)) {
         /* Begun under other rules: the link begins again, if it still may. */
         if (session->link != NULL)
             link_again(session->link);

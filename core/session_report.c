@@ -62,6 +62,7 @@ void session_report(const struct session *session, FILE *out)
     bool is_external =
         session->outbound ? session->out.external_done : session->in.external_done;
     const char *auth = !session_ready(session) ? "none" : is_external ? "external" : "dialback";
+    const char *trust = session_ready(session) ? trust_name(session->trust) : "-";
     bool has_tls = session->tls != NULL && session->state == SESSION_OPEN;
     fprintf(out, "%u\t%s\t%s\t%s\t%s\t",
             session->worker->thread->self - 1, /* as the thread is named */
@@ -70,9 +71,9 @@ void session_report(const struct session *session, FILE *out)
             session->outbound ? session->out.remote.text : session->in.remote.text);
     put_pairs(out, session);
     fprintf(out,
-            "\t%s\t%s\t%s\t%s\t%" PRIu64 "\t%" PRIu64 "\t%" PRIu64 "\t%" PRIu64
+            "\t%s\t%s\t%s\t%s\t%s\t%" PRIu64 "\t%" PRIu64 "\t%" PRIu64 "\t%" PRIu64
             "\t%zu\t%s\t%" PRIu32 "\n",
-            states[session->state], auth, has_tls ? tls_protocol_name(session->tls) : "-",
+            states[session->state], auth, trust, has_tls ? tls_protocol_name(session->tls) : "-",
             has_tls ? tls_cipher_name(session->tls) : "-", (now_ms - session->opened_ms) / 1000,
             (now_ms - session->active_ms) / 1000, session->stanzas_in, session->stanzas_out,
             session_output_size(session), session_is_managed(session) ? "on" : "-",

@@ -12,6 +12,7 @@
 #include "core/mesh.h"
 #include "core/stats.h"
 #include "core/timer.h"
+#include "core/trust.h"
 #include "net/resolver.h"
 #include "net/ring.h"
 
@@ -27,6 +28,7 @@ struct thread {
     struct ring *ring;
     struct resolver *resolver;
     struct census *census; /* of all workers; NULL: XMPP connections are not limited */
+    struct trust_memory *trust; /* of all workers; NULL: nothing is remembered */
     struct stats *stats;
     struct timer_heap timers;
     uint64_t now_ms; /* monotonic, read once per loop */

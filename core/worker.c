@@ -47,16 +47,31 @@ const struct config_tenant *worker_pair_tenant(const struct worker *worker, stru
     return tenant;
 }
 
-unsigned worker_pair_proofs(const struct worker *worker, struct span local, struct span remote)
+/* False when the pair is not served. */
+static bool pair_rules(const struct worker *worker, struct span local, struct span remote,
+                       struct rules_stack *rules)
 {
     const struct config *config = worker->thread->config;
     const struct config_tenant *tenant = remote.size > 0
                                              ? worker_pair_tenant(worker, local, remote)
                                              : config_find_tenant(config, local);
     if (tenant == NULL)
-        return S2S_PROOF_NONE;
-    struct rules_stack rules = config_rules(config, tenant, remote);
-    return rules_proofs(&rules);
+        return false;
+    *rules = config_rules(config, tenant, remote);
+    return true;
+}
+
+unsigned worker_pair_proofs(const struct worker *worker, struct span local, struct span remote)
+{
+    struct rules_stack rules;
+    return pair_rules(worker, local, remote, &rules) ? rules_proofs(&rules) : S2S_PROOF_NONE;
+}
+
+unsigned worker_pair_proofs_in(const struct worker *worker, struct span local,
+                               struct span remote)
+{
+    struct rules_stack rules;
+    return pair_rules(worker, local, remote, &rules) ? rules_proofs_in(&rules) : S2S_PROOF_NONE;
 }
 
 static int listen_on(struct worker *worker, const union net_address *address, bool direct,

@@ -75,5 +75,8 @@ const struct config_tenant *worker_pair_tenant(const struct worker *worker, stru
 /* How `remote`, empty while it has not said its name, may prove itself: a set of enum
    s2s_proof. None: the pair is refused. */
 unsigned worker_pair_proofs(const struct worker *worker, struct span local, struct span remote);
+/* The same for a stream that comes in. */
+unsigned worker_pair_proofs_in(const struct worker *worker, struct span local,
+                               struct span remote);
 
 #endif

@@ -165,9 +165,12 @@ static bool read_body(struct certificate *certificate, struct der body)
         return false;
     if (tag != DER_INTEGER || !der_expect(&body, DER_SEQUENCE, &value) || /* signature */
         !der_expect(&body, DER_SEQUENCE, &issuer) || !der_expect(&body, DER_SEQUENCE, &value) ||
-        !read_validity(certificate, value) || !der_expect(&body, DER_SEQUENCE, &subject) ||
-        !der_expect(&body, DER_SEQUENCE, &value)) /* public key */
+        !read_validity(certificate, value) || !der_expect(&body, DER_SEQUENCE, &subject))
         return false;
+    certificate->key = body.data;
+    if (!der_expect(&body, DER_SEQUENCE, &value))
+        return false;
+    certificate->key_size = (size_t)(body.data - certificate->key);
     certificate->issuer = (struct certificate_subject){issuer.data, issuer.size};
     certificate->subject = (struct certificate_subject){subject.data, subject.size};
     while (body.size > 0) {

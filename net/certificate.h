@@ -33,6 +33,8 @@ struct certificate_subject {
 struct certificate {
     const uint8_t *der; /* of the caller; must outlive this */
     size_t der_size;
+    const uint8_t *key; /* the DER of the SubjectPublicKeyInfo, inside of `der` */
+    size_t key_size;
     size_t name_count;
     bool has_san;
     bool eku_present, eku_server, eku_client, eku_sip, eku_any;

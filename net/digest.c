@@ -2,6 +2,7 @@
 #include <wolfssl/options.h>
 #include <wolfssl/wolfcrypt/hmac.h>
 #include <wolfssl/wolfcrypt/sha256.h>
+#include <wolfssl/wolfcrypt/sha512.h>
 
 #include "net/digest.h"
 
@@ -9,6 +10,7 @@
 #include <string.h>
 
 _Static_assert(DIGEST_SIZE == WC_SHA256_DIGEST_SIZE, "FIPS 180-4");
+_Static_assert(DIGEST_SIZE_SHA512 == WC_SHA512_DIGEST_SIZE, "FIPS 180-4");
 
 void digest_sha256(const void *data, size_t size, uint8_t out[DIGEST_SIZE])
 {
@@ -21,6 +23,14 @@ void digest_sha256(const void *data, size_t size, uint8_t out[DIGEST_SIZE])
         rc = wc_Sha256Final(&sha, out);
     wc_Sha256Free(&sha);
     assert(rc == 0);
+}
+
+void digest_sha512(const void *data, size_t size, uint8_t out[DIGEST_SIZE_SHA512])
+{
+    assert(size <= UINT32_MAX);
+    int rc = wc_Sha512Hash(data, (word32)size, out);
+    assert(rc == 0);
+    (void)rc;
 }
 
 /* RFC 2104, written out: wolfCrypt's own refuses the empty key in some builds. */

@@ -1,17 +1,21 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * DNS by libunbound in a thread of its own: SRV, then A and AAAA of each target, as one question
- * with one ordered answer (RFC 2782; RFC 6120 §3.2; XEP-0368 §3; RFC 3263 §4). Each consumer
+ * DNS by libunbound in a thread of its own: SRV, then A and AAAA of each target, then what TLSA
+ * says of its certificate, as one question with one ordered answer (RFC 2782; RFC 6120 §3.2;
+ * XEP-0368 §3; RFC 3263 §4; RFC 7673). Each consumer
  * thread has a port: it asks, is woken through its ring, and takes answers. The simulation links
  * its own implementation.
  */
 #ifndef PASSERELLE_NET_RESOLVER_H
 #define PASSERELLE_NET_RESOLVER_H
 
+#include "net/dane.h"
 #include "net/ring.h"
 
 #define RESOLVER_TARGET_MAX  32 /* addresses in one answer; what is beyond is dropped */
 #define RESOLVER_SERVICE_MAX 4
+#define RESOLVER_TLSA_MAX    64 /* TLSA records in one answer … */
+#define RESOLVER_TLSA_HOST   8  /* … and of one target; what is beyond is left out */
 #define RESOLVER_NAME_SIZE   256
 
 struct resolver;
@@ -38,6 +42,7 @@ struct resolver_question {
     unsigned service_count; /* 0: addresses of `domain` only */
     uint16_t fallback_port; /* for A/AAAA of the domain when there is no SRV; 0: no fallback */
     bool keeps_dead;        /* targets without an address are in the answer, too */
+    bool wants_tlsa;        /* TLSA, for targets that DNSSEC vouches for (RFC 7673 §3) */
     void *owner;            /* given back with the answer */
 };
 
@@ -59,6 +64,8 @@ struct resolver_target {
     unsigned service;          /* index into question.services; service_count for the fallback */
     unsigned rank;             /* of its service: by NAPTR, else as asked; 0 is first */
     bool secure;               /* DNSSEC-validated SRV and address */
+    bool tlsa_unusable; /* there are TLSA records, none that can be used: as if there were none */
+    unsigned tlsa_first, tlsa_count; /* those that can be used, in the answer; 0: none */
     char host[RESOLVER_NAME_SIZE];
 };
 
@@ -68,7 +75,10 @@ struct resolver_answer {
     void *owner;
     unsigned target_count; /* with the dead */
     uint32_t ttl_s; /* clamped to 30..3600 */
-    struct resolver_target targets[RESOLVER_TARGET_MAX]; /* in the order to try */
+    /* In the order to try. Without those whose TLSA records are bogus, or may be there and could
+       not be asked for: they are not to be connected to (RFC 7673 §3.3). */
+    struct resolver_target targets[RESOLVER_TARGET_MAX];
+    struct dane_record tlsa[RESOLVER_TLSA_MAX];
 };
 
 int resolver_open(struct resolver **resolver, const struct resolver_options *options) NET_MUST_USE;

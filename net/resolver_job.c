@@ -79,6 +79,34 @@ static enum resolver_status lookup_status(int failure, const struct ub_result *r
     return result->rcode != 0 ? RESOLVER_FAILED : RESOLVER_NOT_FOUND;
 }
 
+/* RFC 7673 §3.3. One that DNSSEC does not vouch for counts as none. */
+static void job_take_associations(struct job *job, unsigned index,
+                                  enum resolver_status status, const struct ub_result *result)
+{
+    struct job_tlsa *tlsa = &job->tlsa_of[index];
+    if (status == RESOLVER_BOGUS || status == RESOLVER_FAILED) {
+        job->hosts[index].status = status;
+        return;
+    }
+    tlsa->first = job->tlsa_count;
+    bool is_found = status == RESOLVER_FOUND && result->secure, has_room = true;
+    for (int i = 0; is_found && result->data[i] != NULL; i++) {
+        struct dane_record *record = &job->tlsa[job->tlsa_count];
+        has_room = job->tlsa_count < RESOLVER_TLSA_MAX && tlsa->count < RESOLVER_TLSA_HOST;
+        if (!has_room)
+            break;
+        if (!dane_parse(record, (const uint8_t *)result->data[i],
+                        (size_t)(result->len[i] > 0 ? result->len[i] : 0))) {
+            tlsa->saw_unusable = true;
+            continue;
+        }
+        tlsa->count++;
+        job->tlsa_count++;
+    }
+    /* A host for which none had room stays unknown: its certificate could not be judged. */
+    tlsa->is_known = has_room || tlsa->count > 0;
+}
+
 /* libunbound's callback, on our thread inside ub_process. */
 static void lookup_done(void *context, int failure, struct ub_result *result)
 {
@@ -93,6 +121,8 @@ static void lookup_done(void *context, int failure, struct ub_result *result)
     enum resolver_status status = lookup_status(failure, result);
     if (lookup->type == RECORD_SRV)
         job->services[lookup->index] = status;
+    else if (lookup->type == RECORD_TLSA)
+        job_take_associations(job, lookup->index, status, result);
     else if (matters && status != RESOLVER_FOUND)
         job->hosts[lookup->index].status = status;
     if (failure != 0 || result == NULL) {
@@ -112,7 +142,7 @@ static void lookup_done(void *context, int failure, struct ub_result *result)
             job_take_pointer(job, result, i);
         else if (lookup->type == RECORD_SRV)
             job_take_service(job, lookup->index, result, i);
-        else
+        else if (lookup->type != RECORD_TLSA)
             job_take_address(job, lookup->index, lookup->type, result, i);
     }
     ub_resolve_free(result);
@@ -210,6 +240,31 @@ static void job_start_addresses(struct ub_ctx *context, struct job *job)
     }
 }
 
+/* TLSA is asked for where DNSSEC vouches for all that led there (RFC 7673 §3.1, §3.2). */
+static bool job_wants_tlsa(const struct job *job, unsigned index)
+{
+    const struct job_host *host = &job->hosts[index];
+    bool is_secure = false;
+    for (unsigned i = 0; i < host->count; i++)
+        is_secure = is_secure || host->secure[i];
+    return job->question.wants_tlsa && job->records[index].secure && is_secure;
+}
+
+/* The base domain is the target as SRV names it: it may be no alias (RFC 2782). */
+static void job_start_tlsa(struct ub_ctx *context, struct job *job)
+{
+    job->stage = JOB_TLSA;
+    job->lookup_count = 0;
+    for (unsigned i = 0; i < job->record_count; i++) {
+        char name[RESOLVER_NAME_SIZE + 16];
+        if (!job_wants_tlsa(job, i))
+            continue;
+        (void)snprintf(name, sizeof(name), "_%u._tcp.%s", job->records[i].port,
+                       job->records[i].host);
+        job_look_up(context, job, name, RECORD_TLSA, i);
+    }
+}
+
 static enum resolver_status job_failure(const struct job *job, bool is_late)
 {
     if (job->saw_bogus)
@@ -243,6 +298,7 @@ static unsigned fill_record(struct job *job, unsigned index, bool allow_special,
                             struct resolver_answer *answer)
 {
     struct job_host *host = &job->hosts[index];
+    const struct job_tlsa *tlsa = &job->tlsa_of[index];
     unsigned live = 0;
     for (unsigned at = 0; at < host->count; at++) {
         if (answer->target_count == RESOLVER_TARGET_MAX)
@@ -252,10 +308,19 @@ static unsigned fill_record(struct job *job, unsigned index, bool allow_special,
             host->status = RESOLVER_REFUSED;
             continue;
         }
+        bool is_secure = job->records[index].secure && host->secure[at];
+        bool uses_tlsa = is_secure && job->question.wants_tlsa;
+        if (uses_tlsa && !tlsa->is_known)
+            continue;
         struct resolver_target *target = target_add(job, index, answer);
         target->address = host->address[at];
         net_address_set_port(&target->address, target->port);
-        target->secure = job->records[index].secure && host->secure[at];
+        target->secure = is_secure;
+        if (uses_tlsa) {
+            target->tlsa_first = tlsa->first;
+            target->tlsa_count = tlsa->count;
+            target->tlsa_unusable = tlsa->saw_unusable && tlsa->count == 0;
+        }
         live++;
     }
     return live;
@@ -278,6 +343,7 @@ void resolver_job_fill(struct job *job, bool allow_special, bool is_late,
         target_add(job, i, answer)->status =
             is_late || status == RESOLVER_FOUND ? RESOLVER_TIMEOUT : status;
     }
+    memcpy(answer->tlsa, job->tlsa, sizeof(answer->tlsa));
     answer->status = live_total > 0 ? RESOLVER_FOUND : job_failure(job, is_late);
     answer->ttl_s = job->ttl_s < TTL_MIN_S   ? TTL_MIN_S
                     : job->ttl_s > TTL_MAX_S ? TTL_MAX_S
@@ -302,7 +368,9 @@ bool resolver_job_advance(struct ub_ctx *context, struct job *job)
     bool is_next = job->stage == JOB_NEW || (job->stage == JOB_POINTERS && job->pending == 0);
     if (is_next && job->question.service_count > 0)
         job_start_services(context, job);
-    if (job->stage != JOB_ADDRESSES && job->pending == 0)
+    if (job->stage < JOB_ADDRESSES && job->pending == 0)
         job_start_addresses(context, job);
-    return job->stage == JOB_ADDRESSES && job->pending == 0;
+    if (job->stage == JOB_ADDRESSES && job->pending == 0)
+        job_start_tlsa(context, job);
+    return job->stage == JOB_TLSA && job->pending == 0;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
  * Inside of the resolver. resolver_job.c leads one question through its lookups: NAPTR, SRV,
- * addresses; resolver.c has the thread, the ports and their queues. Resolver thread, but for what
+ * addresses, TLSA; resolver.c has the thread, the ports and their queues. Resolver thread, but for what
  * is said to be guarded.
  */
 #ifndef PASSERELLE_NET_RESOLVER_PRIV_H
@@ -15,14 +15,27 @@
 #define LOOKUP_MAX       (2 * RESOLVER_TARGET_MAX)
 #define TTL_MAX_S        3600
 
-enum record_type { RECORD_A = 1, RECORD_AAAA = 28, RECORD_SRV = 33, RECORD_NAPTR = 35 };
-enum job_stage { JOB_NEW, JOB_POINTERS, JOB_SERVICES, JOB_ADDRESSES };
+enum record_type {
+    RECORD_A = 1,
+    RECORD_AAAA = 28,
+    RECORD_SRV = 33,
+    RECORD_NAPTR = 35,
+    RECORD_TLSA = 52
+};
+enum job_stage { JOB_NEW, JOB_POINTERS, JOB_SERVICES, JOB_ADDRESSES, JOB_TLSA };
 
 struct job_host {
     enum resolver_status status; /* what the lookups say when there is no address */
     union net_address address[HOST_ADDRESS_MAX];
     bool secure[HOST_ADDRESS_MAX];
     unsigned count;
+};
+
+/* What DNS says of the certificate of a record's host. */
+struct job_tlsa {
+    bool is_known; /* there is an answer, and it is not bogus */
+    bool saw_unusable;
+    unsigned first, count; /* in the job's `tlsa` */
 };
 
 struct job_lookup {
@@ -50,6 +63,9 @@ struct job {
     unsigned record_count;
     enum resolver_status services[RESOLVER_SERVICE_MAX];
     struct job_host hosts[RESOLVER_TARGET_MAX];
+    struct job_tlsa tlsa_of[RESOLVER_TARGET_MAX];
+    struct dane_record tlsa[RESOLVER_TLSA_MAX];
+    unsigned tlsa_count;
     struct job_lookup lookups[LOOKUP_MAX];
     unsigned lookup_count;
 };

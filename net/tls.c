@@ -74,14 +74,31 @@ static void keep_peer(struct tls_session *session, const uint8_t *der, size_t si
     session->peer_size = size;
 }
 
+static void keep_chain(struct tls_session *session, const WOLFSSL_X509_STORE_CTX *store)
+{
+    if (!session->keeps_chain || session->chain_count > 0)
+        return;
+    for (int i = 0; i < store->totalCerts && i < TLS_CHAIN_MAX; i++) {
+        struct tls_text *kept = &session->chain[i];
+        kept->size = store->certs[i].length;
+        kept->data = malloc(kept->size);
+        if (kept->data == NULL)
+            return;
+        memcpy(kept->data, store->certs[i].buffer, kept->size);
+        session->chain_count++;
+    }
+}
+
 /* Accepts every chain and notes the first thing wrong with it: dialback over TLS works with any
    certificate (XEP-0220 §2.1), and who may claim what is decided above. */
 int tls_session_on_verify(int preverify, WOLFSSL_X509_STORE_CTX *store)
 {
     struct tls_session *session = store->userCtx;
     assert(session != NULL);
-    if (store->totalCerts > 0 && store->certs != NULL)
+    if (store->totalCerts > 0 && store->certs != NULL) {
         keep_peer(session, store->certs[0].buffer, store->certs[0].length);
+        keep_chain(session, store);
+    }
     if (preverify != 1 && session->verify_error == 0)
         session->verify_error = store->error != 0 ? store->error : -1;
     return 1;
@@ -190,6 +207,12 @@ int tls_connect(struct tls_session **session, struct tls_context *context,
     return 0;
 }
 
+void tls_keep_chain(struct tls_session *session)
+{
+    assert(!session->finished);
+    session->keeps_chain = true;
+}
+
 void tls_close(struct tls_session **out)
 {
     struct tls_session *session = *out;
@@ -199,6 +222,8 @@ void tls_close(struct tls_session **out)
     wolfSSL_free(session->ssl);
     tls_context_close(&session->context);
     free(session->peer);
+    for (unsigned i = 0; i < session->chain_count; i++)
+        free(session->chain[i].data);
     free(session);
 }
 
@@ -352,6 +377,37 @@ const uint8_t *tls_peer_certificate(const struct tls_session *session, size_t *s
 {
     *size = session->peer_size;
     return session->peer;
+}
+
+const uint8_t *tls_peer_chain(const struct tls_session *session, unsigned index, size_t *size)
+{
+    if (index >= session->chain_count)
+        return NULL;
+    *size = session->chain[index].size;
+    return session->chain[index].data;
+}
+
+bool tls_chain_leads_to(const struct tls_session *session, unsigned anchor)
+{
+    assert(anchor > 0);
+    assert(anchor < session->chain_count);
+    WOLFSSL_CERT_MANAGER *manager = wolfSSL_CertManagerNew();
+    if (manager == NULL)
+        return false;
+    bool is_good = true;
+    for (unsigned i = anchor; i > 0 && is_good; i--) {
+        const struct tls_text *one = &session->chain[i];
+        is_good = (i == anchor || wolfSSL_CertManagerVerifyBuffer(
+                                      manager, one->data, (long)one->size,
+                                      WOLFSSL_FILETYPE_ASN1) == WOLFSSL_SUCCESS) &&
+                  wolfSSL_CertManagerLoadCABuffer(manager, one->data, (long)one->size,
+                                                  WOLFSSL_FILETYPE_ASN1) == WOLFSSL_SUCCESS;
+    }
+    is_good = is_good && wolfSSL_CertManagerVerifyBuffer(
+                             manager, session->chain[0].data, (long)session->chain[0].size,
+                             WOLFSSL_FILETYPE_ASN1) == WOLFSSL_SUCCESS;
+    wolfSSL_CertManagerFree(manager);
+    return is_good;
 }
 
 const char *tls_protocol_name(const struct tls_session *session)

@@ -51,6 +51,8 @@ void tls_context_close(struct tls_context **context);
    sent none)? NULL: refuse with unrecognized_name. */
 typedef struct tls_context *(*tls_choose_fn)(void *choose_context, const char *server_name);
 
+#define TLS_CHAIN_MAX 6
+
 enum tls_protocol { TLS_ALPN_NONE, TLS_ALPN_XMPP_SERVER };
 
 /* Server side: asks for a client certificate, does not fail without one or on an untrusted one.
@@ -61,6 +63,8 @@ int tls_accept(struct tls_session **session, struct tls_context *fallback, tls_c
    the caller looks at tls_verified and the identity before it sends anything. */
 int tls_connect(struct tls_session **session, struct tls_context *context,
                 const char *server_name, enum tls_protocol alpn) NET_MUST_USE;
+/* Before the handshake: keep what the peer shows, for tls_peer_chain. */
+void tls_keep_chain(struct tls_session *session);
 void tls_close(struct tls_session **session);
 
 enum tls_result {
@@ -96,6 +100,12 @@ void tls_shutdown(struct tls_session *session, struct net_buffer *output);
 bool tls_peer_verified(const struct tls_session *session, const char **reason);
 /* DER of the peer's leaf; NULL when it showed none. Valid while the session lives. */
 const uint8_t *tls_peer_certificate(const struct tls_session *session, size_t *size);
+/* DER of certificate `index` of those the peer sent, in its order, after tls_keep_chain: 0 is the
+   leaf; at most TLS_CHAIN_MAX. NULL: there is none. */
+const uint8_t *tls_peer_chain(const struct tls_session *session, unsigned index, size_t *size);
+/* Does the chain lead from the leaf to its certificate `anchor` (> 0), each signed by the next
+   one and within its dates? Nothing else is trusted for it (DANE-TA, RFC 7671 §5.2). */
+bool tls_chain_leads_to(const struct tls_session *session, unsigned anchor);
 /* "TLSv1.3", "TLS_AES_128_GCM_SHA256", and what went wrong last (for the log). */
 const char *tls_protocol_name(const struct tls_session *session);
 const char *tls_cipher_name(const struct tls_session *session);

@@ -45,6 +45,9 @@ struct tls_session {
     bool verified;
     uint8_t *peer; /* DER of the leaf */
     size_t peer_size;
+    bool keeps_chain;
+    unsigned chain_count;
+    struct tls_text chain[TLS_CHAIN_MAX]; /* DER */
 };
 
 /* Opens the side when it is not there yet: 0, -ENOMEM, -EBADMSG. */

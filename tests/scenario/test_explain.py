@@ -50,7 +50,8 @@ def test_partner_with_certificates(relay, prosody):
     assert not why.failed()
     assert why.of("policy", "ok") == [
         f"tenant sip may talk with {XMPP_DOMAIN}; its proof: certificate (tls: required by "
-        "default, sasl: required by partners[], dialback: true by default)"]
+        "default, sasl: required by partners[], dialback: true by default, trust: dialback by "
+        "default)"]
     assert re.search(r"^prosody\.example port \d+ \(priority 0, weight 0\) is 127\.0\.0\.1:",
                      why.of("dns", "ok")[0])
     assert why.of("tcp", "ok") == ["connected"]
@@ -62,7 +63,7 @@ def test_partner_with_certificates(relay, prosody):
     plain, secure, *_ = why.of("features", "ok")
     assert plain.startswith("in clear offers: STARTTLS") and "SASL EXTERNAL" in secure
     assert why.of("auth", "ok")[0].startswith("SASL EXTERNAL: it accepts our certificate")
-    assert "not checked by this version" in why.of("dane", "note")[0]
+    assert "DNSSEC does not vouch" in why.of("dane", "note")[0]
     timed = [row for row in why.rows if row["step"] in ("tcp", "tls", "auth")]
     assert all(isinstance(row["ms"], int) for row in timed), timed
 

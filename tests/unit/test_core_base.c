@@ -13,6 +13,7 @@
 #include "core/mesh.h"
 #include "core/stats.h"
 #include "core/timer.h"
+#include "core/trust.h"
 
 static void test_timers_come_in_order(void **state)
 {
@@ -205,6 +206,44 @@ static void test_census_grows(void **state)
     census_close(&census);
 }
 
+static void test_trust_is_remembered(void **state)
+{
+    (void)state;
+    struct trust_memory *memory;
+    assert_int_equal(trust_open(&memory), 0);
+    struct span a = SPAN("a.example"), b = SPAN("b.example");
+    assert_int_equal(trust_note(memory, a, TRUST_PKIX, false), TRUST_DIALBACK);
+    assert_int_equal(trust_note(memory, a, TRUST_DANE, false), TRUST_PKIX);
+    assert_int_equal(trust_note(memory, b, TRUST_DIALBACK, false), TRUST_DIALBACK);
+    /* A lesser proof is told each time, until it is allowed. */
+    assert_int_equal(trust_note(memory, a, TRUST_DIALBACK, false), TRUST_DANE);
+    assert_int_equal(trust_note(memory, a, TRUST_PKIX, true), TRUST_DANE);
+    assert_int_equal(trust_note(memory, a, TRUST_DIALBACK, true), TRUST_PKIX);
+    assert_int_equal(trust_note(memory, a, TRUST_DIALBACK, false), TRUST_DIALBACK);
+    trust_close(&memory);
+    assert_null(memory);
+}
+
+/* Whom we met longest ago is forgotten first; who proves nothing takes no place. */
+static void test_trust_is_bounded(void **state)
+{
+    (void)state;
+    struct trust_memory *memory;
+    assert_int_equal(trust_open(&memory), 0);
+    (void)trust_note(memory, SPAN("old.example"), TRUST_PKIX, false);
+    (void)trust_note(memory, SPAN("kept.example"), TRUST_DANE, false);
+    for (unsigned i = 0; i < 2 * TRUST_PARTNER_MAX; i++) {
+        char name[32];
+        int size = snprintf(name, sizeof(name), "n%u.example", i);
+        enum trust trust = i < TRUST_PARTNER_MAX - 1 ? TRUST_PKIX : TRUST_DIALBACK;
+        (void)trust_note(memory, span_make(name, (size_t)size), trust, false);
+    }
+    assert_int_equal(trust_note(memory, SPAN("kept.example"), TRUST_DIALBACK, false), TRUST_DANE);
+    assert_int_equal(trust_note(memory, SPAN("old.example"), TRUST_DIALBACK, false),
+                     TRUST_DIALBACK);
+    trust_close(&memory);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -215,6 +254,8 @@ int main(void)
         cmocka_unit_test(test_census_limits),
         cmocka_unit_test(test_census_of_partners),
         cmocka_unit_test(test_census_grows),
+        cmocka_unit_test(test_trust_is_remembered),
+        cmocka_unit_test(test_trust_is_bounded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -54,6 +54,8 @@ static const struct zone_record {
     {"_sip._udp.srv.example", 33, "0 0 5064 a.two.example"},
 };
 
+static _Atomic unsigned tlsa_asked;
+
 struct server {
     int fd;
     pthread_t thread;
@@ -134,6 +136,7 @@ static size_t answer_packet(uint8_t *packet)
     unsigned type = packet[at + 2];
     size_t size = at + 5;
     bool known = false, fails = false;
+    tlsa_asked += type == 52;
     for (size_t i = 0; i < sizeof(zone) / sizeof(zone[0]); i++) {
         if (strcasecmp(zone[i].name, name) != 0)
             continue;
@@ -293,6 +296,24 @@ static void test_services(void **state)
     assert_int_equal(net_address_port(&answer->targets[3].address), 5269);
     assert_false(answer->targets[0].secure);
     assert_true(answer->ttl_s >= 30 && answer->ttl_s <= 60);
+    free(answer);
+}
+
+/* Where DNSSEC does not vouch for the way TLSA says nothing, and is not asked for. */
+static void test_tlsa_of_unsigned(void **state)
+{
+    struct fixture *fixture = *state;
+    struct resolver_question question = make_question("two.example", true);
+    question.wants_tlsa = true;
+    assert_int_equal(resolver_ask(fixture->port, &question), 0);
+    struct resolver_answer *answer = wait_answer(fixture, 5000);
+    assert_non_null(answer);
+    assert_int_equal(answer->status, RESOLVER_FOUND);
+    assert_int_equal(answer->target_count, 4);
+    for (unsigned i = 0; i < answer->target_count; i++)
+        assert_true(!answer->targets[i].secure && answer->targets[i].tlsa_count == 0 &&
+                    !answer->targets[i].tlsa_unusable);
+    assert_int_equal(tlsa_asked, 0);
     free(answer);
 }
 
@@ -493,6 +514,7 @@ int main(void)
         cmocka_unit_test(test_parse_pointer),
         cmocka_unit_test_setup_teardown(test_pointers, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_services, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_tlsa_of_unsigned, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_fallback, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_no_answers, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_dead, set_up, tear_down),

@@ -35,6 +35,49 @@ static void test_matrix(void **state)
     }
 }
 
+/* What a least proof leaves of each cell of the matrix. */
+static void test_trust(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < MATRIX_SIZE; i++) {
+        for (uint32_t trust = TRUST_DIALBACK; trust <= TRUST_DANE; trust++) {
+            struct rules rules;
+            struct rules_stack stack = stack_of(&rules, &matrix[i]);
+            rules_give(&rules, RULE_TRUST, trust);
+            unsigned out = matrix[i].proofs, in;
+            if (trust > TRUST_DIALBACK)
+                out &= S2S_PROOF_TLS; /* nobody is trusted so far in clear */
+            in = trust == TRUST_DANE ? out & S2S_PROOF_DIALBACK : out;
+            assert_int_equal(rules_proofs(&stack), out);
+            assert_int_equal(rules_proofs_in(&stack), in);
+            assert_int_equal(rules_mistake(&stack) != NULL, in == S2S_PROOF_NONE);
+        }
+    }
+}
+
+static void test_trust_that_lets_nobody_in(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *rules, *complaint;
+    } cases[] = {
+        {"    dialback: false\n    trust: dane\n", "trust: dane needs dialback under TLS"},
+        {"    sasl: required\n    trust: dane\n", "trust: dane needs dialback under TLS"},
+        {"    tls: not_supported\n    trust: pkix\n", "trust: pkix and dane need TLS"},
+        {"    trust: posh\n", "partners[0].trust"},
+        {"    trust_downgrade: forbid\n", "partners[0].trust_downgrade"},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        char text[1000], error[600];
+        struct config *config = NULL;
+        (void)snprintf(text, sizeof(text), XMPP TENANT "partners:\n  - domain: x.example\n%s",
+                       cases[i].rules);
+        write_file("trust.yaml", text, 0644);
+        assert_int_equal(config_open(&config, "trust.yaml", error, sizeof(error)), -EINVAL);
+        assert_non_null(strstr(error, cases[i].complaint));
+    }
+}
+
 /* The whole way: from the text of a configuration to what is allowed, refused or doubted. */
 static void test_matrix_of_a_configuration(void **state)
 {
@@ -338,6 +381,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_matrix),
+        cmocka_unit_test(test_trust),
+        cmocka_unit_test(test_trust_that_lets_nobody_in),
         cmocka_unit_test(test_matrix_of_a_configuration),
         cmocka_unit_test(test_the_last_place_counts),
         cmocka_unit_test(test_show_policy),

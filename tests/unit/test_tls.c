@@ -299,6 +299,48 @@ static void test_server_certificates(void **state)
     tls_context_close(&client);
 }
 
+/* What a record of usage DANE-TA rests on: the chain as it was sent, and nothing else. */
+static void test_chain(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name;
+        unsigned count, good; /* good: a bit for each certificate that the leaf leads to */
+    } cases[] = {
+        {"one.pem", 1, 0},         {"self.pem", 1, 0},          {"deep.chain", 2, 2},
+        {"rogue_deep.chain", 3, 6}, {"not_ca_leaf.chain", 2, 0}, {"stray.chain", 3, 2},
+        {"expired.chain", 2, 0},
+    };
+    struct tls_context *client = open_context(NULL, "root.pem");
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct pair pair;
+        size_t size, leaf_size;
+        struct tls_context *server = open_context(cases[i].name, "root.pem");
+        for (int keeps = 0; keeps < 2; keeps++) {
+            pair_open(&pair, client, server);
+            if (keeps)
+                tls_keep_chain(pair.client);
+            pair_handshake(&pair);
+            assert_finished(&pair);
+            unsigned count = keeps ? cases[i].count : 0;
+            assert_null(tls_peer_chain(pair.client, count, &size));
+            for (unsigned at = 1; at < count; at++) {
+                bool is_good = (cases[i].good >> at & 1) != 0;
+                if (tls_chain_leads_to(pair.client, at) != is_good)
+                    fail_msg("%s: %u", cases[i].name, at);
+            }
+            const uint8_t *leaf = tls_peer_certificate(pair.client, &leaf_size);
+            if (count > 0) {
+                assert_memory_equal(tls_peer_chain(pair.client, 0, &size), leaf, leaf_size);
+                assert_int_equal(size, leaf_size);
+            }
+            pair_fini(&pair);
+        }
+        tls_context_close(&server);
+    }
+    tls_context_close(&client);
+}
+
 struct choice {
     struct tls_context *one, *two;
     char asked[256];
@@ -535,6 +577,7 @@ static int make_all(void **state)
            "self.key -subj /CN=one.example -addext subjectAltName=DNS:one.example -out self.pem"
            " && openssl x509 -req -in one.csr -CA root.pem -CAkey root.key -days -1 "
            "-set_serial 77 -extfile one.ext -out expired.pem && cp one.key expired.key && "
+           "cat expired.pem root.pem >expired.chain && "
            "openssl req -new -newkey rsa:2048 -nodes -keyout rsa.key -subj /CN=x -out rsa.csr "
            "&& printf 'subjectAltName=DNS:two.example' >rsa.ext && openssl x509 -req -in "
            "rsa.csr -CA root.pem -CAkey root.key -days 30 -set_serial 78 -extfile rsa.ext "
@@ -558,6 +601,7 @@ int main(void)
         cmocka_unit_test(test_garbage),
         cmocka_unit_test(test_client_certificates),
         cmocka_unit_test(test_server_certificates),
+        cmocka_unit_test(test_chain),
         cmocka_unit_test(test_sni),
         cmocka_unit_test(test_alpn),
         cmocka_unit_test(test_alpn_refused),

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "net/dane.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "net/digest.h"
+
+enum { SELECTOR_CERTIFICATE, SELECTOR_KEY, SELECTOR_COUNT };
+enum { MATCHING_ALL, MATCHING_SHA256, MATCHING_SHA512, MATCHING_COUNT };
+
+/* A certificate or a key is a SEQUENCE (RFC 5280 §4.1). */
+static bool is_sequence(const uint8_t *data, size_t size)
+{
+    return size > 2 && data[0] == 0x30;
+}
+
+bool dane_parse(struct dane_record *record, const uint8_t *data, size_t size)
+{
+    *record = (struct dane_record){0};
+    if (size < 4 || data[0] > DANE_EE || data[0] == DANE_PKIX_TA ||
+        data[1] >= SELECTOR_COUNT || data[2] >= MATCHING_COUNT)
+        return false;
+    record->usage = data[0];
+    record->selector = data[1];
+    record->matching = data[2];
+    data += 3;
+    size -= 3;
+    if (record->matching == MATCHING_ALL && is_sequence(data, size)) {
+        digest_sha512(data, size, record->data);
+        return true;
+    }
+    size_t wanted = record->matching == MATCHING_SHA256 ? DIGEST_SIZE : DIGEST_SIZE_SHA512;
+    if (record->matching == MATCHING_ALL || size != wanted)
+        return false;
+    memcpy(record->data, data, size);
+    return true;
+}
+
+bool dane_matches(const struct dane_record *record, const struct certificate *certificate)
+{
+    bool is_key = record->selector == SELECTOR_KEY;
+    const uint8_t *data = is_key ? certificate->key : certificate->der;
+    size_t size = is_key ? certificate->key_size : certificate->der_size;
+    uint8_t digest[DANE_DATA_SIZE];
+    assert(data != NULL);
+    if (record->matching == MATCHING_SHA256) {
+        digest_sha256(data, size, digest);
+        return digest_equal(digest, record->data, DIGEST_SIZE);
+    }
+    digest_sha512(data, size, digest);
+    return digest_equal(digest, record->data, DIGEST_SIZE_SHA512);
+}
