@@ -313,7 +313,7 @@ static bool dns_may_fail(void)
 }
 
 /* On a managed stream nothing is lost, whatever becomes of it, or of the relay: but for an
-   error that SIP gave a reason for and whose stream broke. */
+   error that SIP, or a quota, gave a reason for and whose stream broke. */
 static bool is_lost(const struct ledger_message *message)
 {
     const struct plan_tenant *tenant = &ledger.plan->tenants[message->tenant];
@@ -321,7 +321,8 @@ static bool is_lost(const struct ledger_message *message)
     bool may_fail = message->was_refused || message->is_long || message->was_full ||
                     message->type == LEDGER_HEADLINE || dns_may_fail() ||
                     ledger.trunk_failed[message->tenant] || ledger.plan->is_flood ||
-                    ledger.plan->recipient_queue_max < 64;
+                    ledger.plan->recipient_queue_max < 64 || tenant->per_second_max > 0 ||
+                    tenant->in_flight_max > 0;
     for (unsigned i = 0; i < tenant->trunk_count; i++)
         may_fail =
             may_fail || network_had_other_trouble(&tenant->trunks[i].address,
