@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
  * How the peer of a session proved itself, from the best proof down: by TLSA records that
- * DNSSEC vouches for (RFC 7673, RFC 7712 §4.2), by a certificate of a known authority, or by
+ * DNSSEC vouches for (RFC 7673), by a certificate of a known authority, or by
  * nothing but that DNS leads to it, which is all that dialback proves. TLSA records that can be
  * used are the last word: a certificate that they do not name is refused, whatever the rules
- * allow (RFC 7671 §4.2, RFC 7673 §4).
+ * allow (RFC 7673 §4).
  */
 #include "core/session_priv.h"
 
@@ -97,7 +97,7 @@ static void refuse(struct session *session, enum stats_counter counter)
     session_drop(session);
 }
 
-/* RFC 7712 leaves open what a lesser proof than before means; a stripped one looks so. */
+/* A proof that somebody on the way takes out looks like a partner that has given it up. */
 static bool bear_downgrade(struct session *session)
 {
     struct thread *thread = session->worker->thread;

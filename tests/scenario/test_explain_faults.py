@@ -157,7 +157,7 @@ def test_policy_says_which_rules_and_who(relay):
     ok, note = (row["text"] for row in explained(relay, WITHOUT_TLS)[:2])
     assert ok == (f"tenant a may talk with {WITHOUT_TLS}; its proof: dialback in clear (tls: "
                   "not_supported by tenants[].partner_rules[], sasl: optional by default, "
-                  "dialback: true by default)")
+                  "dialback: true by default, trust: dialback by default)")
     assert note == "not every user of tenant a may: tenants[].users lists 2 who may"
 
 
