@@ -26,12 +26,11 @@
                                member, number, &entry, 0, CYAML_UNLIMITED)
 
 /* The rules, inside a table. */
-#define RULE_NEED(key, type, member)   TEXT(key, type, member),
-#define RULE_FLAG(key, type, member)   TEXT(key, type, member),
-#define RULE_LEVEL(key, type, member)  TEXT(key, type, member),
-#define RULE_REACTION(key, type, member)                                                       \
-    TEXT(key, type, member),
-#define RULE_NUMBER(key, type, member) NUMBER(key, type, member),
+#define RULE_NEED(key, type, member)     TEXT(key, type, member),
+#define RULE_FLAG(key, type, member)     TEXT(key, type, member),
+#define RULE_LEVEL(key, type, member)    TEXT(key, type, member),
+#define RULE_REACTION(key, type, member) TEXT(key, type, member),
+#define RULE_NUMBER(key, type, member)   NUMBER(key, type, member),
 
 static const cyaml_schema_value_t text_entry = {
     CYAML_VALUE_STRING(CYAML_FLAG_POINTER, char *, 0, CYAML_UNLIMITED)};

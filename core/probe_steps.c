@@ -280,7 +280,7 @@ static void tell_dane(struct probe *probe, const struct session *session)
     const char *found =
         target->tlsa_unusable ? "there are TLSA records, none that can be used"
         : target->secure      ? "there are no TLSA records"
-                              : "TLSA records are not asked for: DNSSEC does not vouch for the way";
+                         : "TLSA records are not asked for: DNSSEC does not vouch for the way";
     if (session->trust == TRUST_DANE) {
         probe_tell(probe, PROBE_DANE, PROBE_OK, "a TLSA record of %s names its certificate",
                    target->host);
@@ -291,10 +291,11 @@ static void tell_dane(struct probe *probe, const struct session *session)
                          "no TLSA record of %s names its certificate", target->host);
         probe->is_done = true;
     } else if (session_trust_wanted(session) == TRUST_DANE) {
-        probe_tell_fault(probe, PROBE_DANE,
-                         "The partner must sign its zone and publish TLSA records; or lower the "
-                         "rule trust for it.",
-                         "%s, and the rule trust: dane is set", found);
+        probe_tell_fault(
+            probe, PROBE_DANE,
+            "The partner must sign its zone and publish TLSA records; or lower the "
+            "rule trust for it.",
+            "%s, and the rule trust: dane is set", found);
         probe->is_done = true;
     } else {
         probe_tell(probe, PROBE_DANE, PROBE_NOTE, "%s", found);

@@ -90,9 +90,11 @@ const char *rules_mistake(const struct rules_stack *stack)
     if (rules_proofs_in(stack) != S2S_PROOF_NONE)
         return NULL;
     if (!is_trusting && rules_value(stack, RULE_TLS) == NEED_NOT_SUPPORTED)
-        return "trust: pkix and dane need TLS: tls: not_supported leaves no way to prove a domain";
+        return "trust: pkix and dane need TLS: tls: not_supported leaves no way to prove a "
+               "domain";
     if (rules_proofs(stack) != S2S_PROOF_NONE)
-        return "trust: dane needs dialback under TLS: a server that DANE proves is asked who comes "
+        return "trust: dane needs dialback under TLS: a server that DANE proves is asked who "
+               "comes "
                "in";
     if (rules_value(stack, RULE_SASL) == NEED_NOT_SUPPORTED)
         return "sasl: not_supported and dialback: false leave no way to prove a domain";

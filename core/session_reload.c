@@ -27,9 +27,8 @@ static bool is_served(const struct session *session, struct span local, struct s
                      : session->tls != NULL ? S2S_PROOF_DIALBACK
                                             : S2S_PROOF_CLEAR;
     unsigned this_or_weaker = 2 * proof - 1;
-    unsigned proofs = session->outbound
-                          ? worker_pair_proofs(session->worker, local, remote)
-                          : worker_pair_proofs_in(session->worker, local, remote);
+    unsigned proofs = session->outbound ? worker_pair_proofs(session->worker, local, remote)
+                                        : worker_pair_proofs_in(session->worker, local, remote);
     if ((proofs & this_or_weaker) == 0)
         return false;
     const struct config *config = session->worker->thread->config;

@@ -27,7 +27,7 @@ struct thread {
     struct mesh *mesh;
     struct ring *ring;
     struct resolver *resolver;
-    struct census *census; /* of all workers; NULL: XMPP connections are not limited */
+    struct census *census;      /* of all workers; NULL: XMPP connections are not limited */
     struct trust_memory *trust; /* of all workers; NULL: nothing is remembered */
     struct stats *stats;
     struct timer_heap timers;

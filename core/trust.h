@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * How well the servers of partners have proved themselves, and the memory of it: for each domain
- * the best there was, of the last TRUST_PARTNER_MAX domains that did better than dialback. One
- * for the process, lost with it. Any thread: a lock guards it, which a stream takes once, beside
- * a TLS handshake.
+ * How well the servers of partners have proved themselves, and the memory of it: for each
+ * domain the best there was, of the last TRUST_PARTNER_MAX domains that did better than
+ * dialback. One for the process, lost with it. Any thread: a lock guards it, which a stream
+ * takes once, beside a TLS handshake.
  */
 #ifndef PASSERELLE_CORE_TRUST_H
 #define PASSERELLE_CORE_TRUST_H

@@ -18,8 +18,8 @@ static bool is_sequence(const uint8_t *data, size_t size)
 bool dane_parse(struct dane_record *record, const uint8_t *data, size_t size)
 {
     *record = (struct dane_record){0};
-    if (size < 4 || data[0] > DANE_EE || data[0] == DANE_PKIX_TA ||
-        data[1] >= SELECTOR_COUNT || data[2] >= MATCHING_COUNT)
+    if (size < 4 || data[0] > DANE_EE || data[0] == DANE_PKIX_TA || data[1] >= SELECTOR_COUNT ||
+        data[2] >= MATCHING_COUNT)
         return false;
     record->usage = data[0];
     record->selector = data[1];

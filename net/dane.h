@@ -15,9 +15,9 @@
 enum dane_usage { DANE_PKIX_TA, DANE_PKIX_EE, DANE_TA, DANE_EE };
 
 struct dane_record {
-    uint8_t usage;    /* enum dane_usage */
-    uint8_t selector; /* 0: the certificate, 1: its public key */
-    uint8_t matching; /* 0: all of it, 1: its SHA-256, 2: its SHA-512 */
+    uint8_t usage;                /* enum dane_usage */
+    uint8_t selector;             /* 0: the certificate, 1: its public key */
+    uint8_t matching;             /* 0: all of it, 1: its SHA-256, 2: its SHA-512 */
     uint8_t data[DANE_DATA_SIZE]; /* the digest; of "all of it" the SHA-512 is kept */
 };
 

@@ -80,8 +80,8 @@ static enum resolver_status lookup_status(int failure, const struct ub_result *r
 }
 
 /* RFC 7673 §3.3. One that DNSSEC does not vouch for counts as none. */
-static void job_take_associations(struct job *job, unsigned index,
-                                  enum resolver_status status, const struct ub_result *result)
+static void job_take_associations(struct job *job, unsigned index, enum resolver_status status,
+                                  const struct ub_result *result)
 {
     struct job_tlsa *tlsa = &job->tlsa_of[index];
     if (status == RESOLVER_BOGUS || status == RESOLVER_FAILED) {

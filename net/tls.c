@@ -397,9 +397,9 @@ bool tls_chain_leads_to(const struct tls_session *session, unsigned anchor)
     bool is_good = true;
     for (unsigned i = anchor; i > 0 && is_good; i--) {
         const struct tls_text *one = &session->chain[i];
-        is_good = (i == anchor || wolfSSL_CertManagerVerifyBuffer(
-                                      manager, one->data, (long)one->size,
-                                      WOLFSSL_FILETYPE_ASN1) == WOLFSSL_SUCCESS) &&
+        is_good = (i == anchor ||
+                   wolfSSL_CertManagerVerifyBuffer(manager, one->data, (long)one->size,
+                                                   WOLFSSL_FILETYPE_ASN1) == WOLFSSL_SUCCESS) &&
                   wolfSSL_CertManagerLoadCABuffer(manager, one->data, (long)one->size,
                                                   WOLFSSL_FILETYPE_ASN1) == WOLFSSL_SUCCESS;
     }

@@ -239,7 +239,8 @@ static void test_trust_is_bounded(void **state)
         enum trust trust = i < TRUST_PARTNER_MAX - 1 ? TRUST_PKIX : TRUST_DIALBACK;
         (void)trust_note(memory, span_make(name, (size_t)size), trust, false);
     }
-    assert_int_equal(trust_note(memory, SPAN("kept.example"), TRUST_DIALBACK, false), TRUST_DANE);
+    assert_int_equal(trust_note(memory, SPAN("kept.example"), TRUST_DIALBACK, false),
+                     TRUST_DANE);
     assert_int_equal(trust_note(memory, SPAN("old.example"), TRUST_DIALBACK, false),
                      TRUST_DIALBACK);
     trust_close(&memory);

@@ -133,8 +133,10 @@ static void test_unusable(void **state)
 static int set_up(void **state)
 {
     (void)state;
-    if (certificates_open(&certificates) != 0 || certificates_root(&certificates, "root") != 0 ||
-        certificates_issue(&certificates, "leaf", "root", "subjectAltName=DNS:a.example") != 0 ||
+    if (certificates_open(&certificates) != 0 ||
+        certificates_root(&certificates, "root") != 0 ||
+        certificates_issue(&certificates, "leaf", "root", "subjectAltName=DNS:a.example") !=
+            0 ||
         certificates_issue(&certificates, "other", "root", "subjectAltName=DNS:a.example") != 0)
         return -1;
     return certificates_run(&certificates,

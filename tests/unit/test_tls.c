@@ -307,7 +307,7 @@ static void test_chain(void **state)
         const char *name;
         unsigned count, good; /* good: a bit for each certificate that the leaf leads to */
     } cases[] = {
-        {"one.pem", 1, 0},         {"self.pem", 1, 0},          {"deep.chain", 2, 2},
+        {"one.pem", 1, 0},          {"self.pem", 1, 0},          {"deep.chain", 2, 2},
         {"rogue_deep.chain", 3, 6}, {"not_ca_leaf.chain", 2, 0}, {"stray.chain", 3, 2},
         {"expired.chain", 2, 0},
     };
