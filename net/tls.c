@@ -387,6 +387,20 @@ const uint8_t *tls_peer_chain(const struct tls_session *session, unsigned index,
     return session->chain[index].data;
 }
 
+/* RFC 5280 §6.1.4 (k), (n). wolfSSL does not look at it in what it is told to trust: without
+   this whoever has any certificate of an authority could sign in the name of everybody. */
+static bool may_sign(const struct tls_text *der)
+{
+    WOLFSSL_X509 *x509 = wolfSSL_X509_d2i(NULL, der->data, (int)der->size);
+    if (x509 == NULL)
+        return false;
+    unsigned usage = wolfSSL_X509_get_keyUsage(x509); /* 0: not restricted */
+    bool may =
+        wolfSSL_X509_get_isCA(x509) == 1 && (usage == 0 || (usage & KEYUSE_KEY_CERT_SIGN) != 0);
+    wolfSSL_X509_free(x509);
+    return may;
+}
+
 bool tls_chain_leads_to(const struct tls_session *session, unsigned anchor)
 {
     assert(anchor > 0);
@@ -397,7 +411,8 @@ bool tls_chain_leads_to(const struct tls_session *session, unsigned anchor)
     bool is_good = true;
     for (unsigned i = anchor; i > 0 && is_good; i--) {
         const struct tls_text *one = &session->chain[i];
-        is_good = (i == anchor ||
+        is_good = may_sign(one) &&
+                  (i == anchor ||
                    wolfSSL_CertManagerVerifyBuffer(manager, one->data, (long)one->size,
                                                    WOLFSSL_FILETYPE_ASN1) == WOLFSSL_SUCCESS) &&
                   wolfSSL_CertManagerLoadCABuffer(manager, one->data, (long)one->size,

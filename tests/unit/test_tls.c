@@ -308,8 +308,8 @@ static void test_chain(void **state)
         unsigned count, good; /* good: a bit for each certificate that the leaf leads to */
     } cases[] = {
         {"one.pem", 1, 0},          {"self.pem", 1, 0},          {"deep.chain", 2, 2},
-        {"rogue_deep.chain", 3, 6}, {"not_ca_leaf.chain", 2, 0}, {"stray.chain", 3, 2},
-        {"expired.chain", 2, 0},
+        {"rogue_deep.chain", 3, 6}, {"not_ca_leaf.chain", 2, 0}, {"not_ca_deep.chain", 3, 0},
+        {"stray.chain", 3, 2},      {"expired.chain", 2, 0},
     };
     struct tls_context *client = open_context(NULL, "root.pem");
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -570,18 +570,20 @@ static int make_all(void **state)
         certificates_issue(c, "rogue_deep", "rogue_middle", one) |
         certificates_issue(c, "not_ca_leaf", "one", one);
     rc |= certificates_run(
-        c, "cat deep.pem middle.pem >deep.chain; cat rogue_deep.pem rogue_middle.pem rogue.pem "
-           ">rogue_deep.chain; cat not_ca_leaf.pem one.pem >not_ca_leaf.chain;"
-           "cat deep.pem middle.pem rogue_middle.pem >stray.chain; cp deep.key stray.key;"
-           "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout "
-           "self.key -subj /CN=one.example -addext subjectAltName=DNS:one.example -out self.pem"
-           " && openssl x509 -req -in one.csr -CA root.pem -CAkey root.key -days -1 "
-           "-set_serial 77 -extfile one.ext -out expired.pem && cp one.key expired.key && "
-           "cat expired.pem root.pem >expired.chain && "
-           "openssl req -new -newkey rsa:2048 -nodes -keyout rsa.key -subj /CN=x -out rsa.csr "
-           "&& printf 'subjectAltName=DNS:two.example' >rsa.ext && openssl x509 -req -in "
-           "rsa.csr -CA root.pem -CAkey root.key -days 30 -set_serial 78 -extfile rsa.ext "
-           "-out rsa.pem");
+        c,
+        "cat deep.pem middle.pem >deep.chain; cat rogue_deep.pem rogue_middle.pem rogue.pem "
+        ">rogue_deep.chain; cat not_ca_leaf.pem one.pem >not_ca_leaf.chain;"
+        "cat not_ca_leaf.chain root.pem >not_ca_deep.chain; cp not_ca_leaf.key not_ca_deep.key;"
+        "cat deep.pem middle.pem rogue_middle.pem >stray.chain; cp deep.key stray.key;"
+        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout "
+        "self.key -subj /CN=one.example -addext subjectAltName=DNS:one.example -out self.pem"
+        " && openssl x509 -req -in one.csr -CA root.pem -CAkey root.key -days -1 "
+        "-set_serial 77 -extfile one.ext -out expired.pem && cp one.key expired.key && "
+        "cat expired.pem root.pem >expired.chain && "
+        "openssl req -new -newkey rsa:2048 -nodes -keyout rsa.key -subj /CN=x -out rsa.csr "
+        "&& printf 'subjectAltName=DNS:two.example' >rsa.ext && openssl x509 -req -in "
+        "rsa.csr -CA root.pem -CAkey root.key -days 30 -set_serial 78 -extfile rsa.ext "
+        "-out rsa.pem");
     return rc;
 }
 
