@@ -159,7 +159,7 @@ def test_help_lists_every_peer_and_fault():
     ("--slow 1001", "bad value for --slow: 1001"), ("--hostile x", "bad value for --hostile"),
     ("--minutes 0", "bad value for --minutes"), ("--every 0", "bad value for --every"),
     ("--slow 1 --ramp 5", "without --ramp"), ("--hostile 1 --fraction 0.5", "without --ramp"),
-    ("--slow 1 --drive churn", "--slow and --hostile are for"),
+    ("--slow 1 --drive churn", "--slow, --hostile and --greedy are for"),
     ("soak --sip-name sip.example", "leave --sip-name away"),
     ("soak soak", "unexpected argument: soak")])
 def test_what_does_not_go_together_is_refused(words, said):

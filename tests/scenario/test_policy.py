@@ -148,7 +148,9 @@ def test_blanks_keep_a_stream_alive(listed):
             enter(relay, "patient.example", "external") as stream:
         assert stream.until("   ").strip(" ") == ""
         assert relay.alive()
-    assert json.loads(relay.control("show policy a patient.example json"))[-2]["value"] == "100"
+    rules = {row["rule"]: row["value"]
+             for row in json.loads(relay.control("show policy a patient.example json"))}
+    assert rules["keepalive_interval_ms"] == "100"
 
 
 def test_streams_of_a_partner_are_bounded(listed):
