@@ -54,3 +54,40 @@ void s2s_features_read(struct s2s_features *features, const struct xml_node *nod
         }
     }
 }
+
+static void write_limit(struct writer *writer, struct span name, uint32_t limit)
+{
+    if (limit == 0)
+        return;
+    writer_put_char(writer, '<');
+    writer_put(writer, name);
+    writer_put_char(writer, '>');
+    writer_put_uint(writer, limit);
+    writer_put_literal(writer, "</");
+    writer_put(writer, name);
+    writer_put_char(writer, '>');
+}
+
+void s2s_features_write(const struct s2s_features *features, struct writer *writer)
+{
+    writer_put_literal(writer, "<stream:features>");
+    if (features->starttls && features->starttls_required)
+        writer_put_literal(writer, "<starttls xmlns='" NS_TLS "'><required/></starttls>");
+    else if (features->starttls)
+        writer_put_literal(writer, "<starttls xmlns='" NS_TLS "'/>");
+    if (features->external)
+        writer_put_literal(writer, "<mechanisms xmlns='" NS_SASL
+                                   "'><mechanism>EXTERNAL</mechanism></mechanisms>");
+    if (features->dialback)
+        writer_put_literal(writer,
+                           "<dialback xmlns='" NS_DIALBACK_FEATURE "'><errors/></dialback>");
+    if (features->sm)
+        writer_put_literal(writer, SM_FEATURE);
+    if (features->max_bytes > 0 || features->idle_seconds > 0) {
+        writer_put_literal(writer, "<limits xmlns='" NS_LIMITS "'>");
+        write_limit(writer, SPAN("max-bytes"), features->max_bytes);
+        write_limit(writer, SPAN("idle-seconds"), features->idle_seconds);
+        writer_put_literal(writer, "</limits>");
+    }
+    writer_put_literal(writer, "</stream:features>");
+}

@@ -4,6 +4,7 @@
 #ifndef PASSERELLE_PROTO_S2S_FEATURES_H
 #define PASSERELLE_PROTO_S2S_FEATURES_H
 
+#include "proto/writer.h"
 #include "proto/xml_node.h"
 
 #define NS_DIALBACK_FEATURE "urn:xmpp:features:dialback"
@@ -22,5 +23,7 @@ struct s2s_features {
 
 /* Reads <stream:features/>. */
 void s2s_features_read(struct s2s_features *features, const struct xml_node *node);
+/* Writes it with what `features` has; of the SASL mechanisms EXTERNAL only, and not bidi. */
+void s2s_features_write(const struct s2s_features *features, struct writer *writer);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-#include "proto/s2s_in.h"
+#include "proto/s2s_in_priv.h"
 
 #include <assert.h>
 
@@ -120,65 +120,41 @@ static unsigned header_proofs(const struct s2s_in *in)
                               s2s_domain_span(&in->remote));
 }
 
-static void write_dialback_feature(struct writer *writer)
-{
-    writer_put_literal(writer,
-                       "<dialback xmlns='" NS_DIALBACK_FEATURE "'><errors/></dialback>");
-}
-
 /* Who is refused is told so under TLS, where the policy knows TLS at all. */
-static void write_clear_features(struct writer *writer, unsigned proofs)
+static void offer_clear(struct s2s_features *offer, unsigned proofs)
 {
-    if (proofs == S2S_PROOF_CLEAR)
-        write_dialback_feature(writer);
-    else if ((proofs & S2S_PROOF_CLEAR) == 0)
-        writer_put_literal(writer, "<starttls xmlns='" NS_TLS "'><required/></starttls>");
-    else {
-        writer_put_literal(writer, "<starttls xmlns='" NS_TLS "'/>");
-        write_dialback_feature(writer);
-    }
+    offer->starttls = proofs != S2S_PROOF_CLEAR;
+    offer->starttls_required = (proofs & S2S_PROOF_CLEAR) == 0;
+    offer->dialback = !offer->starttls_required;
 }
 
-static void write_secure_features(struct s2s_in *in, struct writer *writer, unsigned proofs)
+static void offer_secure(struct s2s_in *in, struct s2s_features *offer, unsigned proofs)
 {
     struct span remote = s2s_domain_span(&in->remote);
     /* Offered only where it will succeed, or peers never reach dialback (XEP-0178 §3). */
     in->external_offered = remote.size > 0 && (proofs & S2S_PROOF_EXTERNAL) != 0 &&
                            in->policy->certified(in->policy->context, remote);
-    if (in->external_offered)
-        writer_put_literal(writer, "<mechanisms xmlns='" NS_SASL
-                                   "'><mechanism>EXTERNAL</mechanism></mechanisms>");
-    if ((proofs & S2S_PROOF_DIALBACK) != 0)
-        write_dialback_feature(writer);
-}
-
-/* XEP-0478 §3. A stream that dialback proves has no later features to tell them in. */
-static void write_limits(const struct s2s_policy *policy, struct writer *writer)
-{
-    if (policy->max_bytes == 0)
-        return;
-    writer_put_literal(writer, "<limits xmlns='" NS_LIMITS "'><max-bytes>");
-    writer_put_uint(writer, policy->max_bytes);
-    writer_put_literal(writer, "</max-bytes><idle-seconds>");
-    writer_put_uint(writer, policy->idle_seconds(policy->context));
-    writer_put_literal(writer, "</idle-seconds></limits>");
+    offer->external = in->external_offered;
+    offer->dialback = (proofs & S2S_PROOF_DIALBACK) != 0;
 }
 
 static void write_features(struct s2s_in *in, struct writer *writer)
 {
-    writer_put_literal(writer, "<stream:features>");
+    struct s2s_features offer = {.starttls = false};
     if (!in->secure) {
-        write_clear_features(writer, header_proofs(in));
+        offer_clear(&offer, header_proofs(in));
     } else if (!in->external_done) {
-        write_secure_features(in, writer, header_proofs(in));
+        offer_secure(in, &offer, header_proofs(in));
     } else {
-        write_dialback_feature(writer);
-        if (in->policy->stream_management)
-            writer_put_literal(writer, SM_FEATURE);
+        offer.dialback = true;
+        offer.sm = in->policy->stream_management;
     }
-    if (in->secure)
-        write_limits(in->policy, writer);
-    writer_put_literal(writer, "</stream:features>");
+    /* A stream that dialback proves has no later features to tell them in. */
+    if (in->secure && in->policy->max_bytes > 0) {
+        offer.max_bytes = in->policy->max_bytes;
+        offer.idle_seconds = in->policy->idle_seconds(in->policy->context);
+    }
+    s2s_features_write(&offer, writer);
 }
 
 /* Closes a stream that has no way to be authorised for the pair in its header: whoever looks
@@ -420,66 +396,6 @@ static void on_starttls(struct s2s_in *in, struct writer *writer, struct s2s_act
     action->kind = S2S_START_TLS;
 }
 
-/* XEP-0198 §3 and §5: one try, and only behind the authentication. */
-static void on_sm_start(struct s2s_in *in, struct writer *writer, struct s2s_action *action)
-{
-    bool is_resume = action->sm.kind == SM_RESUME;
-    if (!s2s_in_authorised_any(in))
-        sm_write_failed(writer, STANZA_ERROR_UNEXPECTED_REQUEST);
-    else if (!in->policy->stream_management)
-        sm_write_failed(writer, STANZA_ERROR_FEATURE_NOT_IMPLEMENTED);
-    else if (in->sm_on || ++in->sm_tries > SM_TRIES_MAX)
-        s2s_close(action, STREAM_ERROR_POLICY_VIOLATION,
-                  SPAN("stream management is on, or was tried too often"));
-    else if (is_resume && action->sm.h != 0)
-        s2s_close_too_high(action, &in->too_high, action->sm.h, 0);
-    else
-        action->kind = is_resume ? S2S_SM_RESUME : S2S_SM_ENABLE;
-}
-
-static void on_sm(struct s2s_in *in, const struct xml_node *node, struct writer *writer,
-                  struct s2s_action *action)
-{
-    action->sm = sm_read(node);
-    switch (action->sm.kind) {
-    case SM_ENABLE:
-    case SM_RESUME: on_sm_start(in, writer, action); break;
-    case SM_REQUEST:
-        if (in->sm_on)
-            action->kind = S2S_SM_REQUEST;
-        break;
-    case SM_ANSWER:
-        /* This side sends no stanza on this stream. */
-        if (in->sm_on && action->sm.h != 0)
-            s2s_close_too_high(action, &in->too_high, action->sm.h, 0);
-        break;
-    case SM_BROKEN:
-        s2s_close(action, STREAM_ERROR_INVALID_XML,
-                  SPAN("'h' or 'previd' is missing or wrong"));
-        break;
-    case SM_ENABLED:
-    case SM_RESUMED:
-    case SM_FAILED:
-    case SM_UNKNOWN:
-        s2s_close(action, STREAM_ERROR_UNSUPPORTED_STANZA_TYPE, SPAN("unknown element"));
-        break;
-    }
-}
-
-void s2s_in_sm_enabled(struct s2s_in *in, struct writer *writer, struct span id, uint32_t max_s)
-{
-    assert(!in->sm_on);
-    in->sm_on = true;
-    sm_write_enabled(writer, id, max_s);
-}
-
-void s2s_in_sm_resumed(struct s2s_in *in, struct writer *writer, struct span id, uint32_t h)
-{
-    assert(!in->sm_on);
-    in->sm_on = true;
-    sm_write_resumed(writer, id, h);
-}
-
 static void on_element(struct s2s_in *in, const struct xml_node *node, struct writer *writer,
                        struct s2s_action *action)
 {
@@ -496,7 +412,7 @@ static void on_element(struct s2s_in *in, const struct xml_node *node, struct wr
                xml_node_is(node, SPAN(NS_DIALBACK), SPAN("verify"))) {
         on_dialback(in, node, writer, action);
     } else if (span_equal(node->space, SPAN(NS_SM))) {
-        on_sm(in, node, writer, action);
+        s2s_in_sm(in, node, writer, action);
     } else if (xml_node_is(node, SPAN(NS_COMPRESS), SPAN("compress"))) {
         writer_put_literal(writer,
                            "<failure xmlns='" NS_COMPRESS "'><unsupported-method/></failure>");

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* What a server's stream features say, read from the real parser. */
+/* What stream features say, read from the real parser and written. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -19,13 +19,12 @@
 
 static struct xml_stream *stream;
 
-static struct s2s_features read_features(const char *inside)
+static struct s2s_features read_element(struct span element)
 {
     char text[4096];
     struct s2s_features features;
     struct xml_event event;
-    int size =
-        snprintf(text, sizeof(text), HEADER "<stream:features>%s</stream:features>", inside);
+    int size = snprintf(text, sizeof(text), HEADER "%.*s", (int)element.size, element.data);
     xml_stream_close(&stream);
     stream = xml_stream_open(&heap_memory, NULL);
     assert_non_null(stream);
@@ -35,6 +34,13 @@ static struct s2s_features read_features(const char *inside)
     assert_int_equal(xml_stream_next(stream, &event), XML_EVENT_STANZA);
     s2s_features_read(&features, event.node);
     return features;
+}
+
+static struct s2s_features read_features(const char *inside)
+{
+    char text[2048];
+    (void)snprintf(text, sizeof(text), "<stream:features>%s</stream:features>", inside);
+    return read_element(span_of(text));
 }
 
 static void test_nothing(void **state)
@@ -50,7 +56,8 @@ static void test_everything(void **state)
     (void)state;
     struct s2s_features features = read_features(
         "<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'><required/></starttls>"
-        "<mechanisms xmlns='urn:ietf:params:xml:ns:xmpp-sasl'><mechanism> EXTERNAL\n</mechanism>"
+        "<mechanisms xmlns='urn:ietf:params:xml:ns:xmpp-sasl'><mechanism> "
+        "EXTERNAL\n</mechanism>"
         "<mechanism>PLAIN</mechanism><other/></mechanisms>"
         "<dialback xmlns='urn:xmpp:features:dialback'><errors/></dialback>"
         "<sm xmlns='urn:xmpp:sm:3'/><bidi xmlns='urn:xmpp:features:bidi'/>" LIMITS
@@ -86,8 +93,8 @@ static void test_wrong_numbers(void **state)
     static const struct {
         const char *text;
         uint32_t number;
-    } cases[] = {{"", 0},           {"-1", 0},         {"0x10", 0},
-                 {"1e3", 0},        {"10 000", 0},     {"4294967295", 4294967295u},
+    } cases[] = {{"", 0},           {"-1", 0},          {"0x10", 0},
+                 {"1e3", 0},        {"10 000", 0},      {"4294967295", 4294967295u},
                  {"4294967296", 0}, {"42949672950", 0}, {"99999999999999999999999", 0},
                  {"000010", 10}};
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -98,13 +105,40 @@ static void test_wrong_numbers(void **state)
     }
 }
 
+/* Every set of them comes back as it was written. */
+static void test_written(void **state)
+{
+    (void)state;
+    for (unsigned set = 0; set < 1u << 7; set++) {
+        char text[2048];
+        struct writer writer = writer_make(text, sizeof(text));
+        const struct s2s_features offer = {.starttls = (set & 3) != 0,
+                                           .starttls_required = (set & 2) != 0,
+                                           .external = (set & 4) != 0,
+                                           .dialback = (set & 8) != 0,
+                                           .sm = (set & 16) != 0,
+                                           .max_bytes = (set & 32) != 0 ? 262144 : 0,
+                                           .idle_seconds = (set & 64) != 0 ? UINT32_MAX : 0};
+        s2s_features_write(&offer, &writer);
+        assert_false(writer.overflow);
+        struct s2s_features features = read_element(writer_span(&writer));
+        assert_int_equal(features.starttls, offer.starttls);
+        assert_int_equal(features.starttls_required, offer.starttls_required);
+        assert_int_equal(features.external, offer.external);
+        assert_int_equal(features.mechanism_count, offer.external ? 1 : 0);
+        assert_int_equal(features.dialback, offer.dialback);
+        assert_int_equal(features.sm, offer.sm);
+        assert_int_equal(features.max_bytes, offer.max_bytes);
+        assert_int_equal(features.idle_seconds, offer.idle_seconds);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_nothing),
-        cmocka_unit_test(test_everything),
-        cmocka_unit_test(test_many_mechanisms),
-        cmocka_unit_test(test_wrong_numbers),
+        cmocka_unit_test(test_nothing),         cmocka_unit_test(test_everything),
+        cmocka_unit_test(test_many_mechanisms), cmocka_unit_test(test_wrong_numbers),
+        cmocka_unit_test(test_written),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     xml_stream_close(&stream);
