@@ -448,8 +448,6 @@ void link_lost(struct link *link, struct session *session)
     } else if (link->probe != NULL) {
         connect_next(link, fault); /* it wants to know of every target */
     } else if (was_ready) {
-        free(link->answer);
-        link->answer = NULL;
         link->state = LINK_IDLE;
         bool hopeless = link->worker->thread->now_ms < session->opened_ms + STREAM_LIFE_MIN_MS;
         if (wants_stream(link) && hopeless)

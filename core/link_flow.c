@@ -6,6 +6,7 @@
 #include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "core/log.h"
 
@@ -33,7 +34,8 @@ struct parcel *link_pop(struct parcel_list *list)
     return parcel;
 }
 
-void link_unhook(struct parcel_list *list, struct parcel *previous, struct parcel *parcel)
+/* Takes `parcel`, which stands behind `previous` (NULL: first). */
+static void unhook(struct parcel_list *list, struct parcel *previous, struct parcel *parcel)
 {
     if (previous == NULL) {
         link_pop(list);
@@ -68,7 +70,8 @@ void link_fail_list(struct link *link, struct parcel_list *list, enum stanza_err
         link_finish_failed(link, parcel, error, span_of(link->reason));
 }
 
-bool link_is_unused(const struct link *link)
+/* Nothing is left to do: neither a stream nor a question nor a parcel. */
+static bool is_unused(const struct link *link)
 {
     return link->state == LINK_IDLE && link->session == NULL && link->queue.head == NULL &&
            link->verify.head == NULL && link->asked.head == NULL &&
@@ -90,7 +93,7 @@ void link_arm(struct link *link)
     }
     uint64_t shed_ms = link_sm_shed_ms(link);
     deadline = shed_ms < deadline ? shed_ms : deadline;
-    if (deadline == UINT64_MAX && link_is_unused(link))
+    if (deadline == UINT64_MAX && is_unused(link))
         deadline = link->forget_ms;
     if (deadline == UINT64_MAX)
         timer_disarm(&thread->timers, &link->timer);
@@ -214,6 +217,16 @@ bool link_write(struct link *link)
     return true;
 }
 
+/* Its stream is good for stanzas; how it was found is of no interest any more. */
+static void become_ready(struct link *link)
+{
+    link->ready = true;
+    link->failures = 0;
+    link->sent_away = false;
+    free(link->answer);
+    link->answer = NULL;
+}
+
 void link_pump(struct link *link)
 {
     struct session *session = link->session;
@@ -232,9 +245,8 @@ void link_pump(struct link *link)
         session_close(session, STREAM_ERROR_NONE, SPAN("it was only asked whether it works"));
         return;
     }
-    link->failures = 0;
-    link->ready = true;
-    link->sent_away = false;
+    if (!link->ready)
+        become_ready(link);
     if (link->sm.is_broken)
         link_resume_end(link);
     if (link_is_counted(session))
@@ -259,7 +271,7 @@ void link_verified(struct link *link, const struct s2s_action *action)
         if (parcel->kind == PARCEL_VERIFY && span_equal(parcel->from.domain, action->local) &&
             span_equal(parcel->to.domain, action->remote) &&
             span_equal(parcel->stream_id, action->id)) {
-            link_unhook(&link->asked, previous, parcel);
+            unhook(&link->asked, previous, parcel);
             parcel->trust = (uint8_t)link->session->trust;
             if (action->verdict == S2S_VALID)
                 link_finish(link, parcel, OUTCOME_DELIVERED);
@@ -318,7 +330,7 @@ static void answered(struct link *link, const struct parcel *word)
     for (struct parcel *parcel = link->asked.head; parcel != NULL; parcel = parcel->next) {
         if (parcel->wants_answer && span_equal(parcel->stanza_id, word->stanza_id) &&
             span_equal(parcel->to.local, word->to.local)) {
-            link_unhook(&link->asked, previous, parcel);
+            unhook(&link->asked, previous, parcel);
             if (word->outcome.kind == OUTCOME_FAILED)
                 finish_refused(link, parcel, word);
             else
@@ -341,7 +353,7 @@ static unsigned refuse_one(struct link *link, struct parcel_list *list,
             break;
         if (span_equal(stanza_id(parcel), word->stanza_id) &&
             span_equal(parcel->to.local, word->to.local)) {
-            link_unhook(list, previous, parcel);
+            unhook(list, previous, parcel);
             finish_refused(link, parcel, word);
             return position;
         }
@@ -417,8 +429,8 @@ static void expire(struct link *link, struct parcel_list *list, struct span text
 }
 
 /* No word came in time. What was acknowledged is delivered; else what the kernel took is handed
-   over. What it could not take is not, and
-   a peer that has not read for as long as a delivery may take is given up. */
+   over. What it could not take is not, and a peer that has not read for as long as a delivery
+   may take is given up. */
 static void confirm_late(struct link *link)
 {
     struct session *session = link->session;
@@ -452,7 +464,7 @@ void link_timer(struct link *link)
     if (link->pinging && link->worker->thread->now_ms >= link->ping_deadline_ms)
         confirm_late(link);
     link_sm_shed(link);
-    if (link_is_unused(link) && link->worker->thread->now_ms >= link->forget_ms)
+    if (is_unused(link) && link->worker->thread->now_ms >= link->forget_ms)
         link_close(link);
     else
         link_arm(link);

@@ -45,7 +45,7 @@ struct link {
     unsigned service_count; /* of the question; 0: the configuration names the host */
     bool has_direct;        /* the first of them, or that host, is direct TLS */
     struct session *session;
-    struct resolver_answer *answer;
+    struct resolver_answer *answer; /* while a stream is sought */
     unsigned target_next;
     char other_host[RESOLVER_NAME_SIZE]; /* to go to instead; empty: none */
     uint16_t other_port;
@@ -73,8 +73,6 @@ struct link *link_find(struct worker *worker, struct span local, struct span rem
 void link_push(struct parcel_list *list, struct parcel *parcel);
 /* The first one; NULL when the list is empty. */
 struct parcel *link_pop(struct parcel_list *list);
-/* Takes `parcel`, which stands behind `previous` (NULL: first). */
-void link_unhook(struct parcel_list *list, struct parcel *previous, struct parcel *parcel);
 /* `more`, which is used up, stands before what is in `list`. */
 void link_prepend(struct parcel_list *list, struct parcel_list *more);
 /* The parcel goes home with its outcome. */
@@ -83,8 +81,6 @@ void link_finish_failed(struct link *link, struct parcel *parcel, enum stanza_er
                         struct span text);
 /* All of the list fail with the link's reason. */
 void link_fail_list(struct link *link, struct parcel_list *list, enum stanza_error error);
-/* Nothing is left to do: neither a stream nor a question nor a parcel. */
-bool link_is_unused(const struct link *link);
 /* Sees to it that the timer comes no later than the earliest deadline of what waits, or when an
    unused link is to be forgotten. */
 void link_arm(struct link *link);
