@@ -17,6 +17,7 @@ struct quota_account {
     TAILQ_ENTRY(quota_account) idle;
     struct quota_account *tenant; /* of a partner's account: its tenant's, which is held when
                                      it is; NULL: it is a tenant's */
+    uint32_t snapshot;            /* of the configuration that says what follows */
     bool shares;                  /* the pool, with other tenants */
     uint32_t per_second_max, burst_max, in_flight_max; /* 0: no limit */
     unsigned in_flight, waiting;
@@ -27,6 +28,8 @@ struct quota_account {
 
 struct quota {
     struct table accounts;
+    struct quota_account *last; /* the tenant's that was looked for last; NULL: it is gone … */
+    uint32_t last_tenant;       /* … and that tenant's index */
     TAILQ_HEAD(, quota_account) idle; /* nobody holds them; used last: the last */
     size_t idle_count, idle_max;
 };
@@ -46,6 +49,8 @@ struct quota *quota_open(void)
 static void forget(struct quota *quota, struct quota_account *account)
 {
     assert(account->magic == ACCOUNT_MAGIC);
+    if (quota->last == account)
+        quota->last = NULL;
     table_remove(&quota->accounts, &account->node);
     free(account);
 }
@@ -89,6 +94,15 @@ static void take_up(struct quota *quota, struct quota_account *account)
     assert(quota->idle_count > 0);
     TAILQ_REMOVE(&quota->idle, account, idle);
     quota->idle_count--;
+}
+
+/* It is the last one that was used. */
+static void touch(struct quota *quota, struct quota_account *account)
+{
+    if (is_held(account))
+        return;
+    take_up(quota, account);
+    lay_down(quota, account);
 }
 
 /* ---- accounts ---- */
@@ -137,17 +151,14 @@ static struct quota_account *find_or_make(struct quota *quota, struct span tenan
         node = table_next(node);
     if (node == NULL)
         return make(quota, tenant, partner, hash);
-    struct quota_account *account = node->owner;
-    if (!is_held(account)) {
-        take_up(quota, account);
-        lay_down(quota, account);
-    }
-    return account;
+    touch(quota, node->owner);
+    return node->owner;
 }
 
-static void limit(struct quota_account *account, const struct rules_stack *rules, bool shares)
+static void limit(struct quota_account *account, const struct config *config,
+                  const struct rules_stack *rules)
 {
-    account->shares = shares;
+    account->snapshot = config->snapshot;
     account->per_second_max = rules_value(rules, RULE_MESSAGES_PER_SECOND);
     account->burst_max = rules_value(rules, RULE_MESSAGES_BURST);
     account->in_flight_max = rules_value(rules, RULE_MESSAGES_IN_FLIGHT);
@@ -169,27 +180,45 @@ static struct quota_account *partner_account(struct quota *quota, const struct c
     struct quota_account *account = find_or_make(quota, span_of(tenant->name), partner);
     if (account == NULL)
         return of_tenant;
-    limit(account, &rules, false);
+    if (account->snapshot != config->snapshot)
+        limit(account, config, &rules);
     account->tenant = of_tenant;
+    return account;
+}
+
+/* Messages come in runs: the account is often the same as before. */
+static struct quota_account *tenant_account(struct quota *quota, const struct config *config,
+                                            const struct config_tenant *tenant)
+{
+    struct quota_account *account = quota->last;
+    if (account != NULL && account->snapshot == config->snapshot &&
+        quota->last_tenant == tenant->index) {
+        touch(quota, account);
+        return account;
+    }
+    account = find_or_make(quota, span_of(tenant->name), SPAN_NONE);
+    if (account != NULL && account->snapshot != config->snapshot) {
+        struct rules_stack rules = rules_stack_make();
+        rules.level[RULES_GLOBAL] = &config->rules;
+        rules.level[RULES_TENANT] = &tenant->rules;
+        limit(account, config, &rules);
+        account->shares = config->tenant_count > 1;
+    }
+    quota->last = account;
+    quota->last_tenant = tenant->index;
     return account;
 }
 
 struct quota_account *quota_account(struct quota *quota, const struct config *config,
                                     const struct config_tenant *tenant, struct span partner)
 {
-    struct rules_stack rules = rules_stack_make();
-    bool shares = config->tenant_count > 1;
-    if (!shares && !config->has_quotas)
+    if (config->tenant_count == 1 && !config->has_quotas)
         return NULL;
     quota->idle_max = QUOTA_IDLE_MAX + config->tenant_count;
-    struct quota_account *account = find_or_make(quota, span_of(tenant->name), SPAN_NONE);
-    if (account == NULL)
-        return NULL;
-    rules.level[RULES_GLOBAL] = &config->rules;
-    rules.level[RULES_TENANT] = &tenant->rules;
-    limit(account, &rules, shares);
-    return config->has_partner_quotas ? partner_account(quota, config, tenant, partner, account)
-                                      : account;
+    struct quota_account *account = tenant_account(quota, config, tenant);
+    return account != NULL && config->has_partner_quotas
+               ? partner_account(quota, config, tenant, partner, account)
+               : account;
 }
 
 /* ---- messages ---- */

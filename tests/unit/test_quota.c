@@ -204,6 +204,7 @@ static void test_reload(void **state)
                          "partners:\n  - {domain: x.example, messages_in_flight_max: 1}\n",
         0644);
     config = opened("next.yaml");
+    config->snapshot = former->snapshot + 1;
     config_close(&former);
     struct quota_account *next = account_of(1, "x.example");
     assert_ptr_not_equal(next, account); /* the partner's */
