@@ -421,14 +421,6 @@ void session_ring_event(struct session *session, const struct ring_event *event)
     }
 }
 
-void session_log_refusal(const union net_address *peer, struct span reason)
-{
-    char text[NET_ADDRESS_TEXT_SIZE];
-    net_address_format(peer, text);
-    log_event(LOG_LEVEL_DEBUG, "session.refused", 0, log_text("peer", span_of(text)),
-              log_text("reason", reason));
-}
-
 /* May it come in, and is it counted now? */
 static bool enter(struct worker *worker, const union net_address *peer,
                   const union net_address *site, const struct worker_listener *listener)

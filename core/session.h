@@ -68,8 +68,10 @@ struct session {
     struct net_buffer output;  /* ready for the socket */
     struct net_buffer sending; /* the kernel reads it */
     struct s2s_policy policy;
-    struct s2s_in in;
-    struct s2s_out out;
+    union {
+        struct s2s_in in;
+        struct s2s_out out; /* outbound */
+    };
     enum stanza_error
         fault;        /* outbound: what senders are told when it ends; NONE: by default */
     char reason[160]; /* human, NUL-terminated */

@@ -1,11 +1,34 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* What session.c (its life and its socket), session_proxy.c (its client behind a proxy),
-   session_pump.c (its stream), session_watch.c (its clock) and session_close.c (its end) share. */
+   session_pump.c (its stream), session_watch.c (its clock), session_trust.c (how its peer
+   proved itself), session_report.c (its rows and log lines) and session_close.c (its end)
+   share. */
 #ifndef PASSERELLE_CORE_SESSION_PRIV_H
 #define PASSERELLE_CORE_SESSION_PRIV_H
 
 #include "core/session.h"
 
+struct certificate;
+
+/* The domains in its header. */
+static inline const struct s2s_domain *session_local(const struct session *session)
+{
+    return session->outbound ? &session->out.local : &session->in.local;
+}
+static inline const struct s2s_domain *session_remote(const struct session *session)
+{
+    return session->outbound ? &session->out.remote : &session->in.remote;
+}
+/* Was SASL EXTERNAL the proof? */
+static inline bool session_is_external(const struct session *session)
+{
+    return session->outbound ? session->out.external_done : session->in.external_done;
+}
+/* Are its stanzas acknowledged (XEP-0198)? */
+static inline bool session_is_managed(const struct session *session)
+{
+    return session->outbound ? session->out.sm != S2S_OUT_SM_OFF : session->in.sm_on;
+}
 /* Ends the session at once and keeps the reason for the log and for who waits. */
 void session_fail(struct session *session, struct span text);
 void session_arm(struct session *session, uint64_t after_ms);
@@ -29,7 +52,9 @@ void session_ended(struct session *session, int result);
 void session_log_end(const struct session *session, enum stream_error error);
 /* Is a pair of domains authorised on it? */
 bool session_ready(const struct session *session);
-/* session_trust.c: did the peer show a verified certificate that speaks for `remote`? */
+/* session_trust.c: the certificate that the peer showed; false: none that can be read. */
+bool session_read_leaf(const struct session *session, struct certificate *leaf) MUST_USE;
+/* Did the peer show a verified certificate that speaks for `remote`? */
 bool session_certified(const struct session *session, struct span remote);
 /* Outbound: the TLS handshake is over, or the stream stays in clear: how the server has proved
    itself (`trust`, `contradicted`). */

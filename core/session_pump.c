@@ -107,7 +107,8 @@ static void on_tls_closed(struct session *session)
     session->ended = true;
     if (session->state == SESSION_CLOSING)
         session_end(session);
-    else if (intake_is_resumable(session->intake) || session->out.sm != S2S_OUT_SM_OFF)
+    else if (session->outbound ? session_is_managed(session)
+                               : intake_is_resumable(session->intake))
         session_fail(session, SPAN("the peer ended TLS")); /* not the stream (XEP-0198 §7) */
     else
         session_close(session, STREAM_ERROR_NONE, SPAN("the peer ended TLS"));

@@ -21,11 +21,9 @@ static const struct span retired = SPAN("this pair of domains is no longer serve
    good. */
 static bool is_served(const struct session *session, struct span local, struct span remote)
 {
-    bool is_external =
-        session->outbound ? session->out.external_done : session->in.external_done;
-    unsigned proof = is_external            ? S2S_PROOF_EXTERNAL
-                     : session->tls != NULL ? S2S_PROOF_DIALBACK
-                                            : S2S_PROOF_CLEAR;
+    unsigned proof = session_is_external(session) ? S2S_PROOF_EXTERNAL
+                     : session->tls != NULL       ? S2S_PROOF_DIALBACK
+                                                  : S2S_PROOF_CLEAR;
     unsigned this_or_weaker = 2 * proof - 1;
     unsigned proofs = session->outbound ? worker_pair_proofs(session->worker, local, remote)
                                         : worker_pair_proofs_in(session->worker, local, remote);

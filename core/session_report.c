@@ -33,12 +33,6 @@ static void put_pairs(FILE *out, const struct session *session)
         put_pair(out, &in->remote, &in->local, false);
 }
 
-/* Are its stanzas acknowledged (XEP-0198)? */
-static bool session_is_managed(const struct session *session)
-{
-    return session->outbound ? session->out.sm != S2S_OUT_SM_OFF : session->in.sm_on;
-}
-
 bool session_concerns(const struct session *session, struct span partner)
 {
     const struct s2s_in *in = &session->in;
@@ -59,16 +53,15 @@ void session_report(const struct session *session, FILE *out)
     uint64_t now_ms = session->worker->thread->now_ms;
     char peer[NET_ADDRESS_TEXT_SIZE];
     net_address_format(&session->peer, peer);
-    bool is_external =
-        session->outbound ? session->out.external_done : session->in.external_done;
-    const char *auth = !session_ready(session) ? "none" : is_external ? "external" : "dialback";
+    const char *auth = !session_ready(session)        ? "none"
+                       : session_is_external(session) ? "external"
+                                                      : "dialback";
     const char *trust = session_ready(session) ? trust_name(session->trust) : "-";
     bool has_tls = session->tls != NULL && session->state == SESSION_OPEN;
     fprintf(out, "%u\t%s\t%s\t%s\t%s\t",
             session->worker->thread->self - 1, /* as the thread is named */
-            session->outbound ? "out" : "in", peer,
-            session->outbound ? session->out.local.text : session->in.local.text,
-            session->outbound ? session->out.remote.text : session->in.remote.text);
+            session->outbound ? "out" : "in", peer, session_local(session)->text,
+            session_remote(session)->text);
     put_pairs(out, session);
     fprintf(out,
             "\t%s\t%s\t%s\t%s\t%s\t%" PRIu64 "\t%" PRIu64 "\t%" PRIu64 "\t%" PRIu64
@@ -107,16 +100,22 @@ static void tell_refused(const struct session *session, const char *peer)
                     .reason = span_of(reason)});
 }
 
+void session_log_refusal(const union net_address *peer, struct span reason)
+{
+    char text[NET_ADDRESS_TEXT_SIZE];
+    net_address_format(peer, text);
+    log_event(LOG_LEVEL_DEBUG, "session.refused", 0, log_text("peer", span_of(text)),
+              log_text("reason", reason));
+}
+
 void session_log_end(const struct session *session, enum stream_error error)
 {
     char peer[NET_ADDRESS_TEXT_SIZE];
     net_address_format(&session->peer, peer);
     log_event(LOG_LEVEL_INFO, "session.close", 0, log_text("peer", span_of(peer)),
               log_text("direction", session->outbound ? SPAN("out") : SPAN("in")),
-              log_text("local", session->outbound ? s2s_domain_span(&session->out.local)
-                                                  : s2s_domain_span(&session->in.local)),
-              log_text("remote", session->outbound ? s2s_domain_span(&session->out.remote)
-                                                   : s2s_domain_span(&session->in.remote)),
+              log_text("local", s2s_domain_span(session_local(session))),
+              log_text("remote", s2s_domain_span(session_remote(session))),
               log_text("error", stream_error_name(error)),
               log_text("reason", span_of(session->reason)));
     bool is_trouble =

@@ -30,7 +30,7 @@ static bool speaks_for(const struct certificate *certificate, struct span domain
     return certificate_matches_xmpp(certificate, ascii_name, name);
 }
 
-static bool read_leaf(const struct session *session, struct certificate *certificate)
+bool session_read_leaf(const struct session *session, struct certificate *certificate)
 {
     size_t size = 0;
     const uint8_t *der =
@@ -41,7 +41,7 @@ static bool read_leaf(const struct session *session, struct certificate *certifi
 bool session_certified(const struct session *session, struct span remote)
 {
     struct certificate certificate;
-    return read_leaf(session, &certificate) && tls_peer_verified(session->tls, NULL) &&
+    return session_read_leaf(session, &certificate) && tls_peer_verified(session->tls, NULL) &&
            speaks_for(&certificate, remote);
 }
 
@@ -141,7 +141,7 @@ void session_weigh(struct session *session)
 {
     struct certificate leaf;
     const struct resolver_target *target = link_target(session->link);
-    bool is_read = read_leaf(session, &leaf);
+    bool is_read = session_read_leaf(session, &leaf);
     session->trust = TRUST_DIALBACK;
     if (session->tls == NULL)
         return;

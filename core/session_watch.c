@@ -12,12 +12,9 @@
 uint32_t session_rule(const struct session *session, enum rule rule)
 {
     const struct config *config = session->worker->thread->config;
-    const struct s2s_domain *local =
-        session->outbound ? &session->out.local : &session->in.local;
-    const struct s2s_domain *remote =
-        session->outbound ? &session->out.remote : &session->in.remote;
-    struct rules_stack rules = config_rules(
-        config, config_find_tenant(config, s2s_domain_span(local)), s2s_domain_span(remote));
+    struct span local = s2s_domain_span(session_local(session));
+    struct span remote = s2s_domain_span(session_remote(session));
+    struct rules_stack rules = config_rules(config, config_find_tenant(config, local), remote);
     return rules_value(&rules, rule);
 }
 
@@ -25,11 +22,8 @@ uint32_t session_rule(const struct session *session, enum rule rule)
 static uint64_t expiry_ms(const struct session *session)
 {
     struct certificate certificate;
-    size_t size = 0;
-    const uint8_t *der =
-        session->tls != NULL ? tls_peer_certificate(session->tls, &size) : NULL;
-    if (der == NULL || !tls_peer_verified(session->tls, NULL) ||
-        certificate_read(&certificate, der, size) != 0 || certificate.not_after <= 0)
+    if (!session_read_leaf(session, &certificate) || !tls_peer_verified(session->tls, NULL) ||
+        certificate.not_after <= 0)
         return UINT64_MAX;
     int64_t left_ms = certificate.not_after * 1000 - (int64_t)clock_wall_ms();
     return session->worker->thread->now_ms + (left_ms > 0 ? (uint64_t)left_ms : 0);
