@@ -28,6 +28,7 @@ bool sip_route_post(struct sip_uas *uas, const struct sip_flow *flow, struct spa
     parcel->connection = flow->connection;
     parcel->transport = (uint8_t)flow->transport;
     thread_put_trunk(thread, parcel, flow->trunk);
+    parcel->tenant = parties->tenant != NULL ? parties->tenant->index : UINT32_MAX;
     parcel->bytes = parcel_copy(parcel, bytes);
     assert(parcel->bytes.data != NULL); /* SIP_HANDOVER_SIZE_MAX */
     if (jid_size(&parties->from) + jid_size(&parties->to) <=
@@ -49,12 +50,12 @@ bool sip_route_parties(const struct sip_uas *uas, const struct parcel *carrier,
                          .to = carrier->to,
                          .from_result = ADDRESS_OK,
                          .to_result = ADDRESS_OK,
-                         .tenant = config_find_tenant(uas->thread->config, carrier->from.domain)};
+                         .tenant = thread_tenant(uas->thread, carrier, carrier->from.domain)};
     return true;
 }
 
-/* The addresses of a guarded MESSAGE, and its first Via when it came by a connection. False when anything
-   is unusual: then the whole of it is looked at. */
+/* The addresses of a guarded MESSAGE, and its first Via when it came by a connection. False when
+   anything is unusual: then the whole of it is looked at. */
 static bool read_addresses(const struct sip_input *input, struct sip_message *message)
 {
     struct span bytes = input->bytes;
