@@ -11,7 +11,6 @@
 #include "proto/span.h"
 
 struct census;
-
 struct census_partner;
 
 /* Limits of 0 are none. -ENOMEM. */

@@ -32,8 +32,8 @@ struct mesh_endpoint {
 
 /* From one parcel to the next. A cache line more than their size: at a power of two the heads of
    all parcels would fall on the same few lines of the caches. */
-#define PARCEL_WARM   (sizeof(struct parcel) + 768) /* what a usual message takes of it */
 #define PARCEL_STRIDE (PARCEL_SIZE + 64)
+#define PARCEL_WARM   (sizeof(struct parcel) + 768) /* what a usual message takes of it */
 
 /* One direction between two threads. */
 struct mesh_lane {

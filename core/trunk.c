@@ -410,13 +410,14 @@ bool trunk_tick(struct trunk_table *table, struct timer *timer, struct trunk **t
 {
     struct trunk *due = timer->owner;
     assert(due->table == table);
-    unsigned index = free_target(due, table->thread->now_ms);
+    uint64_t now_ms = table->thread->now_ms;
+    unsigned index = free_target(due, now_ms);
     bool wants_options = due->config->options_interval_s != 0 && index < due->target_count;
-    if (wants_options && !trunk_server_ask(due->targets[index].server, due, table->thread->now_ms)) {
+    if (wants_options && !trunk_server_ask(due->targets[index].server, due, now_ms)) {
         learn(due, index);
         wants_options = false;
     }
-    if (due->resolve_at_ms != 0 && table->thread->now_ms >= due->resolve_at_ms)
+    if (due->resolve_at_ms != 0 && now_ms >= due->resolve_at_ms)
         ask(due);
     trunk_arm_next(due);
     *trunk = due;

@@ -188,11 +188,21 @@ static void parcel_home(struct worker *worker, struct parcel *parcel)
     worker_give(worker, &parcel);
 }
 
+static void answer(const struct worker *worker, const struct inquiry *inquiry)
+{
+    const struct session *session;
+    if (inquiry->kind != INQUIRY_SESSIONS)
+        return;
+    TAILQ_FOREACH(session, &worker->sessions, all)
+    {
+        if (session_concerns(session, inquiry->partner))
+            session_report(session, inquiry->out);
+    }
+}
+
 static void parcel_arrived(struct worker *worker, struct parcel *parcel)
 {
     struct thread *thread = worker->thread;
-    const struct inquiry *inquiry = parcel->inquiry;
-    const struct session *session;
     if (parcel->is_return) {
         parcel_home(worker, parcel);
         return;
@@ -204,12 +214,7 @@ static void parcel_arrived(struct worker *worker, struct parcel *parcel)
     case PARCEL_VERIFY: link_take(worker, &parcel); return;
     case PARCEL_PROBE: probe_take(worker, &parcel); return;
     case PARCEL_CONFIRM: link_confirm(worker, parcel); break;
-    case PARCEL_INQUIRY:
-        if (inquiry->kind == INQUIRY_SESSIONS)
-            TAILQ_FOREACH(session, &worker->sessions, all)
-        if (session_concerns(session, inquiry->partner))
-            session_report(session, inquiry->out);
-        break;
+    case PARCEL_INQUIRY: answer(worker, parcel->inquiry); break;
     case PARCEL_RELOAD: worker_reload(worker); break;
     case PARCEL_FREE:
     case PARCEL_MESSAGE_TO_SIP:
