@@ -16,11 +16,11 @@ static bool take_place(struct session *session)
     struct census *census = session->worker->thread->census;
     if (census == NULL)
         return true;
-    if (!census_enter(census, &session->site))
-        return false;
-    census_leave_own(census);
-    session->in_total_only = false;
-    return true;
+    census_leave_own(census); /* in the total it counts once */
+    session->in_total_only = !census_enter(census, &session->site);
+    if (session->in_total_only)
+        census_enter_own(census);
+    return !session->in_total_only;
 }
 
 static bool become_client(struct session *session, const union net_address *source)

@@ -169,3 +169,16 @@ def test_checks_of_the_proxy(attacked):
     stream.close()
     peers.wait_for("it is gone", lambda: not seen(attacked, PROXY_HOST))
     assert attacked.control("show errors") == before
+
+
+def test_last_places_behind_the_proxy(tmp_path):
+    """In the total that sessions_max limits, a client behind the proxy counts once."""
+    with ProxiedRelay(tmp_path, {"xmpp": {"sessions_max": 2}}) as relay:
+        streams = [relay.behind(proxied()), relay.behind(proxied(OTHER_CLIENT))]
+        for stream in streams:
+            stream.open()
+        with Counting(relay, "xmpp_sessions_refused_total"):
+            assert relay.behind(proxied() + header().encode()).rest() == ""
+        for stream in streams:
+            stream.close()
+        assert relay.stop() == 0, relay.tail()
