@@ -252,9 +252,8 @@ static bool is_broken(const struct trunk *trunk)
     return true;
 }
 
-static void note_answer(struct trunk *trunk, unsigned index, int status, uint64_t answered_ms)
+static void note_answer(struct trunk *trunk, unsigned index, uint64_t answered_ms)
 {
-    trunk->last_status = status;
     trunk->answered_ms = answered_ms;
     trunk->targets[index].misses = 0;
     trunk->target_next = index;
@@ -287,7 +286,7 @@ void trunk_note(struct trunk *trunk, const struct trunk_result *result)
     unsigned index = 0;
     if (trunk->config == NULL)
         return;
-    bool failed = status == 0 || status == 408;
+    bool failed = trunk_is_failure(result);
     trunk->last_status = status;
     trunk->failed += failed;
     while (index < trunk->target_count &&
@@ -311,7 +310,7 @@ void trunk_note(struct trunk *trunk, const struct trunk_result *result)
         noted->blocked_until_ms = now_ms + 1000 * wait_s;
         pass_over(trunk, index);
     } else {
-        note_answer(trunk, index, status, now_ms);
+        note_answer(trunk, index, now_ms);
     }
 }
 
@@ -323,7 +322,8 @@ static void learn(struct trunk *trunk, unsigned index)
         trunk->last_status = 408;
         note_miss(trunk, index, server->misses);
     } else if (server->misses == 0 && server->answered_ms > trunk->answered_ms) {
-        note_answer(trunk, index, server->status, server->answered_ms);
+        trunk->last_status = server->status;
+        note_answer(trunk, index, server->answered_ms);
     }
 }
 

@@ -28,6 +28,11 @@ struct trunk_server {
     int status;                     /* of the last answer */
 };
 
+/* Was there no final response? */
+static inline bool trunk_is_failure(const struct trunk_result *result)
+{
+    return result->status == 0 || result->status == 408;
+}
 /* Looks for its targets, or has the first keep-alive sent. -ENOMEM. */
 int trunk_start(struct trunk *trunk) MUST_USE;
 /* For the next keep-alive or the next question to DNS, whichever comes first. */

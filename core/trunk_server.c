@@ -54,8 +54,7 @@ void trunk_server_leave(struct trunk_table *table, struct trunk_target *target)
 void trunk_server_note(struct trunk_server *server, const struct trunk_result *result,
                        uint64_t now_ms)
 {
-    bool failed = result->status == 0 || result->status == 408;
-    if (!failed) {
+    if (!trunk_is_failure(result)) {
         server->answered_ms = now_ms;
         server->status = result->status;
         server->misses = 0;
