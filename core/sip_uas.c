@@ -105,8 +105,10 @@ static void answer_message(struct sip_uas *uas, const struct sip_call *call,
     enum map_result result = MAP_IGNORE;
     struct sip_fault fault = {0};
     struct transaction *transaction = NULL;
-    struct quota_account *account;
-    struct sip_response_parts over = sip_quota_check(uas, call, parties, &account);
+    struct quota_account *account = NULL;
+    struct sip_response_parts over = {0};
+    if (!uas->draining)
+        over = sip_quota_check(uas, call, parties, &account);
     if (over.status != 0) {
         sip_reply_at_once(uas, call, over);
         return;

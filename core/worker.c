@@ -32,6 +32,7 @@ void worker_give(struct worker *worker, struct parcel **parcel)
 {
     struct thread *thread = worker->thread;
     quota_leave(worker->quota, (*parcel)->account);
+    worker->has_freed = true;
     mesh_give(thread->mesh, thread->self, parcel);
 }
 
@@ -252,12 +253,15 @@ static void resume_held(struct worker *worker)
     }
 }
 
-/* So do those whose tenant has room again; each is looked at once. */
+/* So do those whose tenant has room again; each is looked at once, when anything has changed. */
 static void resume_rationed(struct worker *worker)
 {
     struct thread *thread = worker->thread;
     struct session *session;
     unsigned left = 0;
+    if (!worker->has_freed)
+        return;
+    worker->has_freed = false;
     TAILQ_FOREACH(session, &worker->rationed, holding)
     left++;
     for (; left > 0 && !TAILQ_EMPTY(&worker->rationed); left--) {

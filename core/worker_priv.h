@@ -42,6 +42,7 @@ struct worker {
     struct session_list sessions;
     struct session_list held;     /* stopped because the relay was full */
     struct session_list rationed; /* stopped because their tenant has enough in flight */
+    bool has_freed;               /* a parcel since they were looked at last */
     struct quota *quota;          /* of the messages that come in here */
     struct session_list unsent;   /* with something to send at the end of this turn */
     struct table sessions_by_ticket, links, intakes, intakes_by_id;
