@@ -2,6 +2,7 @@
 #include "bench/config.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "bench/greedy.h"
 #include "bench/rogue.h"
@@ -25,26 +26,33 @@ static void config_print_relay(const struct bench_options *options)
            sip, crowded ? "  recipient_queue_max: 10000\n" : "");
 }
 
+static void config_print_tenant(const struct load_options *load, const char *domain)
+{
+    char address[NET_ADDRESS_TEXT_SIZE], host[NET_ADDRESS_TEXT_SIZE];
+    net_address_format(&load->own_sip, address);
+    net_address_format_host(&load->own_sip, host);
+    printf("  - name: %.*s\n    domains: [%s]\n    policy: open\n"
+           "    trunks:\n      - uri: sip:%s;transport=%s\n        sources: [%s]\n",
+           (int)strcspn(domain, "."), domain, domain, address,
+           config_transports[load->transport], host);
+    if (load->transport == SIP_TRANSPORT_TLS)
+        puts("        identity: trunk.bench");
+}
+
 void bench_config_print(const struct bench_options *options)
 {
     const struct load_options *load = &options->load;
-    char address[NET_ADDRESS_TEXT_SIZE], host[NET_ADDRESS_TEXT_SIZE];
+    char host[NET_ADDRESS_TEXT_SIZE], domain[32];
     config_print_relay(options);
-    net_address_format(&load->own_sip, address);
-    net_address_format_host(&load->own_sip, host);
     puts("tenants:");
     for (unsigned i = 0; i < load->sip_domains; i++) {
-        printf("  - name: s%u\n    domains: [s%u.bench]\n    policy: open\n"
-               "    trunks:\n      - uri: sip:%s;transport=%s\n        sources: [%s]\n",
-               i, i, address, config_transports[load->transport], host);
-        if (load->transport == SIP_TRANSPORT_TLS)
-            puts("        identity: trunk.bench");
+        snprintf(domain, sizeof(domain), "s%u.bench", i);
+        config_print_tenant(load, domain);
     }
-    if (load->greedy > 0)
-        printf("  - name: greedy\n    domains: [" GREEDY_DOMAIN "]\n    policy: open\n"
-               "    trunks:\n      - uri: sip:%s;transport=%s\n"
-               "    xmpp: {messages_per_second_max: %u}\n",
-               address, config_transports[load->transport], load->greedy);
+    if (load->greedy > 0) {
+        config_print_tenant(load, GREEDY_DOMAIN);
+        printf("    xmpp: {messages_per_second_max: %u}\n", load->greedy);
+    }
     net_address_format_host(&load->own_xmpp, host);
     puts("partners:");
     if (load->slow > 0)

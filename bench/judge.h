@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
  * What became of every message of a soak, and whether that may be. What the protocols do not
- * promise needs a trouble that was noted and that the message met: without stream management a
- * stanza on the wire of a broken stream is lost (RFC 6120 §4.4), and a request whose connection
- * is lost before the answer may come twice (RFC 3261 §18.4). Pure but for its memory; one
+ * promise needs a trouble that was noted and that the message met: a stanza on the wire of a
+ * broken stream that is not resumed is lost (RFC 6120 §4.4), and a request whose connection is
+ * lost before the answer may come twice (RFC 3261 §18.4). Pure but for its memory; one
  * thread.
  */
 #ifndef PASSERELLE_BENCH_JUDGE_H

@@ -11,8 +11,11 @@ bool mode_beside(struct bench *bench)
     struct report_summary alone, beside;
     bool clean = bench_warm_up(bench);
     clean &= bench_phase(bench, &bench->options.phase, NULL, &alone);
-    if (rogues_open(load) != 0)
+    int status = rogues_open(load);
+    if (status != 0) {
+        bench_explain(bench, status);
         return false;
+    }
     rogues_set(load->rogues, ROGUE_SLOW, true);
     rogues_set(load->rogues, ROGUE_HOSTILE, true);
     clean &= bench_phase(bench, &bench->options.phase, "beside", &beside);
@@ -36,11 +39,12 @@ bool mode_greedy(struct bench *bench)
     }
     clean &= bench_phase(bench, &bench->options.phase, NULL, &alone);
     greedy_set(load->greedy, true);
-    clean &= bench_phase(bench, &bench->options.phase, "beside", &beside);
+    clean &= bench_phase(bench, &bench->options.phase, "beside_greedy", &beside);
     greedy_set(load->greedy, false);
     greedy_settle(load->greedy);
     struct greedy_count count = greedy_count(load->greedy);
     report_greedy(load, &alone, &beside, &bench->options);
     report_end(&bench->options);
-    return clean && count.delivered + count.refused == count.sent && count.refused > 0;
+    return clean && count.delivered + count.refused == count.sent && count.delivered > 0 &&
+           count.refused > 0;
 }

@@ -5,7 +5,7 @@
 
 bool mode_soak(struct bench *bench)
 {
-    static struct soak soak; /* large */
+    struct soak soak;
     const struct bench_options *options = &bench->options;
     struct soak_options how = {
         .every_s = options->every_s, .processes = &options->processes, .stats = options->stats};

@@ -225,4 +225,6 @@ void page_loads(const struct document *documents, size_t count, FILE *out)
     page_phase(&runs, "Then at a fraction of the rate that was reached", out);
     page_collect(&runs, documents, count, "beside");
     page_phase(&runs, "Then with slow and hostile peers beside it", out);
+    page_collect(&runs, documents, count, "beside_greedy");
+    page_phase(&runs, "Then beside a greedy tenant", out);
 }

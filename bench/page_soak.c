@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* Slow and hostile peers beside a load, and a soak: tables behind those of the load. */
+/* Peers or a greedy tenant beside a load, and a soak: behind the tables of the load. */
 #include <math.h>
 #include <string.h>
 
@@ -40,14 +40,27 @@ static void page_kinds(const json_t *kinds, FILE *out)
     page_rows(kinds, texts, numbers, out);
 }
 
-void page_peers(const struct document *document, FILE *out)
+/* What they cost the load; ends the paragraph. */
+static void page_ratios(const json_t *beside, FILE *out)
 {
     static const char *const ratios[][2] = {{"ratio.rate", "rate"},
                                             {"ratio.cpu", "CPU a message"},
                                             {"ratio.p50", "p50"},
                                             {"ratio.p99", "p99"}};
-    const json_t *peers = document_at(document->root, "peers");
     char number[32];
+    for (size_t i = 0; i < 4; i++) {
+        double ratio = document_number(beside, ratios[i][0]);
+        /* Zero: the generator was not told which process to watch. */
+        if (ratio > 0)
+            fprintf(out, "%s %s %s ×", i > 0 ? "," : "", ratios[i][1],
+                    html_number(number, sizeof(number), ratio));
+    }
+    fputs(".</p>\n", out);
+}
+
+void page_peers(const struct document *document, FILE *out)
+{
+    const json_t *peers = document_at(document->root, "peers");
     if (peers == NULL)
         return;
     html_element(out, "h2", "Slow and hostile peers");
@@ -55,15 +68,25 @@ void page_peers(const struct document *document, FILE *out)
     html_text(out, document->name);
     fprintf(out, ": %.0f slow and %.0f hostile ones at a time. With them, to the load alone:",
             document_number(peers, "slow"), document_number(peers, "hostile"));
-    for (size_t i = 0; i < 4; i++) {
-        double ratio = document_number(peers, ratios[i][0]);
-        /* Zero: the generator was not told which process to watch. */
-        if (ratio > 0)
-            fprintf(out, "%s %s %s ×", i > 0 ? "," : "", ratios[i][1],
-                    html_number(number, sizeof(number), ratio));
-    }
-    fputs(".</p>\n", out);
+    page_ratios(peers, out);
     page_kinds(document_at(peers, "kinds"), out);
+}
+
+void page_greedy(const struct document *document, FILE *out)
+{
+    const json_t *greedy = document_at(document->root, "greedy");
+    if (greedy == NULL)
+        return;
+    html_element(out, "h2", "A greedy tenant");
+    fputs("<p>", out);
+    html_text(out, document->name);
+    fprintf(out,
+            ": it may have %.0f messages a second. Of %.0f %.0f were delivered, %.0f refused, "
+            "%.0f unanswered. With it, to the load alone:",
+            document_number(greedy, "quota"), document_number(greedy, "sent"),
+            document_number(greedy, "delivered"), document_number(greedy, "refused"),
+            document_number(greedy, "unanswered"));
+    page_ratios(greedy, out);
 }
 
 /* ---- a soak ---- */

@@ -78,8 +78,8 @@ static void report_title(const struct load *load)
     const struct load_options *options = &load->options;
     printf("%s over %s: %u %sstreams, %u XMPP and %u SIP domains, %u users, %u bytes, ",
            report_drive_name(options->drive), report_transport_name(options->transport),
-           options->streams, options->managed ? "managed " : "", options->xmpp_domains, options->sip_domains, options->users,
-           options->size);
+           options->streams, options->managed ? "managed " : "", options->xmpp_domains,
+           options->sip_domains, options->users, options->size);
     if (load->phase.rate > 0)
         printf("open loop at %.0f/s\n", load->phase.rate);
     else

@@ -4,7 +4,7 @@
  * stanza is let through for a pair that neither a certificate nor a valid dialback answer for
  * this very stream has proved, and what we answer is well-formed.
  */
-#include "fuzz_xml.h"
+#include "fuzz_s2s.h"
 #include "proto/s2s_in.h"
 
 #define PROVED_MAX (PAIRS_PER_STREAM * 4)
@@ -237,20 +237,12 @@ static bool feed(struct side *side, struct span text)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static const unsigned sets[] = {S2S_PROOF_TLS,
-                                    S2S_PROOF_EXTERNAL,
-                                    S2S_PROOF_DIALBACK,
-                                    S2S_PROOF_ALL,
-                                    S2S_PROOF_CLEAR,
-                                    S2S_PROOF_NONE,
-                                    S2S_PROOF_CLEAR | S2S_PROOF_DIALBACK,
-                                    S2S_PROOF_TLS};
     struct span input = span_make(data, size);
     unsigned choice = fuzz_choice(&input);
     struct side side = {.account = {0, -1}, .mirror_fresh = true};
     side.truth.certificate = (choice & 1) != 0;
     side.truth.secure = (choice & 2) != 0;
-    side.truth.proofs = sets[choice >> 2 & 7];
+    side.truth.proofs = fuzz_s2s_proofs[choice >> 2 & 7];
     side.truth.answers = fuzz_choice(&input);
     side.memory = account_memory(&side.account);
     side.policy = (struct s2s_policy){.context = &side.truth,

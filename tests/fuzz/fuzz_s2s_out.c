@@ -5,7 +5,7 @@
  * clear, and stanzas may only leave after SASL EXTERNAL or our own dialback succeeded in a way
  * that is allowed.
  */
-#include "fuzz_xml.h"
+#include "fuzz_s2s.h"
 #include "proto/s2s_out.h"
 
 struct side {
@@ -128,14 +128,6 @@ static bool feed(struct side *side, struct span text)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static const unsigned proofs[] = {S2S_PROOF_TLS,
-                                      S2S_PROOF_EXTERNAL,
-                                      S2S_PROOF_DIALBACK,
-                                      S2S_PROOF_ALL,
-                                      S2S_PROOF_CLEAR,
-                                      S2S_PROOF_NONE,
-                                      S2S_PROOF_CLEAR | S2S_PROOF_DIALBACK,
-                                      S2S_PROOF_TLS};
     struct span input = span_make(data, size);
     unsigned choice = fuzz_choice(&input);
     struct side side = {.account = {0, -1}, .mirror_fresh = true};
@@ -149,7 +141,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     CHECK(side.xml != NULL && side.mirror != NULL);
     CHECK(s2s_domain_read(&local, SPAN("sip.example")));
     CHECK(s2s_domain_read(&remote, SPAN("xmpp.example")));
-    s2s_out_init(&side.out, &local, &remote, proofs[(choice >> 2 & 3) + (choice >> 4 & 4)],
+    s2s_out_init(&side.out, &local, &remote, fuzz_s2s_proofs[(choice >> 2 & 3) + (choice >> 4 & 4)],
                  (choice & 2) != 0);
     side.out.sm_wanted = (choice & 16) != 0;
     side.out.sm_previous = (choice & 32) != 0 ? SPAN("former") : SPAN_NONE;

@@ -121,21 +121,21 @@ def listens(port):
         return False
 
 
-class Knot(Peer):
-    """The DNS of everybody: authoritative for `example.`, with the records that it is given."""
+class NameServer(Peer):
+    """Knot, with the zones that `configure` is given."""
 
     name = "knotd"
 
-    def __init__(self, folder, port, records):
+    def __init__(self, folder, port):
         super().__init__(folder)
         self.port = port
-        zone = ["$ORIGIN example.", "$TTL 5", "@ SOA ns hostmaster 1 60 60 60 1", "@ NS ns",
-                f"ns A {ADDRESS}", *records]
-        (self.folder / "example.zone").write_text("\n".join(zone) + "\n")
+
+    def configure(self, sections):
+        """`sections` are those of its configuration with the zones."""
         (self.folder / "knot.conf").write_text(f"""
 server:
     rundir: "{self.folder}"
-    listen: "{ADDRESS}@{port}"
+    listen: "{ADDRESS}@{self.port}"
     udp-workers: 1
     tcp-workers: 1
     background-workers: 1
@@ -146,13 +146,7 @@ database:
     storage: "{self.folder}"
 control:
     listen: "{self.folder}/knot.sock"
-zone:
-  - domain: example.
-    storage: "{self.folder}"
-    file: example.zone
-    zonefile-load: whole
-    zonefile-sync: -1
-    journal-content: none
+{sections}
 """)
 
     def command(self):
@@ -163,6 +157,23 @@ zone:
         query = dns.message.make_query(name, kind)
         answer = dns.query.udp(query, ADDRESS, port=self.port, timeout=1)
         return sorted(record.to_text() for rrset in answer.answer for record in rrset)
+
+
+class Knot(NameServer):
+    """The DNS of everybody: authoritative for `example.`, with the records that it is given."""
+
+    def __init__(self, folder, port, records):
+        super().__init__(folder, port)
+        zone = ["$ORIGIN example.", "$TTL 5", "@ SOA ns hostmaster 1 60 60 60 1", "@ NS ns",
+                f"ns A {ADDRESS}", *records]
+        (self.folder / "example.zone").write_text("\n".join(zone) + "\n")
+        self.configure(f"""zone:
+  - domain: example.
+    storage: "{self.folder}"
+    file: example.zone
+    zonefile-load: whole
+    zonefile-sync: -1
+    journal-content: none""")
 
     def ready(self):
         try:

@@ -39,14 +39,12 @@ def tlsa(credential, usage=3, selector=1, matching=1):
     return f"{usage} {selector} {matching} {data_of(credential.certificate, selector, matching)}"
 
 
-class Zones(peers.Peer):
-    """Knot with a zone for each top level domain, those in `signed` signed by it."""
-
-    name = "knotd"
+class Zones(peers.NameServer):
+    """A zone for each top level domain, those in `signed` signed by it."""
 
     def __init__(self, folder, port, signed):
-        super().__init__(folder)
-        self.port, self.signed, self.records = port, set(signed), {}
+        super().__init__(folder, port)
+        self.signed, self.records = set(signed), {}
 
     def add(self, name, kind, *data):
         zone = name.rsplit(".", maxsplit=1)[-1]
@@ -68,34 +66,11 @@ class Zones(peers.Peer):
             (self.folder / f"{zone}.zone").write_text("\n".join([
                 "$TTL 5", f"{zone}. SOA ns.{zone}. h.{zone}. 1 60 60 60 1", f"{zone}. NS ns.{zone}.",
                 f"ns.{zone}. A {peers.ADDRESS}", *records]) + "\n")
-        self.configure()
+        self._configure()
 
-    def configure(self):
+    def _configure(self):
         zones = "".join(self._zone(zone) for zone in self.records)
-        (self.folder / "knot.conf").write_text(f"""
-server:
-    rundir: "{self.folder}"
-    listen: "{peers.ADDRESS}@{self.port}"
-    udp-workers: 1
-    tcp-workers: 1
-    background-workers: 1
-log:
-  - target: stdout
-    any: info
-database:
-    storage: "{self.folder}"
-control:
-    listen: "{self.folder}/knot.sock"
-policy:
-  - id: one
-    single-type-signing: on
-zone:{zones}
-""")
-
-    def command(self):
-        return ["/usr/sbin/knotd", "-c", self.folder / "knot.conf"]
-
-    ask = peers.Knot.ask
+        self.configure(f"policy:\n  - id: one\n    single-type-signing: on\nzone:{zones}")
 
     def ready(self):
         with contextlib.suppress(OSError, peers.dns.exception.DNSException):
@@ -112,7 +87,7 @@ zone:{zones}
                            check=True, capture_output=True, timeout=PATIENCE_S)
         assert all("RRSIG" in (self.folder / f"{zone}.zone").read_text() for zone in self.signed)
         self.signed = set()
-        self.configure()
+        self._configure()
 
     def spoil(self, zone, kind):
         """Another first letter for every signature of this type."""

@@ -35,7 +35,7 @@ class ProxiedRelay(AttackedRelay):
 
     def _settings(self):
         self.proxied, self.proxied_direct = take_port(), take_port()
-        settings, xmpp = super()._settings(), {}
+        settings = super()._settings()
         xmpp = settings["xmpp"]
         xmpp["listen"].append(f"{peers.ADDRESS}:{self.proxied}")
         xmpp["listen_direct_tls"].append(f"{peers.ADDRESS}:{self.proxied_direct}")

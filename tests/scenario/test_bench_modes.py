@@ -9,7 +9,9 @@ import threading
 
 import pytest
 
-from test_bench import BUILD, TOP, assert_clean, take_port, make_relay, relay  # noqa: F401
+from pages import page_of
+from ports import take_port
+from test_bench import BUILD, TOP, assert_clean, make_relay, relay  # noqa: F401
 
 
 def metric(relay, name):
@@ -309,20 +311,21 @@ def test_help_and_manual_have_every_option():
     for option in known:
         assert f"--{option}" in said, option
     manual = (TOP / "docs/man/passerelle-bench.1").read_text().replace("\\-", "-")
-    for option in ("ramp", "step", "rate-max", "tls", "spread", "seed", "size", "text", "messages"):
+    for option in ("ramp", "step", "rate-max", "tls", "spread", "seed", "size", "text", "messages",
+                   "slow", "hostile", "greedy", "minutes", "every", "stats", "stream-management"):
         assert f"--{option}" in manual, option
 
 
 # ---- a greedy tenant ----
 
-@pytest.mark.parametrize("drive", ["xmpp-sip", "duplex"])
-def test_a_greedy_tenant_beside_a_load(make_relay, drive):  # noqa: F811
+@pytest.mark.parametrize("drive, transport", [("xmpp-sip", "udp"), ("duplex", "tls")])
+def test_a_greedy_tenant_beside_a_load(make_relay, tmp_path, drive, transport):  # noqa: F811
     """It gets what its quota allows, and an answer to everything else; the load loses nothing."""
-    relay = make_relay(load=["--greedy", "10"])
+    relay = make_relay(load=["--greedy", "10"], transport=transport)
     result = play(relay, "--drive", drive, "--rate", "200", "--seconds", "2", "--warmup", "50")
     assert result.returncode == 0, result.stdout + result.stderr
     report = json.loads(result.stdout)
-    for phase in (report, report["beside"]):
+    for phase in (report, report["beside_greedy"]):
         assert_clean(phase, drive, phase["xmpp-sip"]["sent"])
         assert phase["xmpp-sip"]["sent"] > 200
     greedy = report["greedy"]
@@ -330,6 +333,10 @@ def test_a_greedy_tenant_beside_a_load(make_relay, drive):  # noqa: F811
     assert 10 <= greedy["delivered"] < greedy["sent"] / 5
     assert greedy["refused"] == metric(relay, "quota_refused_total")
     assert all(value > 0 for value in greedy["ratio"].values())
+    (tmp_path / "greedy.json").write_text(result.stdout)
+    page = page_of(tmp_path / "greedy.json")
+    assert "Then beside a greedy tenant" in page.text and "hostile" not in page.text
+    assert f"{greedy['delivered']} were delivered, {greedy['refused']} refused" in page.text
     done = subprocess.run([*relay.load, "--count", "200"], capture_output=True, text=True,
                           timeout=120, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -78,6 +78,18 @@ def replace(old, new):
         fresh.replace(target)
 
 
+@contextlib.contextmanager
+def welcomed(scene, port):
+    """The trunk of the new tenant, which has just taken a message and sent one."""
+    scene.line.send(f"<db:result from='{PARTNER}' to='{NEW_TENANT}'>x</db:result>")
+    scene.line.until("type='valid'/>")
+    with contextlib.closing(Datagrams(TRUNK_HOST, port, scene.relay.udp)) as trunk:
+        scene.line.send(message("welcome", to=f"bob@{NEW_TENANT}"))
+        assert b"welcome" in trunk.requests.get(timeout=PATIENCE_S)
+        assert trunk.ask(sip(sender=f"sip:bob@{NEW_TENANT}")) in (200, 202)
+        yield trunk
+
+
 # ---- what is new ----
 
 def test_a_tenant_is_added(scene):
@@ -87,13 +99,8 @@ def test_a_tenant_is_added(scene):
             {"uri": f"sip:{TRUNK_HOST}:{port};transport=udp", "options_interval": 0}]},
         *relay.settings["tenants"]]))
     assert "4 tenants (1 added, 0 removed, 0 changed)" in said
-    scene.line.send(f"<db:result from='{PARTNER}' to='{NEW_TENANT}'>x</db:result>")
-    scene.line.until("type='valid'/>")
-    with contextlib.closing(Datagrams(TRUNK_HOST, port, relay.udp)) as trunk:
-        scene.line.send(message("welcome", to=f"bob@{NEW_TENANT}"))
-        assert b"welcome" in trunk.requests.get(timeout=PATIENCE_S)
-        assert trunk.ask(sip(sender=f"sip:bob@{NEW_TENANT}")) in (200, 202)
-    scene.check()
+    with welcomed(scene, port):
+        scene.check()
 
 
 def test_counters_stay_with_their_tenants(scene):

@@ -5,6 +5,7 @@ import contextlib
 import csv
 import io
 import json
+import re
 import sqlite3
 import subprocess
 
@@ -14,14 +15,13 @@ import yaml
 import peers
 import relay as relays
 from attack_kit import certificates, running
-from attack_wire import (OTHER_TENANT, PARTNER, PARTNER_HOST, PATIENCE_S, TENANT, TRUNK_HOST,
-                         Datagrams, message, sip)
+from attack_wire import OTHER_TENANT, PARTNER, PARTNER_HOST, TENANT, TRUNK_HOST, sip
 from ports import take_port
 from test_bench import make_relay  # noqa: F401  (a fixture)
-from test_reload import Reloads, accepted, reload_under_load, replace, shown
+from test_reload import (NEW_TENANT, Reloads, accepted, reload_under_load, replace, shown,
+                         welcomed)
 
 CTL = relays.BUILD / "passerellectl"
-NEW_TENANT = "new.example"
 
 
 class Tenants:
@@ -91,12 +91,7 @@ def test_a_tenant_comes_and_goes(scene):
     assert said.splitlines() == ["done: 1 added, 0 changed, 0 removed",
                                  "done: 4 tenants (1 added, 0 removed, 0 changed), "
                                  f"{len(relay.settings['partners'])} partners"]
-    scene.line.send(f"<db:result from='{PARTNER}' to='{NEW_TENANT}'>x</db:result>")
-    scene.line.until("type='valid'/>")
-    with contextlib.closing(Datagrams(TRUNK_HOST, port, relay.udp)) as trunk:
-        scene.line.send(message("welcome", to=f"bob@{NEW_TENANT}"))
-        assert b"welcome" in trunk.requests.get(timeout=PATIENCE_S)
-        assert trunk.ask(sip(sender=f"sip:bob@{NEW_TENANT}")) in (200, 202)
+    with welcomed(scene, port) as trunk:
         assert "(0 added, 0 removed, 1 changed)" in scene.tenants.run(
             "tenant", "set", "new", "policy=list", "partners+=other.example")
         assert trunk.ask(sip(sender=f"sip:bob@{NEW_TENANT}")) == 403
@@ -205,22 +200,21 @@ def test_without_a_relay(quiet):
     assert "correct: 2 tenants, 2 trunks, 0 partners" in done.stdout
 
 
-# Every key of a tenant and a partner, and what it is kept as.
+# Every rule for partners, and what it is kept as.
+RULES = {"tls": ("required", "required"), "sasl": ("optional", "optional"),
+         "dialback": ("true", "true"), "trust": ("pkix", "pkix"),
+         "trust_downgrade": ("refuse", "refuse"), "negotiation_timeout_ms": ("5000", 5000),
+         "idle_timeout_ms": ("5001", 5001), "keepalive_interval_ms": ("300000", 300000),
+         "sessions_per_partner_max": ("3", 3), "messages_per_second_max": ("70", 70),
+         "messages_burst_max": ("0", 0), "messages_in_flight_max": ("65536", 65536)}
+# Every key of a tenant and a partner.
 TENANT_KEYS = {
     "domains": ("a.example b.example", ["a.example", "b.example"]),
     "policy": ("list", "list"), "partners": ("p.example *.q.example", ["p.example", "*.q.example"]),
-    "xmpp.tls": ("required", "required"), "xmpp.sasl": ("optional", "optional"),
-    "xmpp.dialback": ("true", "true"), "xmpp.negotiation_timeout_ms": ("5000", 5000),
-    "xmpp.idle_timeout_ms": ("5000", 5000), "xmpp.keepalive_interval_ms": ("0", 0),
-    "xmpp.sessions_per_partner_max": ("3", 3),
+    "certificate": ("relay.pem", "relay.pem"), "key": ("relay.key", "relay.key"),
+    **{f"xmpp.{rule}": kept for rule, kept in RULES.items()},
     "partner_rules[0].domain": ("p.example", "p.example"),
-    "partner_rules[0].tls": ("required", "required"),
-    "partner_rules[0].sasl": ("not_supported", "not_supported"),
-    "partner_rules[0].dialback": ("true", "true"),
-    "partner_rules[0].negotiation_timeout_ms": ("5001", 5001),
-    "partner_rules[0].idle_timeout_ms": ("5002", 5002),
-    "partner_rules[0].keepalive_interval_ms": ("300000", 300000),
-    "partner_rules[0].sessions_per_partner_max": ("20", 20),
+    **{f"partner_rules[0].{rule}": kept for rule, kept in RULES.items()},
     "users.default": ("allow", "allow"), "users.allow": ("u@a.example", ["u@a.example"]),
     "users.deny": ("v@a.example w@b.example", ["v@a.example", "w@b.example"]),
     "trunks[0].uri": ("sip:h", "sip:h"), "trunks[0].priority": ("7", 7),
@@ -229,19 +223,18 @@ TENANT_KEYS = {
 PARTNER_KEYS = {
     "additional_domains": ("p2.example p3.example", ["p2.example", "p3.example"]),
     "host": ("192.0.2.7", "192.0.2.7"), "port": ("5269", 5269), "direct_tls": ("no", False),
-    "tls": ("required", "required"), "sasl": ("required", "required"),
-    "dialback": ("false", "false"), "negotiation_timeout_ms": ("5000", 5000),
-    "idle_timeout_ms": ("5000", 5000), "keepalive_interval_ms": ("300000", 300000),
-    "sessions_per_partner_max": ("3", 3)}
+    **RULES}
 
 
 @pytest.mark.parametrize("table, keys", [("tenant", TENANT_KEYS), ("partner", PARTNER_KEYS)])
 def test_every_key_can_be_given(quiet, table, keys):
     name = "p.example"
-    documented = {line.split("`")[1] for line in
+    documented = {key for line in
                   (relays.ROOT / "docs/configuration.md").read_text().splitlines()
-                  if line.startswith("| `")}
+                  if line.startswith("| `") for key in re.findall(r"`(\w+)`", line.split("|")[1])}
     assert {key.rpartition(".")[2] for key in keys} <= documented
+    rules = (relays.ROOT / "core/rules.def").read_text()
+    assert set(RULES) == set(re.findall(r"^RULE\(\w+, (\w+),", rules, re.M))
     quiet.run(table, "add", name, *(f"{key}={text}" for key, (text, _) in keys.items()))
     row = quiet.exported(table)[0]
     for key, (text, value) in keys.items():

@@ -165,7 +165,6 @@ static void test_census_limits(void **state)
     assert_null(census);
 }
 
-/* Ten thousand connections cost each as much as ten: no walk over all of them. */
 static void test_census_of_partners(void **state)
 {
     (void)state;
@@ -185,6 +184,7 @@ static void test_census_of_partners(void **state)
     census_close(&census); /* with some still counted */
 }
 
+/* Ten thousand connections cost each as much as ten: no walk over all of them. */
 static void test_census_grows(void **state)
 {
     (void)state;

@@ -251,8 +251,7 @@ static const struct refusal refusals[] = {
 static void test_refusals(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < sizeof(refusals) / sizeof(refusals[0]); i++)
-        check_refusal(&refusals[i]);
+    CHECK_REFUSALS(refusals);
 }
 
 int main(void)

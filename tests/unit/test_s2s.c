@@ -213,21 +213,27 @@ static void test_in_pair_limit(void **state)
     bench_fini(&bench);
 }
 
+/* A stream of ours that has TLS; the server offered `features` before. */
+static void open_out(struct bench *bench, const char *features)
+{
+    bench_init(bench, S2S_PROOF_TLS, true, false);
+    struct writer writer = writer_make(bench->written, sizeof(bench->written) - 1);
+    s2s_out_start(&bench->out, false, &writer);
+    feed(bench, OUR_HEADER, false);
+    feed(bench, features, false);
+    wrote(bench, "<starttls");
+    assert_int_equal(feed(bench, "<proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>", false),
+                     S2S_START_TLS);
+    s2s_out_tls_done(&bench->out, &writer);
+    fresh(bench);
+    feed(bench, OUR_HEADER, false);
+}
+
 static void test_out_external(void **state)
 {
     (void)state;
     struct bench bench;
-    bench_init(&bench, S2S_PROOF_TLS, true, false);
-    struct writer writer = writer_make(bench.written, sizeof(bench.written) - 1);
-    s2s_out_start(&bench.out, false, &writer);
-    feed(&bench, OUR_HEADER, false);
-    feed(&bench, FEATURES(STARTTLS), false);
-    wrote(&bench, "<starttls");
-    assert_int_equal(feed(&bench, "<proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>", false),
-                     S2S_START_TLS);
-    s2s_out_tls_done(&bench.out, &writer);
-    fresh(&bench);
-    feed(&bench, OUR_HEADER, false);
+    open_out(&bench, FEATURES(STARTTLS));
     feed(&bench, FEATURES(EXTERNAL), false);
     wrote(&bench, ">c2lwLmV4YW1wbGU=</auth>");
     assert_int_equal(feed(&bench, "<success xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>", false),
@@ -239,6 +245,7 @@ static void test_out_external(void **state)
     bench_fini(&bench);
     /* Without STARTTLS nothing more is sent. */
     bench_init(&bench, S2S_PROOF_TLS, true, false);
+    struct writer writer = writer_make(bench.written, sizeof(bench.written) - 1);
     s2s_out_start(&bench.out, false, &writer);
     feed(&bench, OUR_HEADER, false);
     assert_int_equal(feed(&bench, FEATURES(EXTERNAL), false), S2S_CLOSE);
@@ -284,17 +291,9 @@ static void test_out_limits(void **state)
 {
     (void)state;
     struct bench bench;
-    bench_init(&bench, S2S_PROOF_TLS, true, false);
-    struct writer writer = writer_make(bench.written, sizeof(bench.written) - 1);
-    s2s_out_start(&bench.out, false, &writer);
-    feed(&bench, OUR_HEADER, false);
-    feed(&bench, FEATURES(STARTTLS LIMITS("20000", "9")), false);
+    open_out(&bench, FEATURES(STARTTLS LIMITS("20000", "9")));
     assert_int_equal(bench.out.max_bytes, 0);
     assert_int_equal(bench.out.idle_seconds, 0);
-    feed(&bench, "<proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>", false);
-    s2s_out_tls_done(&bench.out, &writer);
-    fresh(&bench);
-    feed(&bench, OUR_HEADER, false);
     feed(&bench, FEATURES(EXTERNAL LIMITS("15000", "60")), false);
     assert_int_equal(bench.out.max_bytes, 15000);
     assert_int_equal(bench.out.idle_seconds, 60);

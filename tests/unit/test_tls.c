@@ -8,102 +8,8 @@
 #include <cmocka.h>
 #include <errno.h>
 
-#include "certificates.h"
 #include "net/tls_priv.h"
-
-static struct certificates certificates;
-
-struct pair {
-    struct tls_session *client, *server;
-    struct net_buffer to_server, to_client;
-    enum tls_result client_result, server_result;
-    size_t piece; /* bytes handed over at a time; 0: all */
-};
-
-static struct tls_context *open_on_base(const char *name, const char *ca,
-                                        struct tls_context *base)
-{
-    char certificate[256], key[256], anchors[256], file[64], error[512] = "";
-    struct tls_context_options options = {0};
-    struct tls_context *context = NULL;
-    if (name != NULL) {
-        certificates_path(&certificates, name, certificate);
-        (void)snprintf(file, sizeof(file), "%.*s.key", (int)strcspn(name, "."), name);
-        certificates_path(&certificates, file, key);
-        options.certificate_file = certificate;
-        options.key_file = key;
-    }
-    options.base = base;
-    if (ca != NULL) {
-        certificates_path(&certificates, ca, anchors);
-        options.ca_file = anchors;
-    }
-    if (tls_context_open(&context, &options, error, sizeof(error)) < 0)
-        fail_msg("%s", error);
-    return context;
-}
-
-static struct tls_context *open_context(const char *name, const char *ca)
-{
-    return open_on_base(name, ca, NULL);
-}
-
-static void pair_init(struct pair *pair)
-{
-    *pair = (struct pair){.client_result = TLS_MORE, .server_result = TLS_MORE};
-    net_buffer_init(&pair->to_server, 1 << 22);
-    net_buffer_init(&pair->to_client, 1 << 22);
-}
-
-static void pair_fini(struct pair *pair)
-{
-    tls_close(&pair->client);
-    tls_close(&pair->server);
-    net_buffer_fini(&pair->to_server);
-    net_buffer_fini(&pair->to_client);
-}
-
-static enum tls_result handshake_step(struct tls_session *session, struct net_buffer *in,
-                                      struct net_buffer *out, size_t piece)
-{
-    size_t size = net_buffer_used(in);
-    if (piece != 0 && size > piece)
-        size = piece;
-    tls_set_input(session, net_buffer_front(in), size);
-    enum tls_result result = tls_handshake(session, out);
-    net_buffer_consume(in, size - tls_return_input(session));
-    return result;
-}
-
-static void pair_handshake(struct pair *pair)
-{
-    for (int i = 0; i < 20000; i++) {
-        if (pair->client_result == TLS_MORE)
-            pair->client_result =
-                handshake_step(pair->client, &pair->to_client, &pair->to_server, pair->piece);
-        if (pair->server_result == TLS_MORE)
-            pair->server_result =
-                handshake_step(pair->server, &pair->to_server, &pair->to_client, pair->piece);
-        bool client_waits = pair->client_result != TLS_MORE || pair->to_client.end == 0;
-        bool server_waits = pair->server_result != TLS_MORE || pair->to_server.end == 0;
-        if (client_waits && server_waits)
-            return;
-    }
-}
-
-static void pair_open(struct pair *pair, struct tls_context *client, struct tls_context *server)
-{
-    pair_init(pair);
-    assert_int_equal(tls_connect(&pair->client, client, "one.example", TLS_ALPN_NONE), 0);
-    assert_int_equal(tls_accept(&pair->server, server, NULL, NULL, TLS_ALPN_NONE), 0);
-}
-
-static void assert_finished(const struct pair *pair)
-{
-    if (pair->client_result != TLS_DONE || pair->server_result != TLS_DONE)
-        fail_msg("client %d %s, server %d %s", pair->client_result, tls_error(pair->client),
-                 pair->server_result, tls_error(pair->server));
-}
+#include "tls_pair.h"
 
 /* Reads until `size` bytes or no more input. */
 static size_t read_all(struct tls_session *session, struct net_buffer *in,
@@ -224,121 +130,6 @@ static void test_garbage(void **state)
     pair_fini(&pair);
     tls_context_close(&client);
     tls_context_close(&server);
-}
-
-struct client_case {
-    const char *name; /* NULL: shows no certificate */
-    bool shown, verified;
-};
-
-/* The server asks, never insists, and keeps the truth. */
-static void test_client_certificates(void **state)
-{
-    (void)state;
-    static const struct client_case cases[] = {
-        {NULL, false, false},
-        {"one.pem", true, true},
-        {"server_only.pem", true, true}, /* as public authorities issue them */
-        {"client_only.pem", true, true},
-        {"rogue_leaf.pem", true, false},
-        {"self.pem", true, false},
-        {"expired.pem", true, false},
-        {"rogue_server_only.pem", true, false},
-        {"deep.chain", true, true},
-        {"rogue_deep.chain", true, false},
-        {"rogue_deep.chain", true, false}, /* again: the first must leave nothing behind */
-        {"rogue_deep.pem", true, false},
-        {"not_ca_leaf.chain", true, false},
-        {"stray.chain", true, true},
-    };
-    struct tls_context *server = open_context("one.pem", "root.pem");
-    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-        struct pair pair;
-        const char *reason = "";
-        size_t size = 0;
-        struct tls_context *client = open_context(cases[i].name, "root.pem");
-        pair_open(&pair, client, server);
-        pair_handshake(&pair);
-        if (pair.client_result != TLS_DONE || pair.server_result != TLS_DONE)
-            fail_msg("%s: client %s, server %s", cases[i].name, tls_error(pair.client),
-                     tls_error(pair.server));
-        bool verified = tls_peer_verified(pair.server, &reason);
-        if (verified != cases[i].verified)
-            fail_msg("%s: verified %d: %s", cases[i].name, verified, reason);
-        assert_int_equal(tls_peer_certificate(pair.server, &size) != NULL, cases[i].shown);
-        assert_int_equal(size > 0, cases[i].shown);
-        assert_true(strlen(reason) > 0);
-        pair_fini(&pair);
-        tls_context_close(&client);
-    }
-    tls_context_close(&server);
-}
-
-static void test_server_certificates(void **state)
-{
-    (void)state;
-    static const struct client_case cases[] = {
-        {"one.pem", true, true},         {"rsa.pem", true, true},
-        {"client_only.pem", true, true}, {"rogue_leaf.pem", true, false},
-        {"self.pem", true, false},       {"expired.pem", true, false},
-        {"deep.chain", true, true},      {"rogue_deep.chain", true, false},
-        {"rogue_deep.pem", true, false}};
-    struct tls_context *client = open_context(NULL, "root.pem");
-    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-        struct pair pair;
-        const char *reason = "";
-        struct tls_context *server = open_context(cases[i].name, "root.pem");
-        pair_open(&pair, client, server);
-        pair_handshake(&pair);
-        assert_finished(&pair);
-        if (tls_peer_verified(pair.client, &reason) != cases[i].verified)
-            fail_msg("%s: %s", cases[i].name, reason);
-        pair_fini(&pair);
-        tls_context_close(&server);
-    }
-    tls_context_close(&client);
-}
-
-/* What a record of usage DANE-TA rests on: the chain as it was sent, and nothing else. */
-static void test_chain(void **state)
-{
-    (void)state;
-    static const struct {
-        const char *name;
-        unsigned count, good; /* good: a bit for each certificate that the leaf leads to */
-    } cases[] = {
-        {"one.pem", 1, 0},          {"self.pem", 1, 0},          {"deep.chain", 2, 2},
-        {"rogue_deep.chain", 3, 6}, {"not_ca_leaf.chain", 2, 0}, {"not_ca_deep.chain", 3, 0},
-        {"stray.chain", 3, 2},      {"expired.chain", 2, 0},
-    };
-    struct tls_context *client = open_context(NULL, "root.pem");
-    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-        struct pair pair;
-        size_t size, leaf_size;
-        struct tls_context *server = open_context(cases[i].name, "root.pem");
-        for (int keeps = 0; keeps < 2; keeps++) {
-            pair_open(&pair, client, server);
-            if (keeps)
-                tls_keep_chain(pair.client);
-            pair_handshake(&pair);
-            assert_finished(&pair);
-            unsigned count = keeps ? cases[i].count : 0;
-            assert_null(tls_peer_chain(pair.client, count, &size));
-            for (unsigned at = 1; at < count; at++) {
-                bool is_good = (cases[i].good >> at & 1) != 0;
-                if (tls_chain_leads_to(pair.client, at) != is_good)
-                    fail_msg("%s: %u", cases[i].name, at);
-            }
-            const uint8_t *leaf = tls_peer_certificate(pair.client, &leaf_size);
-            if (count > 0) {
-                assert_memory_equal(tls_peer_chain(pair.client, 0, &size), leaf, leaf_size);
-                assert_int_equal(size, leaf_size);
-            }
-            pair_fini(&pair);
-        }
-        tls_context_close(&server);
-    }
-    tls_context_close(&client);
 }
 
 struct choice {
@@ -549,61 +340,12 @@ static void test_context_errors(void **state)
     assert_null(context);
 }
 
-static int make_all(void **state)
-{
-    (void)state;
-    struct certificates *c = &certificates;
-    const char *ca = "basicConstraints=critical,CA:TRUE\\nkeyUsage=keyCertSign";
-    const char *one = "subjectAltName=DNS:one.example";
-    const char *server = "subjectAltName=DNS:one.example\\nextendedKeyUsage=serverAuth";
-    int rc =
-        tls_start() | certificates_open(c) | certificates_root(c, "root") |
-        certificates_root(c, "rogue") | certificates_issue(c, "one", "root", one) |
-        certificates_issue(c, "server_only", "root", server) |
-        certificates_issue(c, "client_only", "root",
-                           "subjectAltName=DNS:one.example\\nextendedKeyUsage=clientAuth") |
-        certificates_issue(c, "rogue_leaf", "rogue", one) |
-        certificates_issue(c, "rogue_server_only", "rogue", server) |
-        certificates_issue(c, "middle", "root", ca) |
-        certificates_issue(c, "deep", "middle", one) |
-        certificates_issue(c, "rogue_middle", "rogue", ca) |
-        certificates_issue(c, "rogue_deep", "rogue_middle", one) |
-        certificates_issue(c, "not_ca_leaf", "one", one);
-    rc |= certificates_run(
-        c,
-        "cat deep.pem middle.pem >deep.chain; cat rogue_deep.pem rogue_middle.pem rogue.pem "
-        ">rogue_deep.chain; cat not_ca_leaf.pem one.pem >not_ca_leaf.chain;"
-        "cat not_ca_leaf.chain root.pem >not_ca_deep.chain; cp not_ca_leaf.key not_ca_deep.key;"
-        "cat deep.pem middle.pem rogue_middle.pem >stray.chain; cp deep.key stray.key;"
-        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout "
-        "self.key -subj /CN=one.example -addext subjectAltName=DNS:one.example -out self.pem"
-        " && openssl x509 -req -in one.csr -CA root.pem -CAkey root.key -days -1 "
-        "-set_serial 77 -extfile one.ext -out expired.pem && cp one.key expired.key && "
-        "cat expired.pem root.pem >expired.chain && "
-        "openssl req -new -newkey rsa:2048 -nodes -keyout rsa.key -subj /CN=x -out rsa.csr "
-        "&& printf 'subjectAltName=DNS:two.example' >rsa.ext && openssl x509 -req -in "
-        "rsa.csr -CA root.pem -CAkey root.key -days 30 -set_serial 78 -extfile rsa.ext "
-        "-out rsa.pem");
-    return rc;
-}
-
-static int remove_all(void **state)
-{
-    (void)state;
-    certificates_close(&certificates);
-    tls_stop();
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_echo),
         cmocka_unit_test(test_close_notify),
         cmocka_unit_test(test_garbage),
-        cmocka_unit_test(test_client_certificates),
-        cmocka_unit_test(test_server_certificates),
-        cmocka_unit_test(test_chain),
         cmocka_unit_test(test_sni),
         cmocka_unit_test(test_alpn),
         cmocka_unit_test(test_alpn_refused),
@@ -612,5 +354,5 @@ int main(void)
         cmocka_unit_test(test_no_tickets),
         cmocka_unit_test(test_context_errors),
     };
-    return cmocka_run_group_tests(tests, make_all, remove_all);
+    return cmocka_run_group_tests(tests, make_certificates, remove_certificates);
 }

@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* Which certificates of the other side TLS takes for good, and what their chain leads to. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "tls_pair.h"
+
+struct client_case {
+    const char *name; /* NULL: shows no certificate */
+    bool shown, verified;
+};
+
+/* The server asks, never insists, and keeps the truth. */
+static void test_client_certificates(void **state)
+{
+    (void)state;
+    static const struct client_case cases[] = {
+        {NULL, false, false},
+        {"one.pem", true, true},
+        {"server_only.pem", true, true}, /* as public authorities issue them */
+        {"client_only.pem", true, true},
+        {"rogue_leaf.pem", true, false},
+        {"self.pem", true, false},
+        {"expired.pem", true, false},
+        {"rogue_server_only.pem", true, false},
+        {"deep.chain", true, true},
+        {"rogue_deep.chain", true, false},
+        {"rogue_deep.chain", true, false}, /* again: the first must leave nothing behind */
+        {"rogue_deep.pem", true, false},
+        {"not_ca_leaf.chain", true, false},
+        {"stray.chain", true, true},
+    };
+    struct tls_context *server = open_context("one.pem", "root.pem");
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct pair pair;
+        const char *reason = "";
+        size_t size = 0;
+        struct tls_context *client = open_context(cases[i].name, "root.pem");
+        pair_open(&pair, client, server);
+        pair_handshake(&pair);
+        if (pair.client_result != TLS_DONE || pair.server_result != TLS_DONE)
+            fail_msg("%s: client %s, server %s", cases[i].name, tls_error(pair.client),
+                     tls_error(pair.server));
+        bool verified = tls_peer_verified(pair.server, &reason);
+        if (verified != cases[i].verified)
+            fail_msg("%s: verified %d: %s", cases[i].name, verified, reason);
+        assert_int_equal(tls_peer_certificate(pair.server, &size) != NULL, cases[i].shown);
+        assert_int_equal(size > 0, cases[i].shown);
+        assert_true(strlen(reason) > 0);
+        pair_fini(&pair);
+        tls_context_close(&client);
+    }
+    tls_context_close(&server);
+}
+
+static void test_server_certificates(void **state)
+{
+    (void)state;
+    static const struct client_case cases[] = {
+        {"one.pem", true, true},         {"rsa.pem", true, true},
+        {"client_only.pem", true, true}, {"rogue_leaf.pem", true, false},
+        {"self.pem", true, false},       {"expired.pem", true, false},
+        {"deep.chain", true, true},      {"rogue_deep.chain", true, false},
+        {"rogue_deep.pem", true, false}};
+    struct tls_context *client = open_context(NULL, "root.pem");
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct pair pair;
+        const char *reason = "";
+        struct tls_context *server = open_context(cases[i].name, "root.pem");
+        pair_open(&pair, client, server);
+        pair_handshake(&pair);
+        assert_finished(&pair);
+        if (tls_peer_verified(pair.client, &reason) != cases[i].verified)
+            fail_msg("%s: %s", cases[i].name, reason);
+        pair_fini(&pair);
+        tls_context_close(&server);
+    }
+    tls_context_close(&client);
+}
+
+/* What a record of usage DANE-TA rests on: the chain as it was sent, and nothing else. */
+static void test_chain(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name;
+        unsigned count, good; /* good: a bit for each certificate that the leaf leads to */
+    } cases[] = {
+        {"one.pem", 1, 0},          {"self.pem", 1, 0},          {"deep.chain", 2, 2},
+        {"rogue_deep.chain", 3, 6}, {"not_ca_leaf.chain", 2, 0}, {"not_ca_deep.chain", 3, 0},
+        {"stray.chain", 3, 2},      {"expired.chain", 2, 0},
+    };
+    struct tls_context *client = open_context(NULL, "root.pem");
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct pair pair;
+        size_t size, leaf_size;
+        struct tls_context *server = open_context(cases[i].name, "root.pem");
+        for (int keeps = 0; keeps < 2; keeps++) {
+            pair_open(&pair, client, server);
+            if (keeps)
+                tls_keep_chain(pair.client);
+            pair_handshake(&pair);
+            assert_finished(&pair);
+            unsigned count = keeps ? cases[i].count : 0;
+            assert_null(tls_peer_chain(pair.client, count, &size));
+            for (unsigned at = 1; at < count; at++) {
+                bool is_good = (cases[i].good >> at & 1) != 0;
+                if (tls_chain_leads_to(pair.client, at) != is_good)
+                    fail_msg("%s: %u", cases[i].name, at);
+            }
+            const uint8_t *leaf = tls_peer_certificate(pair.client, &leaf_size);
+            if (count > 0) {
+                assert_memory_equal(tls_peer_chain(pair.client, 0, &size), leaf, leaf_size);
+                assert_int_equal(size, leaf_size);
+            }
+            pair_fini(&pair);
+        }
+        tls_context_close(&server);
+    }
+    tls_context_close(&client);
+}
+
+static int make_chains(void **state)
+{
+    struct certificates *c = &certificates;
+    const char *ca = "basicConstraints=critical,CA:TRUE\\nkeyUsage=keyCertSign";
+    const char *one = "subjectAltName=DNS:one.example";
+    int rc =
+        make_certificates(state) | certificates_root(c, "rogue") |
+        certificates_issue(c, "client_only", "root",
+                           "subjectAltName=DNS:one.example\\nextendedKeyUsage=clientAuth") |
+        certificates_issue(c, "rogue_leaf", "rogue", one) |
+        certificates_issue(c, "rogue_server_only", "rogue",
+                           "subjectAltName=DNS:one.example\\nextendedKeyUsage=serverAuth") |
+        certificates_issue(c, "middle", "root", ca) |
+        certificates_issue(c, "deep", "middle", one) |
+        certificates_issue(c, "rogue_middle", "rogue", ca) |
+        certificates_issue(c, "rogue_deep", "rogue_middle", one) |
+        certificates_issue(c, "not_ca_leaf", "one", one);
+    return rc |
+           certificates_run(
+               c,
+               "cat deep.pem middle.pem >deep.chain; cat rogue_deep.pem rogue_middle.pem "
+               "rogue.pem >rogue_deep.chain; cat not_ca_leaf.pem one.pem >not_ca_leaf.chain;"
+               "cat not_ca_leaf.chain root.pem >not_ca_deep.chain;"
+               "cp not_ca_leaf.key not_ca_deep.key;"
+               "cat deep.pem middle.pem rogue_middle.pem >stray.chain; cp deep.key stray.key;"
+               "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout "
+               "self.key -subj /CN=one.example -addext subjectAltName=DNS:one.example "
+               "-out self.pem && openssl x509 -req -in one.csr -CA root.pem -CAkey root.key "
+               "-days -1 -set_serial 77 -extfile one.ext -out expired.pem && "
+               "cp one.key expired.key && cat expired.pem root.pem >expired.chain");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_client_certificates),
+        cmocka_unit_test(test_server_certificates),
+        cmocka_unit_test(test_chain),
+    };
+    return cmocka_run_group_tests(tests, make_chains, remove_certificates);
+}
