@@ -88,4 +88,10 @@ static inline void check_refusal(const struct refusal *refusal)
         fail_msg("'%s' should be '%s: …%s'", error, start, refusal->words);
 }
 
+static inline void check_refusals(const struct refusal *refusals, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        check_refusal(&refusals[i]);
+}
+
 #endif

@@ -301,8 +301,7 @@ static const struct refusal listed = {
 static void test_refusals(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < sizeof(refusals) / sizeof(refusals[0]); i++)
-        check_refusal(&refusals[i]);
+    check_refusals(refusals, sizeof(refusals) / sizeof(refusals[0]));
     check_refusal(&listed);
 }
 

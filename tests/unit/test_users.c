@@ -83,8 +83,7 @@ static const struct refusal refusals[] = {
 static void test_refusals(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < sizeof(refusals) / sizeof(refusals[0]); i++)
-        check_refusal(&refusals[i]);
+    check_refusals(refusals, sizeof(refusals) / sizeof(refusals[0]));
 }
 
 int main(void)
