@@ -392,5 +392,6 @@ bool config_check_settings(struct config_load *load)
     return check_global(load, raw->global != NULL ? raw->global : &global) &&
            check_xmpp(load, raw->xmpp != NULL ? raw->xmpp : &xmpp) &&
            check_sip(load, raw->sip != NULL ? raw->sip : &sip) &&
+           config_network_listeners(load) &&
            check_dns(load, raw->dns != NULL ? raw->dns : &dns);
 }

@@ -208,6 +208,9 @@ void *config_check_alloc(struct config_load *load, size_t count, size_t size);
 /* config_network.c: a network or an address; false when it is none, which HELP says. */
 #define CONFIG_NETWORK_HELP "is no network; write 192.0.2.0/24, 192.0.2.5 or 2001:db8::/32"
 bool config_network_read(const char *text, struct config_network *network) MUST_USE;
+/* The sockets share their ports (SO_REUSEPORT): of two on one address each would have half of
+   what comes, so none may stand twice. */
+bool config_network_listeners(struct config_load *load) MUST_USE;
 /* After the listeners: who may stand in front of them. */
 bool config_network_proxy(struct config_load *load, const struct raw_list *sources) MUST_USE;
 
