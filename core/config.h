@@ -50,6 +50,8 @@ struct config_trunk {
 };
 
 enum partner_policy { PARTNER_OPEN, PARTNER_LIST, PARTNER_CLOSED };
+/* What the configuration calls them; NULL at the end. */
+extern const char *const config_policy_names[];
 
 /* What one tenant agrees with one partner. */
 struct config_pair {
