@@ -9,8 +9,7 @@
 
 #include "core/config.h"
 
-/* 0, or a negative errno with "key: address (TCP): why" in `error`. The claims are held
-   together, so that one address in two keys is found too; none is held afterwards. */
+/* 0, or a negative errno with "key: address (TCP): why" in `error`. None is held afterwards. */
 int claim_all(const struct config *config, char *error, size_t error_size) MUST_USE;
 
 #endif

@@ -79,8 +79,7 @@ static int file_open_embedded(struct config_file *file)
     return 0;
 }
 
-/* What a file calls `name`, malloced: relative names start at its folder. */
-static char *path_from(const struct config_file *file, const char *name)
+char *config_file_path(const struct config_file *file, const char *name)
 {
     bool is_whole = name[0] == '/' || file->folder[0] == '\0';
     char *path = NULL;
@@ -142,25 +141,25 @@ static int include_all(struct config_load *load)
     const char *include = main_file->raw->include;
     if (include == NULL)
         return 0;
-    char *folder = path_from(main_file, include);
+    struct config_input *folder = &load->include;
     struct dirent **entries = NULL;
-    load->include_stamp = folder != NULL ? config_stamp_folder(folder) : 0;
-    int count =
-        folder != NULL ? scandir(folder, &entries, config_include_filter, alphasort) : -1;
+    *folder = (struct config_input){config_check_join(load, main_file, include), true, 0};
+    if (folder->path == NULL)
+        return -ENOMEM;
+    folder->stamp = config_stamp_folder(folder->path);
+    int count = scandir(folder->path, &entries, config_include_filter, alphasort);
     if (count < 0 || count > INCLUDED_FILE_MAX) {
         (void)config_mark_fail(load, main_file, "include", "cannot read the directory '%s': %s",
                                include, strerror(errno));
-        free(folder);
         return -EINVAL;
     }
     int rc = files_reserve(load, (size_t)count);
     for (int i = 0; i < count; i++) {
         if (rc == 0)
-            rc = include_one(load, folder, entries[i]->d_name);
+            rc = include_one(load, folder->path, entries[i]->d_name);
         free(entries[i]);
     }
     free(entries);
-    free(folder);
     return rc;
 }
 
@@ -176,7 +175,7 @@ static char *tenants_path(struct config_load *load)
                                "'%s' is no file of tenants; write sqlite:PATH", text);
         return NULL;
     }
-    return path_from(main_file, text + size);
+    return config_file_path(main_file, text + size);
 }
 
 static int tenants_read(struct config_load *load, struct config_file *file)
@@ -226,23 +225,16 @@ static int tenants_open(struct config_load *load)
 static bool keep_inputs(struct config_load *load)
 {
     struct config *config = load->config;
-    const char *include = load->files[0].raw->include;
-    char *folder = include != NULL ? path_from(&load->files[0], include) : NULL;
     config->inputs = config_check_alloc(load, load->file_count + 1, sizeof(*config->inputs));
-    bool kept = config->inputs != NULL && (folder != NULL) == (include != NULL);
+    bool kept = config->inputs != NULL;
     for (size_t i = 0; i < load->file_count && kept && !config->is_embedded; i++) {
         struct config_input *input = &config->inputs[config->input_count++];
         input->path = config_check_copy(load, load->files[i].path);
         input->stamp = load->files[i].stamp;
         kept = input->path != NULL;
     }
-    if (kept && folder != NULL) {
-        struct config_input *input = &config->inputs[config->input_count++];
-        *input =
-            (struct config_input){config_check_copy(load, folder), true, load->include_stamp};
-        kept = input->path != NULL;
-    }
-    free(folder);
+    if (kept && load->include.path != NULL)
+        config->inputs[config->input_count++] = load->include;
     return kept;
 }
 
@@ -359,7 +351,8 @@ int config_outline(struct config_outline *outline, const char *path, char *error
     if (rc == 0) {
         const struct raw_global *global = file.raw->global;
         const char *name = global != NULL ? global->stats_socket : NULL;
-        outline->stats_socket = path_from(&file, name != NULL ? name : CONFIG_STATS_SOCKET);
+        outline->stats_socket =
+            config_file_path(&file, name != NULL ? name : CONFIG_STATS_SOCKET);
         if (file.raw->tenants_file != NULL)
             outline->tenants_file = tenants_path(&load);
         bool whole = outline->stats_socket != NULL &&

@@ -50,6 +50,8 @@ struct config_trunk {
 };
 
 enum partner_policy { PARTNER_OPEN, PARTNER_LIST, PARTNER_CLOSED };
+/* What the configuration calls them; NULL at the end. */
+extern const char *const config_policy_names[];
 
 /* What one tenant agrees with one partner. */
 struct config_pair {
@@ -222,6 +224,17 @@ struct rules_stack config_rules(const struct config *config, const struct config
 bool config_user_allowed(const struct config *config, const struct config_tenant *tenant,
                          const struct jid *user);
 const struct config_tenant *config_find_named(const struct config *config, const char *name);
+/* The keys with addresses to listen on: "xmpp.listen" and its addresses, which the
+   configuration owns. None of a transport stands twice. */
+struct config_listeners {
+    const char *key;
+    const union net_address *addresses;
+    size_t count;
+    bool is_stream;
+};
+#define CONFIG_LISTENERS_COUNT 5
+void config_listeners(const struct config *config,
+                      struct config_listeners out[CONFIG_LISTENERS_COUNT]);
 /* Is this address to listen on behind a proxy? Is this peer one of the proxies? */
 bool config_is_proxied(const struct config *config, const union net_address *listener);
 bool config_is_proxy(const struct config *config, const union net_address *peer);

@@ -5,6 +5,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -62,15 +63,12 @@ bool config_check_choice(struct config_load *load, const struct config_file *fil
            config_mark_fail(load, file, key, "unknown value '%s'; give one of %s", text, all);
 }
 
-static char *check_join(struct config_load *load, const struct config_file *file,
-                        const char *text)
+char *config_check_join(struct config_load *load, const struct config_file *file,
+                        const char *name)
 {
-    if (text[0] == '/' || file->folder[0] == '\0')
-        return config_check_copy(load, text);
-    size_t size = strlen(file->folder) + strlen(text) + 2;
-    char *path = config_check_alloc(load, size, 1);
-    if (path != NULL)
-        (void)snprintf(path, size, "%s/%s", file->folder, text);
+    char *whole = config_file_path(file, name);
+    char *path = config_check_copy(load, whole);
+    free(whole);
     return path;
 }
 
@@ -80,7 +78,7 @@ bool config_check_path(struct config_load *load, const struct config_file *file,
     *out = NULL;
     if (text == NULL)
         return true;
-    char *path = check_join(load, file, text);
+    char *path = config_check_join(load, file, text);
     if (path == NULL)
         return config_mark_fail(load, file, key, "out of memory");
     struct stat status;
@@ -96,7 +94,6 @@ bool config_check_path(struct config_load *load, const struct config_file *file,
         return config_mark_fail(
             load, file, key, "the private key '%s' is open to others (mode %o); chmod 640 it",
             path, (unsigned)status.st_mode & 0777u);
-    load->stamp = config_stamp_status(load->stamp, &status);
     *out = path;
     return true;
 }
@@ -109,14 +106,6 @@ bool config_check_certificate(struct config_load *load, const struct config_file
         tls_certificate_check(pair[0], pair[1], problem, sizeof(problem)) == 0)
         return true;
     return config_mark_fail(load, file, key, "%s", problem);
-}
-
-/* The stamp of a section's certificate, key and authorities is complete: whether it changed. */
-static bool check_section_certificate(struct config_load *load, const char *key,
-                                      const char *const pair[2], uint64_t before)
-{
-    return config_check_certificate(load, &load->files[0], key, pair,
-                                    load->previous != NULL && before != load->stamp);
 }
 
 struct config_listen {
@@ -192,7 +181,7 @@ static bool check_global(struct config_load *load, const struct raw_global *raw)
     config->log_level = (int)level;
     config->log_format = (int)format;
     const char *path = raw->stats_socket != NULL ? raw->stats_socket : CONFIG_STATS_SOCKET;
-    config->stats_socket = check_join(load, file, path);
+    config->stats_socket = config_check_join(load, file, path);
     /* sun_path holds 107 characters and a NUL (unix(7)). */
     if (config->stats_socket == NULL || config->stats_socket[0] == '\0' ||
         strlen(config->stats_socket) > 107)
@@ -249,13 +238,11 @@ static bool check_secret(struct config_load *load, const char *secret)
 static bool check_xmpp_certificate(struct config_load *load)
 {
     struct config *config = load->config;
-    /* Where no authorities are named, those of the system count, and may be renewed as well. */
-    if (config->ca_file == NULL)
-        load->stamp = config_stamp_path(load->stamp, tls_system_anchors());
-    config->stamp = load->stamp;
-    return check_section_certificate(load, "xmpp.certificate",
-                                     (const char *const[]){config->certificate, config->key},
-                                     load->previous != NULL ? load->previous->stamp : 0);
+    const struct config *before = load->previous;
+    config->stamp = config_stamp_xmpp(config);
+    return config_check_certificate(load, &load->files[0], "xmpp.certificate",
+                                    (const char *const[]){config->certificate, config->key},
+                                    before != NULL && before->stamp != config->stamp);
 }
 
 static bool check_xmpp(struct config_load *load, const struct raw_xmpp *raw)
@@ -283,7 +270,6 @@ static bool check_xmpp(struct config_load *load, const struct raw_xmpp *raw)
     if (!CHECK_ROWS(load, rows))
         return false;
     config->stanza_size_max = stanza_size;
-    load->stamp = 0;
     config->stream_management = raw->stream_management == NULL || *raw->stream_management;
     if (raw->certificate == NULL || raw->key == NULL)
         return config_mark_fail(load, file, raw->key == NULL ? "xmpp.key" : "xmpp.certificate",
@@ -308,16 +294,15 @@ static bool check_xmpp(struct config_load *load, const struct raw_xmpp *raw)
            config_rules_read(load, file, "xmpp", &raw->rules, &config->rules);
 }
 
-/* What SIP does not name is XMPP's, and its stamp follows that, too. */
 static bool check_sip_certificate(struct config_load *load)
 {
     struct config *config = load->config;
-    config->sip_stamp = load->stamp ^ config->stamp;
-    load->stamp = config->sip_stamp;
-    return check_section_certificate(
-        load, "sip.certificate",
+    const struct config *before = load->previous;
+    config->sip_stamp = config_stamp_sip(config, config->stamp);
+    return config_check_certificate(
+        load, &load->files[0], "sip.certificate",
         (const char *const[]){config->sip_certificate, config->sip_key},
-        load->previous != NULL ? load->previous->sip_stamp : 0);
+        before != NULL && before->sip_stamp != config->sip_stamp);
 }
 
 static bool check_sip(struct config_load *load, const struct raw_sip *raw)
@@ -345,7 +330,6 @@ static bool check_sip(struct config_load *load, const struct raw_sip *raw)
         return config_mark_fail(load, file, raw->key == NULL ? "sip.key" : "sip.certificate",
                                 "is missing; certificate and key belong together");
     config->sip_host = config_check_copy(load, raw->host);
-    load->stamp = 0;
     return check_listen(
                load, "sip.listen_udp", &raw->listen_udp, 5060,
                (struct config_listen){&config->udp_listen, &config->udp_listen_count}) &&
@@ -392,5 +376,6 @@ bool config_check_settings(struct config_load *load)
     return check_global(load, raw->global != NULL ? raw->global : &global) &&
            check_xmpp(load, raw->xmpp != NULL ? raw->xmpp : &xmpp) &&
            check_sip(load, raw->sip != NULL ? raw->sip : &sip) &&
+           config_network_listeners(load) &&
            check_dns(load, raw->dns != NULL ? raw->dns : &dns);
 }

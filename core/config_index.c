@@ -94,10 +94,9 @@ static uint32_t index_hash(unsigned scope, struct span text)
 
 /* The slot of the text, or the free one where it belongs. */
 static struct index_slot *index_slot(const struct config_index *index, unsigned scope,
-                                     struct span text)
+                                     struct span text, uint32_t hash)
 {
     size_t mask = index->slot_count - 1;
-    uint32_t hash = index_hash(scope, text);
     /* Ends: the table is never full (index_add asserts it). */
     for (size_t at = hash & mask;; at = (at + 1) & mask) {
         struct index_slot *slot = &index->slots[at];
@@ -114,16 +113,14 @@ bool config_index_add(struct config *config, unsigned scope, const char *text, u
     struct config_index *index = config->index;
     assert(index->used + 1 < index->slot_count);
     struct span key = span_of(text);
-    struct index_slot *slot = index_slot(index, scope, key);
+    uint32_t hash = index_hash(scope, key);
+    struct index_slot *slot = index_slot(index, scope, key, hash);
     if (slot->text != NULL) {
         *present = slot->value;
         return false;
     }
-    *slot = (struct index_slot){.text = text,
-                                .size = (uint32_t)key.size,
-                                .scope = scope,
-                                .hash = index_hash(scope, key),
-                                .value = value};
+    *slot = (struct index_slot){
+        .text = text, .size = (uint32_t)key.size, .scope = scope, .hash = hash, .value = value};
     index->used++;
     return true;
 }
@@ -132,7 +129,8 @@ static bool index_find(const struct config *config, unsigned scope, struct span 
                        uint32_t *value)
 {
     assert(config->index != NULL);
-    const struct index_slot *slot = index_slot(config->index, scope, text);
+    const struct index_slot *slot =
+        index_slot(config->index, scope, text, index_hash(scope, text));
     if (slot->text == NULL)
         return false;
     *value = slot->value;

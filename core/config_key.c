@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "core/config_key.h"
 
+#include <assert.h>
 #include <cyaml/cyaml.h>
 
 #include "core/config_schema.h"
@@ -29,38 +30,59 @@ static const struct cyaml_schema_value *value_of(const struct cyaml_schema_field
     return NULL;
 }
 
-/* Takes "key" or ".key" off the path: the value of that field. */
-static const struct cyaml_schema_value *step_field(const struct cyaml_schema_value *value,
-                                                   struct span *path)
-{
-    if (path->size > 0 && path->data[0] == '.')
-        *path = span_from(*path, 1);
-    size_t dot = span_find(*path, '.'), bracket = span_find(*path, '[');
-    struct span key = span_to(*path, dot < bracket ? dot : bracket);
-    *path = span_from(*path, key.size);
-    return value->type == CYAML_MAPPING ? value_of(value->mapping.fields, key) : NULL;
-}
-
-/* Takes "[7]" off the path: the value of an entry. */
-static const struct cyaml_schema_value *step_entry(const struct cyaml_schema_value *value,
-                                                   struct span *path)
+static bool read_place(struct span *path, size_t *place)
 {
     size_t end = span_find(*path, ']');
     bool is_number = end > 1 && end < path->size && end < 8;
-    for (size_t i = 1; i < end && is_number; i++)
+    *place = 0;
+    for (size_t i = 1; i < end && is_number; i++) {
         is_number = path->data[i] >= '0' && path->data[i] <= '9';
+        *place = 10 * *place + (size_t)(path->data[i] - '0');
+    }
     *path = span_from(*path, end + 1);
-    return is_number && value->type == CYAML_SEQUENCE ? value->sequence.entry : NULL;
+    return is_number;
+}
+
+/* Behind a part the path ends, or a place follows, or a dot and a key. */
+static bool is_followed(struct span *path)
+{
+    if (path->size == 0 || path->data[0] == '[')
+        return true;
+    bool has_dot = path->data[0] == '.';
+    *path = span_from(*path, 1);
+    return has_dot && path->size > 0 && path->data[0] != '[';
+}
+
+bool config_key_next(struct span *path, struct config_key_part *part)
+{
+    assert(path->size > 0);
+    *part = (struct config_key_part){.is_place = path->data[0] == '['};
+    if (part->is_place)
+        return read_place(path, &part->place) && is_followed(path);
+    size_t dot = span_find(*path, '.'), bracket = span_find(*path, '[');
+    part->key = span_to(*path, dot < bracket ? dot : bracket);
+    *path = span_from(*path, part->key.size);
+    return is_followed(path);
+}
+
+/* What stands there in the value; NULL: nothing can. */
+static const struct cyaml_schema_value *inside(const struct cyaml_schema_value *value,
+                                               const struct config_key_part *part)
+{
+    if (part->is_place)
+        return value->type == CYAML_SEQUENCE ? value->sequence.entry : NULL;
+    return value->type == CYAML_MAPPING ? value_of(value->mapping.fields, part->key) : NULL;
 }
 
 enum config_kind config_key_kind(const char *list, struct span path)
 {
     const struct cyaml_schema_value *value = value_of(config_schema_fields(), span_of(list));
+    struct config_key_part part;
     if (value == NULL || value->type != CYAML_SEQUENCE || path.size == 0 || path.data[0] == '[')
         return CONFIG_KIND_NONE;
     value = value->sequence.entry;
     /* Each step takes something off the path. */
     while (value != NULL && path.size > 0)
-        value = path.data[0] == '[' ? step_entry(value, &path) : step_field(value, &path);
+        value = config_key_next(&path, &part) ? inside(value, &part) : NULL;
     return kind_of(value);
 }

@@ -23,4 +23,14 @@ enum config_kind {
  */
 enum config_kind config_key_kind(const char *list, struct span path);
 
+/* One part of a path: a key, or a place of a list. */
+struct config_key_part {
+    bool is_place;
+    struct span key;
+    size_t place;
+};
+/* Takes "key" or "[7]", and a dot that follows, off the front of a path that is not empty.
+   False: it is no path. */
+bool config_key_next(struct span *path, struct config_key_part *part) MUST_USE;
+
 #endif

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* Networks of the configuration, and the proxies that stand in front of XMPP listeners. */
+/* Networks of the configuration, its addresses to listen on, and the proxies that stand in
+   front of those of XMPP. */
 #include <stdio.h>
 
 #include "core/config_schema.h"
@@ -31,6 +32,57 @@ bool config_network_read(const char *text, struct config_network *network)
     network->prefix_size = network->address.any.sa_family == AF_INET ? 32 : 128;
     return text[host.size] != '/' ||
            read_prefix(text + host.size + 1, network->prefix_size, &network->prefix_size);
+}
+
+void config_listeners(const struct config *config,
+                      struct config_listeners out[CONFIG_LISTENERS_COUNT])
+{
+    const struct config_listeners all[CONFIG_LISTENERS_COUNT] = {
+        {"xmpp.listen", config->starttls_listen, config->starttls_listen_count, true},
+        {"xmpp.listen_direct_tls", config->direct_listen, config->direct_listen_count, true},
+        {"sip.listen_udp", config->udp_listen, config->udp_listen_count, false},
+        {"sip.listen_tcp", config->tcp_listen, config->tcp_listen_count, true},
+        {"sip.listen_tls", config->tls_listen, config->tls_listen_count, true}};
+    memcpy(out, all, sizeof(all));
+}
+
+/* The key that has an address of `own` before it; NULL: none. */
+static const char *taken_by(const struct config_listeners *all,
+                            const struct config_listeners *own, size_t number)
+{
+    for (const struct config_listeners *other = all; other <= own; other++) {
+        size_t count = other == own ? number : other->count;
+        for (size_t i = 0; i < count && other->is_stream == own->is_stream; i++)
+            if (net_address_equal(&other->addresses[i], &own->addresses[number]))
+                return other->key;
+    }
+    return NULL;
+}
+
+static bool check_listeners(struct config_load *load, const struct config_listeners *all,
+                            const struct config_listeners *own)
+{
+    char key[CONFIG_KEY_SIZE], text[NET_ADDRESS_TEXT_SIZE];
+    for (size_t i = 0; i < own->count; i++) {
+        const char *other = taken_by(all, own, i);
+        if (other == NULL)
+            continue;
+        (void)snprintf(key, sizeof(key), "%s[%zu]", own->key, i);
+        net_address_format(&own->addresses[i], text);
+        return config_mark_fail(load, &load->files[0], key, "%s stands in %s already", text,
+                                other);
+    }
+    return true;
+}
+
+bool config_network_listeners(struct config_load *load)
+{
+    struct config_listeners all[CONFIG_LISTENERS_COUNT];
+    config_listeners(load->config, all);
+    bool is_good = true;
+    for (size_t i = 0; i < CONFIG_LISTENERS_COUNT && is_good; i++)
+        is_good = check_listeners(load, all, &all[i]);
+    return is_good;
 }
 
 static bool is_listener(const struct config *config, const union net_address *address)

@@ -42,8 +42,7 @@ static const cyaml_schema_field_t global_fields[] = {
     TEXT("stats_socket", raw_global, stats_socket),
     TEXT("log_level", raw_global, log_level),
     TEXT("log_format", raw_global, log_format),
-    CYAML_FIELD_BOOL_PTR("watch", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct raw_global,
-                         watch),
+    FLAG("watch", raw_global, watch),
     CYAML_FIELD_END};
 
 static const cyaml_schema_field_t identity_fields[] = {TEXT("name", raw_identity, name),

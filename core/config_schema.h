@@ -142,8 +142,7 @@ struct config_load {
     bool checks_certificates;
     struct tenant_file *tenants; /* NULL: the one that is configured is opened */
     struct config_slots *slots;
-    uint64_t stamp; /* config_check_path mixes in what it sees */
-    uint64_t include_stamp;
+    struct config_input include; /* the folder; its path is NULL when there is none */
     struct arena *arena;
     struct config_file *files;
     size_t file_count;
@@ -175,7 +174,9 @@ const char *config_mark_at(const struct config_file *file, unsigned line, const 
 const char *config_mark_place(const struct config_file *file, const char *key, char *place,
                               size_t place_size);
 
-/* config.c: does scandir take this entry of an included folder? */
+/* config.c: what a file calls `name`, malloced: relative names start at its folder. */
+char *config_file_path(const struct config_file *file, const char *name) MUST_USE;
+/* Does scandir take this entry of an included folder? */
 struct dirent;
 int config_include_filter(const struct dirent *entry);
 
@@ -184,6 +185,12 @@ uint64_t config_stamp_status(uint64_t stamp, const struct stat *status);
 uint64_t config_stamp_path(uint64_t stamp, const char *path);
 /* Of the names in an included folder. */
 uint64_t config_stamp_folder(const char *path);
+/* Of the certificate, key and authorities of XMPP and of SIP, and of a tenant's certificate and
+   key, as these files are now. What SIP does not name is that of XMPP, whose stamp is `xmpp`.
+ */
+uint64_t config_stamp_xmpp(const struct config *config);
+uint64_t config_stamp_sip(const struct config *config, uint64_t xmpp);
+uint64_t config_stamp_tenant(const struct config_tenant *tenant);
 
 /* config_check.c: everything above the tenants. */
 bool config_check_settings(struct config_load *load) MUST_USE;
@@ -197,10 +204,13 @@ bool config_check_path(struct config_load *load, const struct config_file *file,
                        const char *key, const char *text, bool is_private, char **out) MUST_USE;
 bool config_check_number(struct config_load *load, const struct config_file *file,
                          const char *key, unsigned value, unsigned min, unsigned max) MUST_USE;
-/* The position of `text` in the NULL-ended `choices`; NULL text gives `fallback`. */
+/* The position of `text` in the NULL-ended `choices`; without a text *out stays as it is. */
 bool config_check_choice(struct config_load *load, const struct config_file *file,
                          const char *key, const char *text, const char *const *choices,
                          unsigned *out) MUST_USE;
+/* config_file_path in the arena. */
+char *config_check_join(struct config_load *load, const struct config_file *file,
+                        const char *name) MUST_USE;
 /* A NUL-terminated copy in the arena; NULL for NULL. */
 char *config_check_copy(struct config_load *load, const char *text);
 void *config_check_alloc(struct config_load *load, size_t count, size_t size);
@@ -208,6 +218,9 @@ void *config_check_alloc(struct config_load *load, size_t count, size_t size);
 /* config_network.c: a network or an address; false when it is none, which HELP says. */
 #define CONFIG_NETWORK_HELP "is no network; write 192.0.2.0/24, 192.0.2.5 or 2001:db8::/32"
 bool config_network_read(const char *text, struct config_network *network) MUST_USE;
+/* The sockets share their ports (SO_REUSEPORT): of two on one address each would have half of
+   what comes, so none may stand twice. */
+bool config_network_listeners(struct config_load *load) MUST_USE;
 /* After the listeners: who may stand in front of them. */
 bool config_network_proxy(struct config_load *load, const struct raw_list *sources) MUST_USE;
 

@@ -58,16 +58,32 @@ static uint64_t input_now(const struct config_input *input)
                             : config_stamp_path(0, input->path);
 }
 
-/* A certificate, its key and the authorities, in the order of the checks. */
+/* A certificate, its key and the authorities. */
 static uint64_t files_now(const char *certificate, const char *key, const char *ca_file)
 {
     return config_stamp_path(config_stamp_path(config_stamp_path(0, certificate), key),
                              ca_file);
 }
 
+/* Where no authorities are named, those of the system count, and may be renewed as well. */
 static const char *authorities(const struct config *config)
 {
     return config->ca_file != NULL ? config->ca_file : tls_system_anchors();
+}
+
+uint64_t config_stamp_xmpp(const struct config *config)
+{
+    return files_now(config->certificate, config->key, authorities(config));
+}
+
+uint64_t config_stamp_sip(const struct config *config, uint64_t xmpp)
+{
+    return files_now(config->sip_certificate, config->sip_key, config->sip_ca_file) ^ xmpp;
+}
+
+uint64_t config_stamp_tenant(const struct config_tenant *tenant)
+{
+    return files_now(tenant->certificate, tenant->key, NULL);
 }
 
 uint64_t config_stamp_read(const struct config *config)
@@ -82,16 +98,12 @@ uint64_t config_stamp_read(const struct config *config)
 
 uint64_t config_stamp_now(const struct config *config)
 {
-    uint64_t xmpp = files_now(config->certificate, config->key, authorities(config));
-    uint64_t sip =
-        files_now(config->sip_certificate, config->sip_key, config->sip_ca_file) ^ xmpp;
-    uint64_t stamp = stamp_mix(stamp_mix(0, xmpp), sip);
+    uint64_t xmpp = config_stamp_xmpp(config);
+    uint64_t stamp = stamp_mix(stamp_mix(0, xmpp), config_stamp_sip(config, xmpp));
     for (size_t i = 0; i < config->input_count; i++)
         stamp = stamp_mix(stamp, input_now(&config->inputs[i]));
-    for (size_t i = 0; i < config->tenant_count; i++) {
-        const struct config_tenant *tenant = &config->tenants[i];
-        stamp = stamp_mix(stamp, files_now(tenant->certificate, tenant->key, NULL));
-    }
+    for (size_t i = 0; i < config->tenant_count; i++)
+        stamp = stamp_mix(stamp, config_stamp_tenant(&config->tenants[i]));
     return stamp;
 }
 

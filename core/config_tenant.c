@@ -8,6 +8,8 @@
 
 #include "proto/jid.h"
 
+const char *const config_policy_names[] = {"open", "list", "closed", NULL};
+
 /* Prepares one domain for both spellings (RFC 7622 §3.2, RFC 5891); `prefix` goes in front. */
 static bool prepare(struct config_load *load, struct span text, struct span prefix,
                     struct config_domain *out)
@@ -109,11 +111,10 @@ static bool tenant_policy(struct config_load *load, const struct config_file *fi
                           const char *parent, const struct raw_tenant *raw,
                           struct config_tenant *tenant)
 {
-    static const char *const policies[] = {"open", "list", "closed", NULL};
     char key[CONFIG_KEY_SIZE];
     unsigned policy = PARTNER_OPEN, present;
     (void)snprintf(key, sizeof(key), "%s.policy", parent);
-    if (!config_check_choice(load, file, key, raw->policy, policies, &policy))
+    if (!config_check_choice(load, file, key, raw->policy, config_policy_names, &policy))
         return false;
     tenant->policy = (enum partner_policy)policy;
     if (tenant->policy == PARTNER_LIST && raw->partners.count == 0)
@@ -169,11 +170,10 @@ static bool tenant_certificate(struct config_load *load, const struct config_fil
         return config_mark_fail(load, file, parent, "certificate and key belong together");
     (void)snprintf(part, sizeof(part), "%s.certificate", parent);
     (void)snprintf(key, sizeof(key), "%s.key", parent);
-    load->stamp = 0;
     if (!config_check_path(load, file, part, raw->certificate, false, &tenant->certificate) ||
         !config_check_path(load, file, key, raw->key, true, &tenant->key))
         return false;
-    tenant->stamp = load->stamp;
+    tenant->stamp = config_stamp_tenant(tenant);
     bool changed = load->previous != NULL && (before == NULL || before->stamp != tenant->stamp);
     return config_check_certificate(
         load, file, part, (const char *const[]){tenant->certificate, tenant->key}, changed);

@@ -81,7 +81,6 @@ static void rows_stat(const struct report_source *source, FILE *out)
 
 static void rows_tenants(const struct report_source *source, FILE *out)
 {
-    static const char *const policies[] = {"open", "list", "closed"};
     const struct config *config = source->options->config;
     for (uint32_t i = 0; i < config->tenant_count; i++) {
         const struct config_tenant *tenant = &config->tenants[i];
@@ -91,8 +90,8 @@ static void rows_tenants(const struct report_source *source, FILE *out)
             fprintf(out, "%s%s", j > 0 ? "," : "", tenant->domains[j].unicode);
         fprintf(out,
                 "\t%s\t%zu\t%" PRIu64 "\t%" PRIu64 "\t%" PRIu64 "\t%" PRIu64 "\t%" PRIu64 "\n",
-                policies[tenant->policy], tenant->trunk_count, sum.to_sip, sum.to_sip_failed,
-                sum.to_xmpp, sum.to_xmpp_failed, sum.over_quota);
+                config_policy_names[tenant->policy], tenant->trunk_count, sum.to_sip,
+                sum.to_sip_failed, sum.to_xmpp, sum.to_xmpp_failed, sum.over_quota);
     }
 }
 

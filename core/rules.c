@@ -94,8 +94,7 @@ const char *rules_mistake(const struct rules_stack *stack)
                "domain";
     if (rules_proofs(stack) != S2S_PROOF_NONE)
         return "trust: dane needs dialback under TLS: a server that DANE proves is asked who "
-               "comes "
-               "in";
+               "comes in";
     if (rules_value(stack, RULE_SASL) == NEED_NOT_SUPPORTED)
         return "sasl: not_supported and dialback: false leave no way to prove a domain";
     return "SASL needs TLS: tls: not_supported and dialback: false leave no way to prove a "

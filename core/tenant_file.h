@@ -26,9 +26,10 @@ enum tenant_file_mode {
 const char *tenant_table_name(enum tenant_table table);
 const char *tenant_table_key(enum tenant_table table);
 
-/* Negative errno: -ENOENT, -EBUSY (somebody else is writing), -EINVAL (no tenant file, or that
-   of another version), -EIO, -ENOMEM; `error` gets "PATH: sentence". What is not committed is
-   undone by the end. To write begins a transaction that keeps other writers out. */
+/* Negative errno: -ENOENT, -EACCES, -EBUSY (somebody else is writing), -EINVAL (no tenant file,
+   or that of another version), -EIO, -ENOMEM; `error` gets "PATH: sentence". What is not
+   committed is undone by the end. To write begins a transaction that keeps other writers out.
+ */
 int tenant_file_open(struct tenant_file **file, const char *path, enum tenant_file_mode mode,
                      char *error, size_t error_size) MUST_USE;
 void tenant_file_close(struct tenant_file **file);

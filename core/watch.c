@@ -101,10 +101,9 @@ void watch_arm(struct watch *watch, const struct config *config, uint64_t now_ns
     bool is_folder;
     size_t next = 0;
     for (const char *name; (name = config_next_file(config, &next, &is_folder)) != NULL;) {
-        char inside[PATH_MAX];
-        int size = snprintf(inside, sizeof(inside), "%s/.", name);
-        if (size > 0 && size < PATH_MAX)
-            add_file(&arming, is_folder ? inside : name);
+        add_file(&arming, name);
+        if (is_folder)
+            add_folder(&arming, name);
     }
     if (arming.problem != 0)
         tell_problem(arming.problem);

@@ -14,8 +14,8 @@
 
 enum import_format { IMPORT_BY_NAME, IMPORT_CSV, IMPORT_JSON, IMPORT_YAML };
 
-#define IMPORT_USERS                                                                           \
-    "users" /* beside "tenants" and "partners", which are those of the schema */
+/* The list of users, beside "tenants" and "partners", which are those of the schema. */
+#define IMPORT_USERS "users"
 
 #define IMPORT_PROBLEM_SIZE (SETTINGS_PROBLEM_SIZE + 300)
 

@@ -213,20 +213,17 @@ static void place_clear(const struct place *place)
         (void)json_object_del(place->holder, place->key);
 }
 
-/* Takes the next part, "key", ".key" or "[7]", off a path that the schema has. */
+/* Takes the next part off a path that the schema has. */
 static void place_part(struct place *place, struct span *path)
 {
-    if (path->data[0] == '[') {
-        place->index = strtoul(path->data + 1, NULL, 10);
-        *path = span_from(*path, span_find(*path, ']') + 1);
-        return;
-    }
-    if (path->data[0] == '.')
-        *path = span_from(*path, 1);
-    size_t dot = span_find(*path, '.'), bracket = span_find(*path, '[');
-    struct span key = span_to(*path, dot < bracket ? dot : bracket);
-    (void)snprintf(place->key, sizeof(place->key), "%.*s", (int)key.size, key.data);
-    *path = span_from(*path, key.size);
+    struct config_key_part part;
+    bool is_good = config_key_next(path, &part);
+    assert(is_good);
+    if (part.is_place)
+        place->index = part.place;
+    else
+        (void)snprintf(place->key, sizeof(place->key), "%.*s", (int)part.key.size,
+                       part.key.data);
 }
 
 /* Goes down the path; what is missing on the way is made. */

@@ -112,6 +112,11 @@ static const struct refusal refusals[] = {
     {XMPP TENANT "global:\n  log_level: loud\n", "8: global.log_level", "unknown value 'loud'"},
     {XMPP TENANT "global:\n  workers: many\n", "8: global.workers", "not a whole number"},
     {XMPP TENANT "global:\n  wrokers: 2\n", "8: global.wrokers", "unknown key"},
+    {XMPP "  listen: ['127.0.0.1:5269']\n  listen_direct_tls: ['127.0.0.1']\n" TENANT
+     "sip: {listen_udp: ['127.0.0.1:5270'], listen_tcp: ['127.0.0.1', '127.0.0.1:5270']}\n",
+     "9: sip.listen_tcp[1]", "127.0.0.1:5270 stands in xmpp.listen_direct_tls already"},
+    {XMPP TENANT "sip: {listen_udp: ['[::1]:5060', '[::1]']}\n", "7: sip.listen_udp[1]",
+     "[::1]:5060 stands in sip.listen_udp already"},
     {XMPP "tenants:\n  - {name: a, domains: [a.example], trunks: [{uri: 'sip:h'}]}\n"
           "  - {name: a, domains: [b.example], trunks: [{uri: 'sip:h'}]}\n",
      "6: tenants[1].name", "another tenant has the name 'a'"},

@@ -145,7 +145,8 @@ static void test_settings(void **state)
     check_change(one, "domains", SETTINGS_PUT, "a \xff", "it is not UTF-8");
     static const char *const bad[] = {"", "x", "trunks[0]uri.", "trunks[].uri", "trunks[x].uri",
                                       "name.x", "name[0]", ".name.", "trunks[0].uri.x", "[0]",
-                                      "trunks[99999999].uri", "trunks.uri"};
+                                      "trunks[99999999].uri", "trunks.uri", "trunks[0]uri", "trunks.[0].uri",
+                                      ".name", "name."};
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
         check_change(one, bad[i], SETTINGS_PUT, "x", "unknown key");
     json_decref(one);

@@ -38,15 +38,20 @@ static void make_files(void)
     tenant_file_close(&file);
 }
 
-static void begin(struct scene *scene)
+static void arm(struct scene *scene)
 {
-    make_files();
     *scene = (struct scene){.config = opened("main.yaml"), .now_ns = 1};
     watch_init(&scene->watch);
     watch_arm(&scene->watch, scene->config, scene->now_ns);
     assert_true(scene->watch.fd >= 0);
     assert_false(watch_turn(&scene->watch, scene->config, scene->now_ns));
     assert_false(scene->watch.is_due);
+}
+
+static void begin(struct scene *scene)
+{
+    make_files();
+    arm(scene);
 }
 
 static void end(struct scene *scene)
@@ -157,6 +162,20 @@ static void test_a_bad_change_is_told_once(void **state)
     end(&scene);
 }
 
+/* The folder of included files is a link, which is set to another folder. */
+static void test_a_linked_folder_is_seen(void **state)
+{
+    (void)state;
+    struct scene scene;
+    make_files();
+    assert_int_equal(system("mkdir -p deep/a deep/b && cp more/1.yaml deep/a && ln -sfn a deep/more"), 0);
+    assert_int_equal(system("sed -i 's|include: more|include: deep/more|' main.yaml"), 0);
+    arm(&scene);
+    assert_int_equal(system("cp deep/a/1.yaml deep/b && ln -s b deep/new && mv -T deep/new deep/more"), 0);
+    check_change(&scene);
+    end(&scene);
+}
+
 /* Between the load and the first look. */
 static void test_an_early_change_is_seen(void **state)
 {
@@ -191,6 +210,7 @@ int main(void)
         cmocka_unit_test(test_noise_is_none),
         cmocka_unit_test(test_who_writes_slowly_is_waited_for),
         cmocka_unit_test(test_a_bad_change_is_told_once),
+        cmocka_unit_test(test_a_linked_folder_is_seen),
         cmocka_unit_test(test_an_early_change_is_seen),
         cmocka_unit_test(test_nothing_is_watched_unless_wanted),
     };
