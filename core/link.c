@@ -360,9 +360,10 @@ void link_prepare(const struct link *link, struct s2s_out *out)
         config_find_tenant(worker->thread->config, s2s_domain_span(&link->local));
     unsigned proofs = worker_pair_proofs(worker, s2s_domain_span(&link->local),
                                          s2s_domain_span(&link->remote));
-    /* TLSA records say that there is TLS (RFC 7673 §4); where it is not to be used it is not.
-     */
-    if (link_target(link)->tlsa_count > 0 && proofs != S2S_PROOF_CLEAR)
+    /* TLSA records say that there is TLS, those too that cannot be used (RFC 7673 §4); where it is
+       not to be used it is not. */
+    const struct resolver_target *target = link_target(link);
+    if ((target->tlsa_count > 0 || target->tlsa_unusable) && proofs != S2S_PROOF_CLEAR)
         proofs &= ~(unsigned)S2S_PROOF_CLEAR;
     s2s_out_init(out, &link->local, &link->remote, proofs,
                  worker_has_certificate(worker, tenant));

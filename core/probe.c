@@ -74,12 +74,14 @@ static void answer(struct probe *probe)
     mesh_return(thread->mesh, thread->self, &probe->parcel);
 }
 
+/* The row of a step; its text stays in `text`. */
 static void tell(struct probe *probe, enum probe_step step, enum probe_result result,
-                 const char *text)
+                 char text[PROBE_TEXT_SIZE], const char *format, va_list arguments)
 {
     char row[ROW_SIZE];
     uint64_t now_ms = probe->worker->thread->now_ms;
     bool is_timed = result != PROBE_NOTE && step != PROBE_POLICY;
+    (void)vsnprintf(text, PROBE_TEXT_SIZE, format, arguments);
     if (probe->is_over)
         return;
     size_t size = probe_row_write(
@@ -102,9 +104,8 @@ void probe_tell(struct probe *probe, enum probe_step step, enum probe_result res
     char text[PROBE_TEXT_SIZE];
     va_list arguments;
     va_start(arguments, format);
-    (void)vsnprintf(text, sizeof(text), format, arguments);
+    tell(probe, step, result, text, format, arguments);
     va_end(arguments);
-    tell(probe, step, result, text);
 }
 
 void probe_tell_fault(struct probe *probe, enum probe_step step, const char *remedy,
@@ -113,9 +114,8 @@ void probe_tell_fault(struct probe *probe, enum probe_step step, const char *rem
     char text[PROBE_TEXT_SIZE];
     va_list arguments;
     va_start(arguments, format);
-    (void)vsnprintf(text, sizeof(text), format, arguments);
+    tell(probe, step, PROBE_FAILED, text, format, arguments);
     va_end(arguments);
-    tell(probe, step, PROBE_FAILED, text);
     if (probe->faults++ > 0)
         return;
     (void)snprintf(probe->first_fault, sizeof(probe->first_fault), "%s%s%s: %.400s",

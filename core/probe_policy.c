@@ -27,7 +27,7 @@ static void tell_allowed(struct probe *probe, const struct config_tenant *tenant
         config_rules(probe->worker->thread->config, tenant, s2s_domain_span(remote));
     char memory[300];
     struct writer writer = writer_make(memory, sizeof(memory));
-    rules_format_proofs(rules_proofs(&rules), &writer);
+    rules_format_proofs(rules_proofs_in(&rules), &writer);
     writer_put_literal(&writer, " (");
     write_rules(&rules, &writer);
     writer_put_char(&writer, ')');

@@ -33,7 +33,7 @@ struct probe {
     bool is_over;
     uint64_t begin_ms, step_ms; /* of the whole, and of the step */
     char target[NET_ADDRESS_TEXT_SIZE];
-    unsigned targets, ready; /* tried; of them authenticated */
+    unsigned ready; /* addresses at which we were authenticated */
     unsigned faults;
     char first_fault[512]; /* and what to do about it: */
     char first_remedy[512];

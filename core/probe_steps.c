@@ -128,7 +128,6 @@ void probe_located(struct probe *probe, const struct resolver_answer *answer)
 void probe_target(struct probe *probe, const struct resolver_target *target, bool direct)
 {
     net_address_format(&target->address, probe->target);
-    probe->targets++;
     probe->direct = direct;
     probe->is_done = false;
     probe->step = PROBE_TCP;
@@ -256,13 +255,18 @@ static void tell_identity(struct probe *probe, const struct certificate *certifi
                           bool strict)
 {
     const struct link *link = probe->link;
+    const struct resolver_target *target = link_target(link);
     char name[300], text[1000], names[512];
+    const char *whom = link->remote.text;
     const struct certificate_name *match =
-        certificate_match_xmpp(certificate, link->remote_ascii, link->remote.text);
+        certificate_match_xmpp(certificate, link->remote_ascii, whom);
+    if (match == NULL && target->secure) { /* as in session_trust.c */
+        whom = target->host;
+        match = certificate_match_xmpp(certificate, whom, whom);
+    }
     if (match != NULL) {
         certificate_text_name(match, name, sizeof(name));
-        probe_tell(probe, PROBE_IDENTITY, PROBE_OK, "%s speaks for %s", name,
-                   link->remote.text);
+        probe_tell(probe, PROBE_IDENTITY, PROBE_OK, "%s speaks for %s", name, whom);
         return;
     }
     certificate_text_names(certificate, names, sizeof(names));
@@ -302,6 +306,29 @@ static void tell_dane(struct probe *probe, const struct session *session)
     }
 }
 
+/* Has the partner proved itself better before? */
+static void tell_downgrade(struct probe *probe, const struct session *session)
+{
+    struct trust_memory *memory = probe->worker->thread->trust;
+    enum trust before = memory != NULL
+                            ? trust_best(memory, s2s_domain_span(&session->out.remote))
+                            : TRUST_DIALBACK;
+    char text[128];
+    if (session->trust >= before || probe->is_done)
+        return;
+    (void)snprintf(text, sizeof(text), "it proved itself by %s before, now only by %s",
+                   trust_name(before), trust_name(session->trust));
+    if (session_rule(session, RULE_TRUST_DOWNGRADE) != REACTION_REFUSE) {
+        probe_tell(probe, PROBE_IDENTITY, PROBE_NOTE, "%s", text);
+        return;
+    }
+    probe_tell_fault(probe, PROBE_IDENTITY,
+                     "Ask the partner whether it has given up the better proof; if so, set "
+                     "trust_downgrade: allow for it.",
+                     "%s, and trust_downgrade: refuse is set", text);
+    probe->is_done = true;
+}
+
 void probe_secured(struct probe *probe, const struct session *session)
 {
     struct certificate certificate;
@@ -321,6 +348,7 @@ void probe_secured(struct probe *probe, const struct session *session)
         tell_identity(probe, &certificate, strict);
     }
     tell_dane(probe, session);
+    tell_downgrade(probe, session);
 }
 
 /* ---- the stream ---- */

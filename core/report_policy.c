@@ -16,6 +16,7 @@ static void rows_rules(const struct rules_stack *stack, FILE *out)
     }
 }
 
+/* How the domain may prove itself, whichever side opens the stream. */
 static void row_proofs(unsigned proofs, FILE *out)
 {
     char names[64];
@@ -51,7 +52,7 @@ bool report_policy(const struct config *config, struct span tenant, struct span 
     struct rules_stack stack = config_rules(config, found, remote);
     bool allowed = config_partner_allowed(config, found, remote);
     fprintf(out, "allowed\t%s\ttenants[].policy\n", allowed ? "true" : "false");
-    row_proofs(rules_proofs(&stack), out);
+    row_proofs(rules_proofs_in(&stack), out);
     rows_rules(&stack, out);
     return true;
 }

@@ -4,13 +4,13 @@
  * DNSSEC vouches for (RFC 7673), by a certificate of a known authority, or by
  * nothing but that DNS leads to it, which is all that dialback proves. TLSA records that can be
  * used are the last word: a certificate that they do not name is refused, whatever the rules
- * allow (RFC 7673 §4).
+ * allow (RFC 7673 §4.2).
  */
 #include "core/session_priv.h"
 
 #include <stdio.h>
 
-#include "core/link.h"
+#include "core/link_priv.h"
 #include "core/trouble.h"
 #include "net/certificate.h"
 #include "proto/jid.h"
@@ -67,11 +67,12 @@ static bool leads_to(const struct session *session, const struct dane_record *re
     return false;
 }
 
+/* RFC 7671 §5. */
 static bool vouches(const struct session *session, const struct certificate *leaf,
                     const struct resolver_target *target, const struct dane_record *record)
 {
     switch ((enum dane_usage)record->usage) {
-    case DANE_EE: return dane_matches(record, leaf); /* names and dates are DNS's (§5.1) */
+    case DANE_EE: return dane_matches(record, leaf); /* names and dates: DNS's (§5.1) */
     case DANE_TA: return has_name(session, leaf, target) && leads_to(session, record);
     case DANE_PKIX_EE:
         return tls_peer_verified(session->tls, NULL) && has_name(session, leaf, target) &&
@@ -97,31 +98,41 @@ static void refuse(struct session *session, enum stats_counter counter)
     session_drop(session);
 }
 
-/* A proof that somebody on the way takes out looks like a partner that has given it up. */
+static void tell_downgrade(const struct session *session, uint32_t reaction, const char *reason)
+{
+    struct thread *thread = session->worker->thread;
+    const struct config_tenant *tenant =
+        config_find_tenant(thread->config, s2s_domain_span(&session->out.local));
+    trouble_tell(thread, reaction == REACTION_ALLOW ? LOG_LEVEL_INFO : LOG_LEVEL_WARN,
+                 &(struct stats_trouble){.event = "trust.downgrade",
+                                         .tenant = span_of(tenant != NULL ? tenant->name : ""),
+                                         .partner = s2s_domain_span(&session->out.remote),
+                                         .reason = span_of(reason)});
+}
+
+/* A proof that somebody on the way takes out looks like a partner that has given it up. A probe
+   meets what traffic would meet, and leaves the memory and the word of it to traffic. */
 static bool bear_downgrade(struct session *session)
 {
     struct thread *thread = session->worker->thread;
     struct span remote = s2s_domain_span(&session->out.remote);
     uint32_t reaction = session_rule(session, RULE_TRUST_DOWNGRADE);
+    bool is_probe = session->link->probe != NULL;
     if (thread->trust == NULL)
         return true;
-    enum trust before =
-        trust_note(thread->trust, remote, session->trust, reaction == REACTION_ALLOW);
+    enum trust before = is_probe ? trust_best(thread->trust, remote)
+                                 : trust_note(thread->trust, remote, session->trust,
+                                              reaction == REACTION_ALLOW);
     if (session->trust >= before)
         return true;
     stats_count(thread->stats, STAT_TRUST_DOWNGRADES);
-    const struct config_tenant *tenant =
-        config_find_tenant(thread->config, s2s_domain_span(&session->out.local));
     char reason[160];
     snprintf(reason, sizeof(reason),
              "its server proved itself by %s before, now only by %s (trust_downgrade: %s)",
              trust_name(before), trust_name(session->trust),
              rules_row(RULE_TRUST_DOWNGRADE)->names[reaction]);
-    trouble_tell(thread, reaction == REACTION_ALLOW ? LOG_LEVEL_INFO : LOG_LEVEL_WARN,
-                 &(struct stats_trouble){.event = "trust.downgrade",
-                                         .tenant = span_of(tenant != NULL ? tenant->name : ""),
-                                         .partner = remote,
-                                         .reason = span_of(reason)});
+    if (!is_probe)
+        tell_downgrade(session, reaction, reason);
     if (reaction != REACTION_REFUSE)
         return true;
     session_say_why(session, span_of(reason));

@@ -98,6 +98,15 @@ static enum trust note(struct trust_memory *memory, struct span domain, enum tru
     return before;
 }
 
+enum trust trust_best(struct trust_memory *memory, struct span domain)
+{
+    pthread_mutex_lock(&memory->lock);
+    const struct partner *partner = find(memory, domain);
+    enum trust best = partner != NULL ? partner->best : TRUST_DIALBACK;
+    pthread_mutex_unlock(&memory->lock);
+    return best;
+}
+
 enum trust trust_note(struct trust_memory *memory, struct span domain, enum trust now,
                       bool may_forget)
 {

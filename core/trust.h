@@ -23,6 +23,8 @@ struct trust_memory;
 
 int trust_open(struct trust_memory **memory) MUST_USE;
 void trust_close(struct trust_memory **memory);
+/* The best proof of `domain` that is remembered; TRUST_DIALBACK when none is known. */
+enum trust trust_best(struct trust_memory *memory, struct span domain);
 /* Takes note of how `domain` has proved itself now and returns the best before, TRUST_DIALBACK
    when none is known. A lesser proof replaces a better one only with `forget`. */
 enum trust trust_note(struct trust_memory *memory, struct span domain, enum trust now,

@@ -4,15 +4,17 @@
 #include <assert.h>
 #include <string.h>
 
+#include "net/der.h"
 #include "net/digest.h"
 
 enum { SELECTOR_CERTIFICATE, SELECTOR_KEY, SELECTOR_COUNT };
 enum { MATCHING_ALL, MATCHING_SHA256, MATCHING_SHA512, MATCHING_COUNT };
 
-/* A certificate or a key is a SEQUENCE (RFC 5280 §4.1). */
+/* A certificate or a key is a SEQUENCE (RFC 5280 §4.1), and nothing stands behind it. */
 static bool is_sequence(const uint8_t *data, size_t size)
 {
-    return size > 2 && data[0] == 0x30;
+    struct der all = {data, size}, value;
+    return der_expect(&all, DER_SEQUENCE, &value) && value.size > 0 && all.size == 0;
 }
 
 bool dane_parse(struct dane_record *record, const uint8_t *data, size_t size)

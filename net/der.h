@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* The little of DER (X.690) that certificates need; inside of net/certificate*.c. Pure. */
+/* The little of DER (X.690) that certificates and TLSA records need; inside of net. Pure. */
 #ifndef PASSERELLE_NET_DER_H
 #define PASSERELLE_NET_DER_H
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * One thread owns libunbound's context and every job. A job is one question (resolver_job.c). Callbacks only note results; the thread's loop moves
- * the jobs on. One mutex guards what the ports share with the thread: the queues of new jobs and
- * of answers, and whether a job's owner still wants it.
+ * One thread owns libunbound's context and every job. A job is one question (resolver_job.c).
+ * Callbacks only note results; the thread's loop moves the jobs on. One mutex guards what the
+ * ports share with the thread: the queues of new jobs and of answers, and whether a job's owner
+ * still wants it.
  */
 #include "net/resolver_priv.h"
 
@@ -17,18 +18,13 @@
 
 #include "net/clock.h"
 
-#define ASK_MAX          4096
+#define ASK_MAX             4096
 #define OUTGOING_PORT_COUNT "4096" /* questions that libunbound asks at a time */
-
-struct answer_node {
-    struct resolver_answer answer; /* first: the caller frees the node by it */
-    struct answer_node *next;
-};
 
 struct resolver_port {
     struct resolver *resolver;
     struct ring *ring;
-    struct answer_node *first, *last;
+    struct resolver_answer *first, *last;
     unsigned asked; /* without a taken answer */
 };
 
@@ -64,14 +60,12 @@ static void job_answer(struct resolver *resolver, struct job *job, bool is_late)
     struct resolver_port *port = job->port;
     if (port == NULL)
         return;
-    struct answer_node *node = job->answer;
-    job->answer = NULL;
-    resolver_job_fill(job, resolver->allow_special, is_late, &node->answer);
+    struct resolver_answer *answer = resolver_job_answer(job, resolver->allow_special, is_late);
     if (port->last != NULL)
-        port->last->next = node;
+        port->last->next = answer;
     else
-        port->first = node;
-    port->last = node;
+        port->first = answer;
+    port->last = answer;
     if (port->ring != NULL)
         ring_wake(port->ring);
 }
@@ -86,7 +80,8 @@ static bool job_step(struct resolver *resolver, struct job *job, uint64_t now_ns
     return true;
 }
 
-/* Moves all jobs on. Returns how long the thread may sleep, in ms; -1: until something happens. */
+/* Moves all jobs on. Returns how long the thread may sleep, in ms; -1: until something happens.
+ */
 static int resolver_step(struct resolver *resolver)
 {
     uint64_t now_ns = clock_now_ns(), nearest_ns = UINT64_MAX;
@@ -215,7 +210,8 @@ void resolver_close(struct resolver **resolver)
     *resolver = NULL;
 }
 
-int resolver_port_open(struct resolver_port **port, struct resolver *resolver, struct ring *ring)
+int resolver_port_open(struct resolver_port **port, struct resolver *resolver,
+                       struct ring *ring)
 {
     *port = calloc(1, sizeof(**port));
     if (*port == NULL)
@@ -237,18 +233,18 @@ static void port_forget(struct resolver_port *port, const void *owner, bool ever
         job->port = NULL;
         port->asked--;
     }
-    struct answer_node **place = &port->first;
+    struct resolver_answer **place = &port->first;
     port->last = NULL;
     while (*place != NULL) {
-        struct answer_node *node = *place;
-        if (every || node->answer.owner == owner) {
-            *place = node->next;
+        struct resolver_answer *answer = *place;
+        if (every || answer->owner == owner) {
+            *place = answer->next;
             port->asked--;
-            free(node);
+            free(answer);
             continue;
         }
-        port->last = node;
-        place = &node->next;
+        port->last = answer;
+        place = &answer->next;
     }
 }
 
@@ -312,38 +308,30 @@ void resolver_forget(struct resolver_port *port, const void *owner)
 bool resolver_next(struct resolver_port *port, struct resolver_answer **answer)
 {
     resolver_lock(port->resolver);
-    struct answer_node *node = port->first;
-    if (node != NULL) {
+    struct resolver_answer *first = port->first;
+    if (first != NULL) {
         assert(port->asked > 0);
         port->asked--;
-        port->first = node->next;
+        port->first = first->next;
         if (port->first == NULL)
             port->last = NULL;
     }
     resolver_unlock(port->resolver);
-    *answer = node != NULL ? &node->answer : NULL;
-    return node != NULL;
+    *answer = first;
+    return first != NULL;
 }
 
 const char *resolver_status_text(enum resolver_status status)
 {
     switch (status) {
-    case RESOLVER_FOUND:
-        return "found";
-    case RESOLVER_NOT_FOUND:
-        return "no such name or record";
-    case RESOLVER_NO_SERVICE:
-        return "the domain declares that it has no such service";
-    case RESOLVER_REFUSED:
-        return "only loopback or private addresses";
-    case RESOLVER_TIMEOUT:
-        return "no answer in time";
-    case RESOLVER_FAILED:
-        return "the name server failed";
-    case RESOLVER_BOGUS:
-        return "DNSSEC validation failed";
-    case RESOLVER_NO_NAME:
-        return "no such name";
+    case RESOLVER_FOUND: return "found";
+    case RESOLVER_NOT_FOUND: return "no such name or record";
+    case RESOLVER_NO_SERVICE: return "the domain declares that it has no such service";
+    case RESOLVER_REFUSED: return "only loopback or private addresses";
+    case RESOLVER_TIMEOUT: return "no answer in time";
+    case RESOLVER_FAILED: return "the name server failed";
+    case RESOLVER_BOGUS: return "DNSSEC validation failed";
+    case RESOLVER_NO_NAME: return "no such name";
     }
     return "unknown";
 }

@@ -79,7 +79,7 @@ static enum resolver_status lookup_status(int failure, const struct ub_result *r
     return result->rcode != 0 ? RESOLVER_FAILED : RESOLVER_NOT_FOUND;
 }
 
-/* RFC 7673 §3.3. One that DNSSEC does not vouch for counts as none. */
+/* RFC 7673 §3.4. One that DNSSEC does not vouch for counts as none. */
 static void job_take_associations(struct job *job, unsigned index, enum resolver_status status,
                                   const struct ub_result *result)
 {
@@ -250,7 +250,8 @@ static bool job_wants_tlsa(const struct job *job, unsigned index)
     return job->question.wants_tlsa && job->records[index].secure && is_secure;
 }
 
-/* The base domain is the target as SRV names it: it may be no alias (RFC 2782). */
+/* The base domain is the target as SRV names it (RFC 7673 §3.3): it may be no alias (RFC 2782).
+ */
 static void job_start_tlsa(struct ub_ctx *context, struct job *job)
 {
     job->stage = JOB_TLSA;
@@ -326,10 +327,29 @@ static unsigned fill_record(struct job *job, unsigned index, bool allow_special,
     return live;
 }
 
-void resolver_job_fill(struct job *job, bool allow_special, bool is_late,
-                       struct resolver_answer *answer)
+/* Most answers have no TLSA records, and are kept as long as their stream stands. */
+static struct resolver_answer *take_answer(struct job *job)
+{
+    struct resolver_answer *answer = job->answer;
+    size_t tlsa_size = job->tlsa_count * sizeof(job->tlsa[0]);
+    job->answer = NULL;
+    if (tlsa_size == 0)
+        return answer;
+    struct resolver_answer *grown = realloc(answer, sizeof(*answer) + tlsa_size);
+    if (grown == NULL) {
+        /* As if they had not come: whom they are about is not connected to. */
+        memset(job->tlsa_of, 0, sizeof(job->tlsa_of));
+        job->saw_failure = true;
+        return answer;
+    }
+    memcpy(grown->tlsa, job->tlsa, tlsa_size);
+    return grown;
+}
+
+struct resolver_answer *resolver_job_answer(struct job *job, bool allow_special, bool is_late)
 {
     unsigned live_total = 0;
+    struct resolver_answer *answer = take_answer(job);
     answer->owner = job->question.owner;
     memcpy(answer->services, job->services, sizeof(answer->services));
     for (unsigned i = 0; i < job->record_count; i++) {
@@ -343,11 +363,11 @@ void resolver_job_fill(struct job *job, bool allow_special, bool is_late,
         target_add(job, i, answer)->status =
             is_late || status == RESOLVER_FOUND ? RESOLVER_TIMEOUT : status;
     }
-    memcpy(answer->tlsa, job->tlsa, sizeof(answer->tlsa));
     answer->status = live_total > 0 ? RESOLVER_FOUND : job_failure(job, is_late);
     answer->ttl_s = job->ttl_s < TTL_MIN_S   ? TTL_MIN_S
                     : job->ttl_s > TTL_MAX_S ? TTL_MAX_S
                                              : job->ttl_s;
+    return answer;
 }
 
 void resolver_job_free(struct ub_ctx *context, struct job *job)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
  * Inside of the resolver. resolver_job.c leads one question through its lookups: NAPTR, SRV,
- * addresses, TLSA; resolver.c has the thread, the ports and their queues. Resolver thread, but for what
- * is said to be guarded.
+ * addresses, TLSA; resolver.c has the thread, the ports and their queues. Resolver thread, but for
+ * what is said to be guarded.
  */
 #ifndef PASSERELLE_NET_RESOLVER_PRIV_H
 #define PASSERELLE_NET_RESOLVER_PRIV_H
@@ -50,7 +50,7 @@ struct job {
     struct job *next;
     struct resolver_port *port; /* NULL: nobody waits any more; guarded by the mutex */
     struct resolver_question question;
-    struct answer_node *answer; /* taken with the question, so that it cannot be missing later */
+    struct resolver_answer *answer; /* taken with the question: it cannot be missing later */
     enum job_stage stage;
     uint64_t deadline_ns;
     unsigned pending;
@@ -72,9 +72,8 @@ struct job {
 
 /* Moves the job on; true when there is nothing left to look up. */
 bool resolver_job_advance(struct ub_ctx *context, struct job *job);
-/* What the lookups gave. `is_late`: some may not have come. */
-void resolver_job_fill(struct job *job, bool allow_special, bool is_late,
-                       struct resolver_answer *answer);
+/* What the lookups gave; the caller's now. `is_late`: some may not have come. Once for a job. */
+struct resolver_answer *resolver_job_answer(struct job *job, bool allow_special, bool is_late);
 /* Cancels what is still looked up. */
 void resolver_job_free(struct ub_ctx *context, struct job *job);
 

@@ -104,7 +104,8 @@ const uint8_t *tls_peer_certificate(const struct tls_session *session, size_t *s
    leaf; at most TLS_CHAIN_MAX. NULL: there is none. */
 const uint8_t *tls_peer_chain(const struct tls_session *session, unsigned index, size_t *size);
 /* Does the chain lead from the leaf to its certificate `anchor` (> 0), each signed by the next
-   one, which may sign, and within its dates? Nothing else is trusted for it (DANE-TA, RFC 7671 §5.2). */
+   one, which may sign, and within its dates? Nothing else is trusted for it (DANE-TA, RFC 7671
+   §5.2). */
 bool tls_chain_leads_to(const struct tls_session *session, unsigned anchor);
 /* "TLSv1.3", "TLS_AES_128_GCM_SHA256", and what went wrong last (for the log). */
 const char *tls_protocol_name(const struct tls_session *session);

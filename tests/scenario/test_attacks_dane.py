@@ -23,7 +23,7 @@ from ports import take_port
 
 SIGNED, PLAIN, STOLEN, SPOILT = "signed", "plain", "stolen", "spoilt"
 CASES = ("good", "key", "all", "wrong", "expired", "authority", "unnamed", "unusable", "first",
-         "strict", "refused", "warned", "allowed", "clear", "asked", "silent")
+         "strict", "refused", "warned", "allowed", "clear", "asked", "silent", "hosted")
 
 
 def data_of(certificate, selector, matching):
@@ -174,6 +174,8 @@ class World:
         if name in ("authority", "unnamed"):
             names = own if name == "authority" else [certificates.dns("other.example")]
             return self.authority.issue(name, names, chain=[self.authority.own.certificate])
+        if name == "hosted":  # and it has no TLSA records
+            return self.relay.authority.issue(name, [certificates.dns(f"host.{name}.{SIGNED}")])
         if name == "expired":
             return self.authority.issue(name, [certificates.dns("other.example")],
                                         self_signed=True, age=9 * DAY, life=8 * DAY)
@@ -186,7 +188,7 @@ class World:
                    "authority": [tlsa(self.authority.own, 2, 0, 1)],
                    "unnamed": [tlsa(self.authority.own, 2, 0, 1)],
                    "unusable": [f"3 1 1 {'00' * 31}", f"9 1 1 {'00' * 32}", f"0 0 1 {'00' * 32}"],
-                   "first": [tlsa(self.authority.own), tlsa(own)]}
+                   "first": [tlsa(self.authority.own), tlsa(own)], "hosted": []}
         domain, port = f"{name}.{SIGNED}", self.port[name]
         self._records(domain, port, *records.get(name, [tlsa(own)]))
         if name in ("refused", "warned", "allowed"):  # a second server, of which TLSA says nothing
@@ -228,9 +230,14 @@ def trust_of(world, domain):
     return [one["trust"] for one in world.relay.sessions() if one["remote"] == domain]
 
 
+def steps(world, domain):
+    """What `explain` says."""
+    return json.loads(world.relay.control(f"explain {domain} tenant {TENANT} json"))
+
+
 def explained(world, domain):
     """What `explain` says of DANE at each address, and its verdict."""
-    rows = json.loads(world.relay.control(f"explain {domain} tenant {TENANT} json"))
+    rows = steps(world, domain)
     return [(row["result"], rows[-1]["result"]) for row in rows if row["step"] == "dane"]
 
 
@@ -270,6 +277,18 @@ def test_records_that_do_not_count(world, zone, name):
         assert "as before" in server.stanzas.get(timeout=PATIENCE_S)
         assert trust_of(world, domain) == ["dialback"]
         assert explained(world, domain) == [("note", "ok")]
+
+
+def test_name_of_the_host(world):
+    """D10: Where DNSSEC vouches for the way, a certificate in the name of the host proves the server
+    (RFC 7673 §4.1)."""
+    with served(world, "hosted") as (domain, server):
+        assert tell(world, domain, "by name") == 202
+        assert "by name" in server.stanzas.get(timeout=PATIENCE_S)
+        assert trust_of(world, domain) == ["pkix"]
+        assert [(row["result"], row["text"]) for row in steps(world, domain)
+                if row["step"] == "identity"] == [
+                    ("ok", f"dNSName host.{domain} speaks for host.{domain}")]
 
 
 @pytest.mark.parametrize("zone", [STOLEN, SPOILT])
@@ -357,8 +376,13 @@ def test_downgrade(world, name):
         assert tell(world, domain, "before") == 202
         server.stanzas.get(timeout=PATIENCE_S)
     peers.wait_for("the stream is gone", lambda: trust_of(world, domain) == [])
-    before = world.relay.count("trust_downgrades_total")
     with served(world, name, port=world.port[name, "other"]) as (domain, server):
+        # explain tells what traffic would meet, and changes nothing for it.
+        told = [row["result"] for row in steps(world, domain) if row["step"] == "identity"
+                and "by dane before, now only by dialback" in row["text"]]
+        assert told == ["failed" if name == "refused" else "note"]
+        assert not world.relay.logged("event=trust.downgrade", f"partner={domain}")
+        before = world.relay.count("trust_downgrades_total")
         status = tell(world, domain, "after")
         assert (status == 202) == (name != "refused")
         assert server.stanzas.empty() == (name == "refused")

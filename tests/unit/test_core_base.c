@@ -215,6 +215,8 @@ static void test_trust_is_remembered(void **state)
     struct span a = SPAN("a.example"), b = SPAN("b.example");
     assert_int_equal(trust_note(memory, a, TRUST_PKIX, false), TRUST_DIALBACK);
     assert_int_equal(trust_note(memory, a, TRUST_DANE, false), TRUST_PKIX);
+    assert_int_equal(trust_best(memory, a), TRUST_DANE);
+    assert_int_equal(trust_best(memory, b), TRUST_DIALBACK);
     assert_int_equal(trust_note(memory, b, TRUST_DIALBACK, false), TRUST_DIALBACK);
     /* A lesser proof is told each time, until it is allowed. */
     assert_int_equal(trust_note(memory, a, TRUST_DIALBACK, false), TRUST_DANE);

@@ -126,6 +126,12 @@ static void test_unusable(void **state)
         assert_false(dane_parse(&record, data, 3 + cases[i].size));
         free(data);
     }
+    static struct file der; /* torn, or with something behind it */
+    make_data(&der, "leaf", 0, 0);
+    der.size--;
+    assert_false(parse(&record, DANE_EE, 0, 0, &der));
+    der.size += 2;
+    assert_false(parse(&record, DANE_EE, 0, 0, &der));
     for (size_t size = 0; size < 4; size++)
         assert_false(dane_parse(&record, (const uint8_t *)"\3\1\1", size < 3 ? size : 3));
 }

@@ -126,7 +126,10 @@ static void test_matrix_of_a_configuration(void **state)
          "    sasl: required\n"                                                                \
          "  - domain: q.example\n"                                                             \
          "    dialback: false\n"                                                               \
-         "    sasl: optional\n"
+         "    sasl: optional\n"                                                                \
+         "  - domain: d.example\n"                                                             \
+         "    sasl: optional\n"                                                                \
+         "    trust: dane\n"
 
 static void check_rule(const struct config *config, unsigned tenant, const char *domain,
                        enum rules_need sasl, enum rules_level level)
@@ -154,6 +157,15 @@ static void test_the_last_place_counts(void **state)
     config_close(&config);
 }
 
+static void show_policy(const struct config *config, struct span domain, char *text,
+                        size_t size)
+{
+    const char *error = NULL;
+    FILE *out = fmemopen(text, size, "w");
+    assert_true(report_policy(config, SPAN("a.example"), domain, out, &error));
+    assert_int_equal(fclose(out), 0);
+}
+
 static void test_show_policy(void **state)
 {
     (void)state;
@@ -161,9 +173,10 @@ static void test_show_policy(void **state)
     struct config *config = opened("levels.yaml");
     char text[2000] = "";
     const char *error = NULL;
-    FILE *out = fmemopen(text, sizeof(text), "w");
-    assert_true(report_policy(config, SPAN("a.example"), SPAN("P.Example"), out, &error));
-    assert_int_equal(fclose(out), 0);
+    /* A certificate of who comes in is too little where DANE is wanted. */
+    show_policy(config, SPAN("d.example"), text, sizeof(text));
+    assert_non_null(strstr(text, "proof\tdialback\t"));
+    show_policy(config, SPAN("P.Example"), text, sizeof(text));
     assert_non_null(strstr(text, "allowed\ttrue\ttenants[].policy\n"));
     assert_non_null(strstr(text, "proof\tcertificate, dialback, dialback in clear\t"));
     assert_non_null(strstr(text, "tls\toptional\ttenants[].partner_rules[]\n"));

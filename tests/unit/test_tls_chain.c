@@ -91,7 +91,8 @@ static void test_chain(void **state)
     } cases[] = {
         {"one.pem", 1, 0},          {"self.pem", 1, 0},          {"deep.chain", 2, 2},
         {"rogue_deep.chain", 3, 6}, {"not_ca_leaf.chain", 2, 0}, {"not_ca_deep.chain", 3, 0},
-        {"stray.chain", 3, 2},      {"expired.chain", 2, 0},
+        {"stray.chain", 3, 2},      {"expired.chain", 2, 0},     {"old.chain", 2, 0},
+        {"below.chain", 3, 2}, /* the uppermost may have no other authority below it */
     };
     struct tls_context *client = open_context(NULL, "root.pem");
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -139,7 +140,17 @@ static int make_chains(void **state)
         certificates_issue(c, "deep", "middle", one) |
         certificates_issue(c, "rogue_middle", "rogue", ca) |
         certificates_issue(c, "rogue_deep", "rogue_middle", one) |
-        certificates_issue(c, "not_ca_leaf", "one", one);
+        certificates_issue(c, "not_ca_leaf", "one", one) |
+        certificates_issue(
+            c, "lowest", "root",
+            "basicConstraints=critical,CA:TRUE,pathlen:0\\nkeyUsage=keyCertSign") |
+        certificates_issue(c, "too_low", "lowest", ca) |
+        /* Of another name: authorities that have issued themselves do not count. */
+        certificates_run(c, "openssl req -new -key too_low.key -subj /CN=low -out too_low.csr "
+                            "&& openssl x509 -req -in too_low.csr -CA lowest.pem -CAkey "
+                            "lowest.key -set_serial 80 -days 30 -extfile too_low.ext -out "
+                            "too_low.pem") |
+        certificates_issue(c, "below", "too_low", one);
     return rc |
            certificates_run(
                c,
@@ -152,7 +163,11 @@ static int make_chains(void **state)
                "self.key -subj /CN=one.example -addext subjectAltName=DNS:one.example "
                "-out self.pem && openssl x509 -req -in one.csr -CA root.pem -CAkey root.key "
                "-days -1 -set_serial 77 -extfile one.ext -out expired.pem && "
-               "cp one.key expired.key && cat expired.pem root.pem >expired.chain");
+               "cp one.key expired.key && cat expired.pem root.pem >expired.chain && "
+               "openssl x509 -req -in middle.csr -CA root.pem -CAkey root.key -days -1 "
+               "-set_serial 79 -extfile middle.ext -out old_middle.pem && "
+               "cat deep.pem old_middle.pem >old.chain && cp deep.key old.key && "
+               "cat below.pem too_low.pem lowest.pem >below.chain");
 }
 
 int main(void)
