@@ -23,7 +23,7 @@ from ports import take_port
 
 SIGNED, PLAIN, STOLEN, SPOILT = "signed", "plain", "stolen", "spoilt"
 CASES = ("good", "key", "all", "wrong", "expired", "authority", "unnamed", "unusable", "first",
-         "strict", "refused", "warned", "allowed", "clear", "asked", "silent", "hosted")
+         "strict", "refused", "warned", "allowed", "clear", "vague", "asked", "silent", "hosted")
 
 
 def data_of(certificate, selector, matching):
@@ -164,6 +164,7 @@ class World:
             {"domain": f"strict.{PLAIN}", "trust": "dane"},
             {"domain": f"asked.{SIGNED}", "trust": "dane"},
             {"domain": f"clear.{SIGNED}", "tls": "optional"},
+            {"domain": f"vague.{SIGNED}", "tls": "optional"},
             *({"domain": f"{name}.{SIGNED}", "trust_downgrade": reaction} for name, reaction in
               (("refused", "refuse"), ("warned", "warn"), ("allowed", "allow")))]
         self.relay.write()
@@ -189,6 +190,7 @@ class World:
                    "unnamed": [tlsa(self.authority.own, 2, 0, 1)],
                    "unusable": [f"3 1 1 {'00' * 31}", f"9 1 1 {'00' * 32}", f"0 0 1 {'00' * 32}"],
                    "first": [tlsa(self.authority.own), tlsa(own)], "hosted": []}
+        records["vague"] = records["unusable"]
         domain, port = f"{name}.{SIGNED}", self.port[name]
         self._records(domain, port, *records.get(name, [tlsa(own)]))
         if name in ("refused", "warned", "allowed"):  # a second server, of which TLSA says nothing
@@ -313,16 +315,17 @@ def test_records_are_kept_back(world):
     assert world.relay.count("xmpp_sessions_opened_total") == opened
 
 
-def test_tls_cannot_be_stripped(world):
-    """D5: TLSA records say that there is TLS: a server that offers none gets nothing in clear,
-    though the rules allow it."""
+@pytest.mark.parametrize("name", ["clear", "vague"])
+def test_tls_cannot_be_stripped(world, name):
+    """D5: TLSA records, those too that cannot be used, say that there is TLS: a server that offers
+    none gets nothing in clear, though the rules allow it."""
     class Clear(Server):
         def serve(self, stream):
             self.greet(stream, "<dialback xmlns='urn:xmpp:features:dialback'/>")
             self.stanzas.put(stream.until("</message>", "<db:result", "</stream:stream>"))
 
-    domain = f"clear.{SIGNED}"
-    with contextlib.closing(Clear(world.port["clear"], world.credentials["clear"], domain)) as server:
+    domain = f"{name}.{SIGNED}"
+    with contextlib.closing(Clear(world.port[name], world.credentials[name], domain)) as server:
         assert tell(world, domain) >= 400
         assert "</stream:stream>" in server.stanzas.get(timeout=PATIENCE_S)
 

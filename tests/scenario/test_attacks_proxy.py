@@ -172,7 +172,7 @@ def test_checks_of_the_proxy(attacked):
 
 
 def test_last_places_behind_the_proxy(tmp_path):
-    """In the total that sessions_max limits, a client behind the proxy counts once."""
+    """V10: In the total that sessions_max limits, a client behind the proxy counts once."""
     with ProxiedRelay(tmp_path, {"xmpp": {"sessions_max": 2}}) as relay:
         streams = [relay.behind(proxied()), relay.behind(proxied(OTHER_CLIENT))]
         for stream in streams:
