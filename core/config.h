@@ -32,20 +32,22 @@ struct config_network {
 
 #define CONFIG_WARNING_MAX 20
 
+/* Of trunks and tenants, what each request asks for comes first: with thousands of them it is
+   fetched for each request. */
 struct config_trunk {
     uint32_t index;  /* over all tenants, below config.trunk_slots */
     uint32_t serial; /* no other trunk ever has it in this process */
     uint32_t tenant; /* its index */
-    char *name;    /* the URI as written, for people */
-    char *host;    /* literal or name */
-    uint16_t port; /* 0: by RFC 3263 */
-    bool locate;   /* find targets by RFC 3263 instead of a fixed address */
     enum sip_transport transport;
-    bool any_transport;     /* not said: DNS chooses among those we listen on */
-    unsigned priority;              /* lower first */
-    char *identity;                 /* A-label the TLS peer must prove; default: host */
+    uint16_t port;                  /* 0: by RFC 3263 */
+    bool locate;                    /* find targets by RFC 3263 instead of a fixed address */
+    bool any_transport;             /* not said: DNS chooses among those we listen on */
     struct config_network *sources; /* who may send requests by UDP or TCP */
     size_t source_count;
+    char *identity;              /* A-label the TLS peer must prove; default: host */
+    char *host;                  /* literal or name */
+    char *name;                  /* the URI as written, for people */
+    unsigned priority;           /* lower first */
     unsigned options_interval_s; /* keep-alive; 0: off */
 };
 
@@ -61,22 +63,22 @@ struct config_pair {
 
 struct config_tenant {
     uint32_t index; /* below config.tenant_slots */
-    char *name;     /* no other tenant has it */
-    struct config_domain *domains;
-    size_t domain_count;
-    char *certificate, *key;     /* PEM files; NULL: xmpp.certificate */
-    uint64_t stamp;              /* of these files: another one after a renewal */
+    enum partner_policy policy;
     struct config_trunk *trunks; /* sorted by priority */
     size_t trunk_count;
-    enum partner_policy policy;
+    size_t user_count, user_allow_count;
+    char **users;       /* the listed ones, as prepared bare JIDs: first those who may */
+    bool users_allowed; /* may those talk with XMPP users who are not listed? */
+    char *name;         /* no other tenant has it */
+    struct config_domain *domains;
+    size_t domain_count;
+    char *certificate, *key;        /* PEM files; NULL: xmpp.certificate */
+    uint64_t stamp;                 /* of these files: another one after a renewal */
     struct config_domain *partners; /* allowed, for PARTNER_LIST */
     size_t partner_count;
-    struct rules rules;
     struct config_pair *pairs;
     size_t pair_count;
-    bool users_allowed; /* may those talk with XMPP users who are not listed? */
-    char **users;       /* the listed ones, as prepared bare JIDs: first those who may */
-    size_t user_count, user_allow_count;
+    struct rules rules;
 };
 
 /* A domain of a partner may be a wildcard: "*.example.org" stands for every name with exactly
@@ -123,8 +125,8 @@ struct config {
     unsigned connect_timeout_ms, deliver_timeout_ms;
     unsigned confirm_timeout_ms; /* how long a SIP answer waits for the XMPP server's word */
     unsigned sessions_max, sessions_per_address_max;
-    unsigned certificates_max; /* of tenants, that each thread keeps ready */
-    bool stream_management; /* XEP-0198 */
+    unsigned certificates_max;  /* of tenants, that each thread keeps ready */
+    bool stream_management;     /* XEP-0198 */
     unsigned resume_timeout_ms; /* 0: streams are not resumed */
     struct service_identity identity;
     struct rules rules;

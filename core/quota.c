@@ -2,6 +2,7 @@
 #include "core/quota.h"
 
 #include <assert.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <sys/queue.h>
 
@@ -9,29 +10,35 @@
 #include "core/thread.h"
 
 #define ACCOUNT_MAGIC 0x51554f54u
+#define LINE_SIZE     64u
 #define WHOLE         1000u /* of a bucket: at one message a second it gains 1 a millisecond */
 
+/* What a message needs stands in the first line of the caches: of thousands of tenants each is
+   fetched for its next message. */
 struct quota_account {
     uint32_t magic;
-    struct table_node node;
-    TAILQ_ENTRY(quota_account) idle;
-    struct quota_account *tenant; /* of a partner's account: its tenant's, which is held when
-                                     it is; NULL: it is a tenant's */
-    uint32_t snapshot;            /* of the configuration that says what follows */
-    bool shares;                  /* the pool, with other tenants */
+    uint32_t snapshot; /* of the configuration that says what follows */
     uint32_t per_second_max, burst_max, in_flight_max; /* 0: no limit */
     unsigned in_flight, waiting;
-    uint64_t level, filled_ms; /* of the bucket */
-    size_t tenant_size, size;
+    bool shares;                  /* the pool, with other tenants */
+    bool is_left;                 /* it ends when nobody holds it */
+    uint64_t level, filled_ms;    /* of the bucket */
+    struct quota_account *tenant; /* of a partner's account: its tenant's, which is held when
+                                     it is; NULL: it is a tenant's */
+    struct table_node node;       /* of a partner's, as the next */
+    TAILQ_ENTRY(quota_account) idle;
+    uint32_t tenant_size, size;
     char names[]; /* the tenant's and the partner's */
 };
 
+_Static_assert(offsetof(struct quota_account, node) <= LINE_SIZE, "one line for a message");
+
 struct quota {
-    struct table accounts;
-    struct quota_account *last; /* the tenant's that was looked for last; NULL: it is gone … */
-    uint32_t last_tenant;       /* … and that tenant's index */
-    TAILQ_HEAD(, quota_account) idle; /* nobody holds them; used last: the last */
-    size_t idle_count, idle_max;
+    struct quota_account **tenants; /* by the tenant's index; NULL: nothing was asked of it */
+    size_t tenant_slots, tenant_count;
+    struct table partners;            /* the accounts of partners with tenants */
+    TAILQ_HEAD(, quota_account) idle; /* of these, those nobody holds; used last: the last */
+    size_t idle_count;
 };
 
 struct quota *quota_open(void)
@@ -39,19 +46,17 @@ struct quota *quota_open(void)
     struct quota *quota = calloc(1, sizeof(*quota));
     if (quota == NULL)
         return NULL;
-    table_init(&quota->accounts);
+    table_init(&quota->partners);
     TAILQ_INIT(&quota->idle);
-    if (table_reserve(&quota->accounts) != 0)
+    if (table_reserve(&quota->partners) != 0)
         quota_close(&quota);
     return quota;
 }
 
-static void forget(struct quota *quota, struct quota_account *account)
+static void forget_partner(struct quota *quota, struct quota_account *account)
 {
     assert(account->magic == ACCOUNT_MAGIC);
-    if (quota->last == account)
-        quota->last = NULL;
-    table_remove(&quota->accounts, &account->node);
+    table_remove(&quota->partners, &account->node);
     free(account);
 }
 
@@ -62,15 +67,18 @@ void quota_close(struct quota **closed)
     *closed = NULL;
     if (quota == NULL)
         return;
-    while ((node = table_any(&quota->accounts)) != NULL)
-        forget(quota, node->owner);
-    table_fini(&quota->accounts);
+    while ((node = table_any(&quota->partners)) != NULL)
+        forget_partner(quota, node->owner);
+    table_fini(&quota->partners);
+    for (size_t i = 0; i < quota->tenant_slots; i++)
+        free(quota->tenants[i]);
+    free((void *)quota->tenants);
     free(quota);
 }
 
 size_t quota_count(const struct quota *quota)
 {
-    return quota->accounts.count;
+    return quota->tenant_count + quota->partners.count;
 }
 
 /* ---- who is idle ---- */
@@ -81,78 +89,45 @@ static bool is_held(const struct quota_account *account)
     return account->in_flight + account->waiting > 0;
 }
 
+/* Nobody holds it any more. */
 static void lay_down(struct quota *quota, struct quota_account *account)
 {
     assert(!is_held(account));
-    TAILQ_INSERT_TAIL(&quota->idle, account, idle);
-    quota->idle_count++;
+    if (account->tenant != NULL) {
+        TAILQ_INSERT_TAIL(&quota->idle, account, idle);
+        quota->idle_count++;
+    } else if (account->is_left) {
+        free(account);
+    }
 }
 
+/* Somebody is about to hold it. */
 static void take_up(struct quota *quota, struct quota_account *account)
 {
-    assert(!is_held(account));
+    if (is_held(account) || account->tenant == NULL)
+        return;
     assert(quota->idle_count > 0);
     TAILQ_REMOVE(&quota->idle, account, idle);
     quota->idle_count--;
 }
 
-/* It is the last one that was used. */
-static void touch(struct quota *quota, struct quota_account *account)
-{
-    if (is_held(account))
-        return;
-    take_up(quota, account);
-    lay_down(quota, account);
-}
-
 /* ---- accounts ---- */
 
-static bool has_names(const struct quota_account *account, struct span tenant,
-                      struct span partner)
-{
-    return account->tenant_size == tenant.size && account->size == tenant.size + partner.size &&
-           memcmp(account->names, tenant.data, tenant.size) == 0 &&
-           (partner.size == 0 ||
-            memcmp(account->names + tenant.size, partner.data, partner.size) == 0);
-}
-
-/* A new account, in the place of the one that was used least recently when there are many. */
-static struct quota_account *make(struct quota *quota, struct span tenant, struct span partner,
-                                  uint64_t hash)
+static struct quota_account *make(struct span tenant, struct span partner)
 {
     size_t size = tenant.size + partner.size;
-    struct quota_account *account = calloc(1, sizeof(*account) + size);
+    size_t whole = (sizeof(struct quota_account) + size + LINE_SIZE - 1) & ~(LINE_SIZE - 1);
+    struct quota_account *account = aligned_alloc(LINE_SIZE, whole);
     if (account == NULL)
         return NULL;
-    if (quota->idle_count >= quota->idle_max) {
-        struct quota_account *oldest = TAILQ_FIRST(&quota->idle);
-        take_up(quota, oldest);
-        forget(quota, oldest);
-    }
-    account->magic = ACCOUNT_MAGIC;
-    account->level = UINT64_MAX; /* full, whatever fits in */
-    account->tenant_size = tenant.size;
-    account->size = size;
+    /* A full bucket, whatever fits in. */
+    *account = (struct quota_account){.magic = ACCOUNT_MAGIC, .level = UINT64_MAX};
+    account->tenant_size = (uint32_t)tenant.size;
+    account->size = (uint32_t)size;
     memcpy(account->names, tenant.data, tenant.size);
     if (partner.size > 0)
         memcpy(account->names + tenant.size, partner.data, partner.size);
-    table_add(&quota->accounts, &account->node, hash, account);
-    lay_down(quota, account);
     return account;
-}
-
-/* `partner` empty: the tenant's own. */
-static struct quota_account *find_or_make(struct quota *quota, struct span tenant,
-                                          struct span partner)
-{
-    uint64_t hash = thread_hash(thread_hash(0, tenant), partner);
-    struct table_node *node = table_find(&quota->accounts, hash);
-    while (node != NULL && !has_names(node->owner, tenant, partner))
-        node = table_next(node);
-    if (node == NULL)
-        return make(quota, tenant, partner, hash);
-    touch(quota, node->owner);
-    return node->owner;
 }
 
 static void limit(struct quota_account *account, const struct config *config,
@@ -166,6 +141,46 @@ static void limit(struct quota_account *account, const struct config *config,
         account->burst_max = account->per_second_max;
 }
 
+static bool has_names(const struct quota_account *account, struct span tenant,
+                      struct span partner)
+{
+    return account->tenant_size == tenant.size && account->size == tenant.size + partner.size &&
+           memcmp(account->names, tenant.data, tenant.size) == 0 &&
+           (partner.size == 0 ||
+            memcmp(account->names + tenant.size, partner.data, partner.size) == 0);
+}
+
+/* One that nobody holds moves to the end of the idle; a new one takes the place of the one that
+   was used least recently when there are many. */
+static struct quota_account *find_or_make_partner(struct quota *quota, struct span tenant,
+                                                  struct span partner,
+                                                  struct quota_account *of_tenant)
+{
+    uint64_t hash = thread_hash(thread_hash(0, tenant), partner);
+    struct table_node *node = table_find(&quota->partners, hash);
+    while (node != NULL && !has_names(node->owner, tenant, partner))
+        node = table_next(node);
+    struct quota_account *account = node != NULL ? node->owner : make(tenant, partner);
+    if (account == NULL)
+        return NULL;
+    if (account->in_flight == 0)
+        account->tenant = of_tenant; /* else it is counted there */
+    if (is_held(account))
+        return account;
+    if (node != NULL) {
+        take_up(quota, account);
+    } else {
+        if (quota->idle_count >= QUOTA_IDLE_MAX) {
+            struct quota_account *oldest = TAILQ_FIRST(&quota->idle);
+            take_up(quota, oldest);
+            forget_partner(quota, oldest);
+        }
+        table_add(&quota->partners, &account->node, hash, account);
+    }
+    lay_down(quota, account);
+    return account;
+}
+
 /* The account of the partner with the tenant where some rule is about that; else the
    tenant's. */
 static struct quota_account *partner_account(struct quota *quota, const struct config *config,
@@ -177,36 +192,56 @@ static struct quota_account *partner_account(struct quota *quota, const struct c
     rules.level[RULES_GLOBAL] = rules.level[RULES_TENANT] = NULL; /* are about the tenant */
     if (!rules_has_quota(&rules))
         return of_tenant;
-    struct quota_account *account = find_or_make(quota, span_of(tenant->name), partner);
+    struct quota_account *account =
+        find_or_make_partner(quota, span_of(tenant->name), partner, of_tenant);
     if (account == NULL)
         return of_tenant;
     if (account->snapshot != config->snapshot)
         limit(account, config, &rules);
-    account->tenant = of_tenant;
     return account;
 }
 
-/* Messages come in runs: the account is often the same as before. */
-static struct quota_account *tenant_account(struct quota *quota, const struct config *config,
-                                            const struct config_tenant *tenant)
+static bool reserve_tenants(struct quota *quota, size_t slots)
 {
-    struct quota_account *account = quota->last;
-    if (account != NULL && account->snapshot == config->snapshot &&
-        quota->last_tenant == tenant->index) {
-        touch(quota, account);
-        return account;
+    if (slots <= quota->tenant_slots)
+        return true;
+    struct quota_account **tenants =
+        realloc((void *)quota->tenants, slots * sizeof(struct quota_account *));
+    if (tenants == NULL)
+        return false;
+    memset((void *)(tenants + quota->tenant_slots), 0,
+           (slots - quota->tenant_slots) * sizeof(struct quota_account *));
+    quota->tenants = tenants;
+    quota->tenant_slots = slots;
+    return true;
+}
+
+/* Another configuration: another tenant may have the place, with an account of its own. */
+static struct quota_account *renew_tenant(struct quota *quota, const struct config *config,
+                                          const struct config_tenant *tenant)
+{
+    struct rules_stack rules = rules_stack_make();
+    if (!reserve_tenants(quota, config->tenant_slots))
+        return NULL;
+    struct quota_account **place = &quota->tenants[tenant->index];
+    if (*place != NULL && !has_names(*place, span_of(tenant->name), SPAN_NONE)) {
+        (*place)->is_left = true;
+        if (!is_held(*place))
+            lay_down(quota, *place);
+        *place = NULL;
+        quota->tenant_count--;
     }
-    account = find_or_make(quota, span_of(tenant->name), SPAN_NONE);
-    if (account != NULL && account->snapshot != config->snapshot) {
-        struct rules_stack rules = rules_stack_make();
-        rules.level[RULES_GLOBAL] = &config->rules;
-        rules.level[RULES_TENANT] = &tenant->rules;
-        limit(account, config, &rules);
-        account->shares = config->tenant_count > 1;
+    if (*place == NULL) {
+        *place = make(span_of(tenant->name), SPAN_NONE);
+        if (*place == NULL)
+            return NULL;
+        quota->tenant_count++;
     }
-    quota->last = account;
-    quota->last_tenant = tenant->index;
-    return account;
+    rules.level[RULES_GLOBAL] = &config->rules;
+    rules.level[RULES_TENANT] = &tenant->rules;
+    limit(*place, config, &rules);
+    (*place)->shares = config->tenant_count > 1;
+    return *place;
 }
 
 struct quota_account *quota_account(struct quota *quota, const struct config *config,
@@ -214,8 +249,10 @@ struct quota_account *quota_account(struct quota *quota, const struct config *co
 {
     if (config->tenant_count == 1 && !config->has_quotas)
         return NULL;
-    quota->idle_max = QUOTA_IDLE_MAX + config->tenant_count;
-    struct quota_account *account = tenant_account(quota, config, tenant);
+    struct quota_account *account =
+        tenant->index < quota->tenant_slots ? quota->tenants[tenant->index] : NULL;
+    if (account == NULL || account->snapshot != config->snapshot)
+        account = renew_tenant(quota, config, tenant);
     return account != NULL && config->has_partner_quotas
                ? partner_account(quota, config, tenant, partner, account)
                : account;
@@ -276,8 +313,7 @@ struct span quota_reason(const struct quota_account *over, enum quota_verdict ve
 void quota_enter(struct quota *quota, struct quota_account *account, bool is_within)
 {
     for (; account != NULL; account = account->tenant) {
-        if (!is_held(account))
-            take_up(quota, account);
+        take_up(quota, account);
         account->in_flight++;
         if (is_within && account->per_second_max > 0)
             account->level -= WHOLE;
@@ -286,11 +322,13 @@ void quota_enter(struct quota *quota, struct quota_account *account, bool is_wit
 
 void quota_leave(struct quota *quota, struct quota_account *account)
 {
-    for (; account != NULL; account = account->tenant) {
+    while (account != NULL) {
+        struct quota_account *tenant = account->tenant;
         assert(account->in_flight > 0);
         account->in_flight--;
         if (!is_held(account))
             lay_down(quota, account);
+        account = tenant;
     }
 }
 
@@ -298,8 +336,7 @@ void quota_wait(struct quota *quota, struct quota_account *account)
 {
     if (account == NULL)
         return;
-    if (!is_held(account))
-        take_up(quota, account);
+    take_up(quota, account);
     account->waiting++;
 }
 

@@ -5,8 +5,8 @@
  * messages that it lets in: nothing is shared, nothing locked. Whatever the rules say, where
  * there are several tenants none may hold more parcels than are left free: one that does not
  * get rid of its messages has half of the pool, n of them have n / (n + 1) of it, and the next
- * finds room. Bounded: an account lives while something of it is in flight or waits; of
- * others QUOTA_IDLE_MAX are remembered beside one for each tenant.
+ * finds room. Bounded: one account for each tenant; of partners with tenants those of which
+ * something is in flight or waits, and QUOTA_IDLE_MAX others.
  */
 #ifndef PASSERELLE_CORE_QUOTA_H
 #define PASSERELLE_CORE_QUOTA_H

@@ -189,13 +189,13 @@ static struct sip_response_parts outcome_parts(struct sip_uas *uas, const struct
 static void tell_outcome(struct sip_uas *uas, const struct parcel *parcel, int status)
 {
     const struct stanza_fault *fault = &parcel->outcome.fault;
-    const struct config_tenant *tenant =
-        thread_tenant(uas->thread, parcel, parcel->from.domain);
     if (parcel->outcome.kind != OUTCOME_FAILED) {
         log_event(LOG_LEVEL_DEBUG, "sip.message_answered", parcel->trace,
                   log_number("status", status));
         return;
     }
+    const struct config_tenant *tenant =
+        thread_tenant(uas->thread, parcel, parcel->from.domain);
     trouble_tell(uas->thread, LOG_LEVEL_INFO,
                  &(struct stats_trouble){.event = "sip.message_failed",
                                          .trace = parcel->trace,
@@ -219,8 +219,10 @@ void sip_uas_outcome(struct sip_uas *uas, struct parcel **parcel)
     uas->pending--;
     transaction->has_parcel = false;
     quota_leave(uas->quota, home->account);
-    const struct config_tenant *tenant = thread_tenant(thread, home, home->from.domain);
-    if (home->outcome.kind == OUTCOME_FAILED && tenant != NULL)
+    const struct config_tenant *tenant = home->outcome.kind == OUTCOME_FAILED
+                                             ? thread_tenant(thread, home, home->from.domain)
+                                             : NULL;
+    if (tenant != NULL)
         stats_count_one(&stats_tenant(thread->stats, tenant->index)->to_xmpp_failed);
     if (transaction->is_over) {
         /* RFC 4320 §4.2: the client has given up; a late answer only does harm. */

@@ -217,6 +217,39 @@ static void test_reload(void **state)
     end();
 }
 
+/* A reload gives a tenant's place to another, whose quota is its own; what of the former is in
+   flight, or waits, keeps its account. */
+static void test_place_of_another(void **state)
+{
+    (void)state;
+    begin(XMPP "  messages_in_flight_max: 1\n" TENANT MORE(
+        "b.example") "partners:\n  - {domain: x.example, messages_in_flight_max: 1}\n");
+    struct quota_account *former = account_of(0, "y.example");
+    struct quota_account *with_partner = account_of(0, "x.example");
+    quota_enter(quota, former, true);
+    quota_wait(quota, with_partner);
+    assert_int_equal(judge(account_of(0, "z.example"), PLENTY, 1), QUOTA_IN_FLIGHT);
+
+    config->snapshot++;
+    config->tenants[0].index = 1;
+    config->tenants[1].index = 0;
+    struct quota_account *next = account_of(1, "y.example");
+    assert_ptr_not_equal(next, former);
+    assert_int_equal(judge(next, PLENTY, 1), QUOTA_WITHIN);
+    assert_int_equal(judge(account_of(0, "y.example"), PLENTY, 1), QUOTA_WITHIN);
+    assert_int_equal(judge(former, PLENTY, 1), QUOTA_IN_FLIGHT);
+    quota_leave(quota, former); /* which ends it */
+
+    /* The partner's account goes on, and counts where its tenant is now. */
+    assert_ptr_equal(account_of(0, "x.example"), with_partner);
+    quota_enter(quota, with_partner, true);
+    assert_int_equal(judge(account_of(0, "y.example"), PLENTY, 1), QUOTA_IN_FLIGHT);
+    quota_leave(quota, with_partner);
+    quota_go_on(quota, with_partner);
+    assert_int_equal(quota_count(quota), 3);
+    end();
+}
+
 static void test_accounts_are_bounded(void **state)
 {
     char partner[32];
@@ -263,6 +296,7 @@ int main(void)
         cmocka_unit_test(test_rate),
         cmocka_unit_test(test_partners),
         cmocka_unit_test(test_reload),
+        cmocka_unit_test(test_place_of_another),
         cmocka_unit_test(test_accounts_are_bounded),
         cmocka_unit_test(test_refusals),
     };
