@@ -9,6 +9,9 @@
 
 #include "net/der.h"
 
+static const uint8_t oid_key_usage[] = {0x55, 0x1d, 0x0f};
+static const uint8_t oid_constraints[] = {0x55, 0x1d, 0x13}; /* basicConstraints */
+static const uint8_t oid_name_constraints[] = {0x55, 0x1d, 0x1e};
 static const uint8_t oid_san[] = {0x55, 0x1d, 0x11};
 static const uint8_t oid_eku[] = {0x55, 0x1d, 0x25};
 static const uint8_t oid_eku_any[] = {0x55, 0x1d, 0x25, 0x00};
@@ -123,6 +126,40 @@ static bool read_eku(struct certificate *certificate, struct der extension)
     return true;
 }
 
+/* SEQUENCE { cA BOOLEAN DEFAULT FALSE, pathLenConstraint INTEGER OPTIONAL }, RFC 5280 §4.2.1.9.
+   What is longer than any path is none. */
+static bool read_constraints(struct certificate *certificate, struct der extension)
+{
+    struct der fields, value;
+    uint8_t tag;
+    if (!der_expect(&extension, DER_SEQUENCE, &fields))
+        return false;
+    certificate->constraints_present = true;
+    while (fields.size > 0) {
+        if (!der_take(&fields, &tag, &value) || value.size == 0)
+            return false;
+        if (tag == DER_BOOLEAN)
+            certificate->is_authority = value.data[0] != 0;
+        else if (tag != DER_INTEGER || (value.data[0] & 0x80) != 0)
+            return false;
+        else if (value.size == 1)
+            certificate->path_length = value.data[0];
+    }
+    return true;
+}
+
+/* A BIT STRING, its first byte the count of bits that are not used; keyCertSign is bit 5 (RFC
+   5280 §4.2.1.3). */
+static bool read_usage(struct certificate *certificate, struct der extension)
+{
+    struct der bits;
+    if (!der_expect(&extension, DER_BITS, &bits) || bits.size == 0)
+        return false;
+    certificate->usage_present = true;
+    certificate->may_certify = bits.size > 1 && (bits.data[1] & 0x04) != 0;
+    return true;
+}
+
 /* Extension ::= SEQUENCE { OID, critical BOOLEAN DEFAULT FALSE, OCTET STRING }. */
 static bool read_extension(struct certificate *certificate, struct der extension)
 {
@@ -138,6 +175,16 @@ static bool read_extension(struct certificate *certificate, struct der extension
         return !certificate->has_san && read_san(certificate, value);
     if (IS_OID(oid, oid_eku))
         return !certificate->eku_present && read_eku(certificate, value);
+    if (IS_OID(oid, oid_constraints))
+        return !certificate->constraints_present && read_constraints(certificate, value);
+    if (IS_OID(oid, oid_key_usage))
+        return !certificate->usage_present && read_usage(certificate, value);
+    if (IS_OID(oid, oid_name_constraints)) {
+        if (certificate->limits != NULL)
+            return false;
+        certificate->limits = value.data;
+        certificate->limits_size = value.size;
+    }
     return true;
 }
 
@@ -154,6 +201,16 @@ static bool read_validity(struct certificate *certificate, struct der validity)
     return true;
 }
 
+/* Version ::= INTEGER { v1(0), v2(1), v3(2) } */
+static bool read_version(struct certificate *certificate, struct der version)
+{
+    struct der value;
+    if (!der_expect(&version, DER_INTEGER, &value) || value.size != 1 || value.data[0] > 2)
+        return false;
+    certificate->version = value.data[0] + 1u;
+    return true;
+}
+
 /* TBSCertificate, RFC 5280 §4.1. */
 static bool read_body(struct certificate *certificate, struct der body)
 {
@@ -161,7 +218,8 @@ static bool read_body(struct certificate *certificate, struct der body)
     uint8_t tag;
     if (!der_take(&body, &tag, &value))
         return false;
-    if (tag == DER_CONTEXT_0 && !der_take(&body, &tag, &value))
+    if (tag == DER_CONTEXT_0 &&
+        (!read_version(certificate, value) || !der_take(&body, &tag, &value)))
         return false;
     if (tag != DER_INTEGER || !der_expect(&body, DER_SEQUENCE, &value) || /* signature */
         !der_expect(&body, DER_SEQUENCE, &issuer) || !der_expect(&body, DER_SEQUENCE, &value) ||
@@ -197,6 +255,9 @@ int certificate_read(struct certificate *certificate, const uint8_t *der, size_t
     memset(certificate, 0, offsetof(struct certificate, names));
     certificate->der = der;
     certificate->der_size = size;
+    certificate->version = 1;
+    certificate->path_length = -1;
+    certificate->may_certify = true;
     if (der_expect(&whole, DER_SEQUENCE, &outer) && whole.size == 0 &&
         der_expect(&outer, DER_SEQUENCE, &body) && read_body(certificate, body))
         return 0;

@@ -38,6 +38,12 @@ struct certificate {
     size_t name_count;
     bool has_san;
     bool eku_present, eku_server, eku_client, eku_sip, eku_any;
+    unsigned version;      /* 1 to 3 */
+    bool constraints_present, is_authority; /* basicConstraints, cA */
+    int path_length;                        /* pathLenConstraint; -1: none */
+    bool usage_present, may_certify;        /* keyUsage, keyCertSign: true without any */
+    const uint8_t *limits; /* the value of nameConstraints; NULL: none */
+    size_t limits_size;
     int64_t not_before, not_after; /* seconds since the epoch; 0 when unreadable */
     struct certificate_subject issuer, subject;
     struct certificate_name names[CERTIFICATE_NAME_MAX];
@@ -58,6 +64,11 @@ const struct certificate_name *certificate_match_xmpp(const struct certificate *
 /* RFC 5922 §7.2: sip: URIs without user; dNSName only when no such URI is there; no wildcards;
    EKU absent, any, sipDomain or serverAuth (public CAs issue only that). */
 bool certificate_matches_sip(const struct certificate *certificate, const char *ascii_domain);
+
+/* Do the name constraints of an authority (RFC 5280 §4.2.1.10) leave the leaf every domain that
+   it speaks for? Subtrees of dNSName hold for names of each kind, which the relay takes for one
+   another; those of URIs for URIs. False also when they cannot be read. */
+bool certificate_permits(const struct certificate *authority, const struct certificate *leaf);
 
 /* For people (net/certificate_text.c): NUL-terminated and cut to `size`. What the certificate
    says is escaped by nobody yet. */

@@ -12,6 +12,7 @@
 enum der_tag {
     DER_BOOLEAN = 0x01,
     DER_INTEGER = 0x02,
+    DER_BITS = 0x03,
     DER_OCTETS = 0x04,
     DER_OID = 0x06,
     DER_UTF8 = 0x0c,
@@ -22,7 +23,8 @@ enum der_tag {
     DER_GENERALIZED_TIME = 0x18,
     DER_SEQUENCE = 0x30,
     DER_SET = 0x31,
-    DER_CONTEXT_0 = 0xa0, /* version; otherName and its value */
+    DER_CONTEXT_0 = 0xa0, /* version; otherName and its value; permittedSubtrees */
+    DER_CONTEXT_1 = 0xa1, /* excludedSubtrees */
     DER_CONTEXT_3 = 0xa3, /* extensions */
     DER_DNS_NAME = 0x82,
     DER_URI = 0x86

@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "net/path.h"
+
 #define RECORD_SIZE_MAX     16384 /* RFC 8446 §5.1 */
 #define RECORD_OVERHEAD_MAX 64    /* header, nonce, type and tag, with room */
 #define SERVER_NAME_MAX     255
@@ -74,33 +76,46 @@ static void keep_peer(struct tls_session *session, const uint8_t *der, size_t si
     session->peer_size = size;
 }
 
-static void keep_chain(struct tls_session *session, const WOLFSSL_X509_STORE_CTX *store)
+static void keep_chain(struct tls_session *session, const struct tls_text *chain,
+                       unsigned count)
 {
-    if (!session->keeps_chain || session->chain_count > 0)
-        return;
-    for (int i = 0; i < store->totalCerts && i < TLS_CHAIN_MAX; i++) {
+    for (unsigned i = 0; i < count; i++) {
         struct tls_text *kept = &session->chain[i];
-        kept->size = store->certs[i].length;
+        kept->size = chain[i].size;
         kept->data = malloc(kept->size);
         if (kept->data == NULL)
             return;
-        memcpy(kept->data, store->certs[i].buffer, kept->size);
+        memcpy(kept->data, chain[i].data, kept->size);
         session->chain_count++;
     }
 }
 
-/* Accepts every chain and notes the first thing wrong with it: dialback over TLS works with any
-   certificate (XEP-0220 §2.1), and who may claim what is decided above. */
+static const struct anchors *session_anchors(const struct tls_session *session)
+{
+    const struct tls_context *base = session->context->base;
+    return base != NULL ? base->anchors : session->context->anchors;
+}
+
+/* Accepts every chain: dialback over TLS works with any certificate (XEP-0220 §2.1), and who
+   may claim what is decided above. wolfSSL asks once or for each certificate, with all of them
+   each time, and takes what is accepted here for an authority that is proved, whatever was
+   wrong with it: so its own verdict on a chain counts for nothing. */
 int tls_session_on_verify(int preverify, WOLFSSL_X509_STORE_CTX *store)
 {
     struct tls_session *session = store->userCtx;
+    struct tls_text chain[TLS_CHAIN_MAX];
+    (void)preverify;
     assert(session != NULL);
-    if (store->totalCerts > 0 && store->certs != NULL) {
-        keep_peer(session, store->certs[0].buffer, store->certs[0].length);
-        keep_chain(session, store);
-    }
-    if (preverify != 1 && session->verify_error == 0)
-        session->verify_error = store->error != 0 ? store->error : -1;
+    if (session->peer != NULL || store->totalCerts <= 0 || store->certs == NULL)
+        return 1;
+    unsigned count =
+        store->totalCerts < TLS_CHAIN_MAX ? (unsigned)store->totalCerts : TLS_CHAIN_MAX;
+    for (unsigned i = 0; i < count; i++)
+        chain[i] = (struct tls_text){store->certs[i].buffer, store->certs[i].length};
+    keep_peer(session, chain[0].data, chain[0].size);
+    if (session->keeps_chain)
+        keep_chain(session, chain, count);
+    session->refusal = path_verify(chain, count, session_anchors(session));
     return 1;
 }
 
@@ -255,33 +270,12 @@ static enum tls_result session_result(struct tls_session *session, int rc)
     return TLS_FAILED;
 }
 
-/* What the handshake objected to may not concern us: a chain with a useless certificate on top,
-   an extended key usage of the other side (s2s.md ch. 5). The leaf decides, against the anchors
-   and the intermediates that verified. */
-static void session_judge(struct tls_session *session)
+/* What wolfSSL has taken for authorities meanwhile is to be nobody's. */
+static void forget_authorities(const struct tls_session *session)
 {
-    if (session->peer == NULL) {
-        WOLFSSL_X509 *leaf = wolfSSL_get_peer_certificate(session->ssl);
-        int size = 0;
-        const uint8_t *der = leaf != NULL ? wolfSSL_X509_get_der(leaf, &size) : NULL;
-        keep_peer(session, der, size > 0 ? (size_t)size : 0);
-        wolfSSL_X509_free(leaf);
-    }
-    if (session->peer == NULL)
-        return;
-    session->verified = session->verify_error == 0;
-    if (session->verified)
-        return;
     const struct tls_context *base =
         session->context->base != NULL ? session->context->base : session->context;
-    WOLFSSL_CERT_MANAGER *manager =
-        wolfSSL_CTX_GetCertManager(session->server ? base->server : base->client);
-    assert(manager != NULL);
-    int rc = wolfSSL_CertManagerVerifyBuffer(manager, session->peer, (long)session->peer_size,
-                                             WOLFSSL_FILETYPE_ASN1);
-    session->verified = rc == WOLFSSL_SUCCESS;
-    if (!session->verified)
-        session->verify_error = rc;
+    (void)wolfSSL_CTX_UnloadCAs(session->server ? base->server : base->client);
 }
 
 enum tls_result tls_handshake(struct tls_session *session, struct net_buffer *output)
@@ -290,13 +284,14 @@ enum tls_result tls_handshake(struct tls_session *session, struct net_buffer *ou
         return TLS_DONE;
     session->output = output;
     int rc = session->server ? wolfSSL_accept(session->ssl) : wolfSSL_connect(session->ssl);
+    if (session->peer != NULL)
+        forget_authorities(session);
     if (rc != WOLFSSL_SUCCESS) {
         enum tls_result result = session_result(session, rc);
         return result == TLS_DONE ? TLS_FAILED : result;
     }
     session->output = NULL;
     session->finished = true;
-    session_judge(session);
     /* A lent certificate and its key have done their work. */
     (void)wolfSSL_UnloadCertsKeys(session->ssl);
     return TLS_DONE;
@@ -351,26 +346,12 @@ void tls_shutdown(struct tls_session *session, struct net_buffer *output)
     session->output = NULL;
 }
 
-/* For people; what is rarer is said in the library's words. */
-static const char *verify_text(int error)
-{
-    switch (error) {
-    case ASN_AFTER_DATE_E: return "it has expired";
-    case ASN_BEFORE_DATE_E: return "it is not valid yet";
-    case ASN_NO_SIGNER_E: return "no authority known here signed it";
-    default: return wolfSSL_ERR_reason_error_string((unsigned long)error);
-    }
-}
-
 bool tls_peer_verified(const struct tls_session *session, const char **reason)
 {
-    if (reason != NULL && session->verified)
-        *reason = "verified";
-    else if (reason != NULL && session->peer == NULL)
-        *reason = "no certificate";
-    else if (reason != NULL)
-        *reason = verify_text(session->verify_error);
-    return session->verified;
+    const char *refusal = session->peer == NULL ? "no certificate" : session->refusal;
+    if (reason != NULL)
+        *reason = refusal == NULL ? "verified" : refusal;
+    return refusal == NULL;
 }
 
 const uint8_t *tls_peer_certificate(const struct tls_session *session, size_t *size)
@@ -387,42 +368,17 @@ const uint8_t *tls_peer_chain(const struct tls_session *session, unsigned index,
     return session->chain[index].data;
 }
 
-/* RFC 5280 §6.1.4 (k), (n). wolfSSL does not look at it in what it is told to trust: without
-   this whoever has any certificate of an authority could sign in the name of everybody. */
-static bool may_sign(const struct tls_text *der)
-{
-    WOLFSSL_X509 *x509 = wolfSSL_X509_d2i(NULL, der->data, (int)der->size);
-    if (x509 == NULL)
-        return false;
-    unsigned usage = wolfSSL_X509_get_keyUsage(x509); /* 0: not restricted */
-    bool may =
-        wolfSSL_X509_get_isCA(x509) == 1 && (usage == 0 || (usage & KEYUSE_KEY_CERT_SIGN) != 0);
-    wolfSSL_X509_free(x509);
-    return may;
-}
-
 bool tls_chain_leads_to(const struct tls_session *session, unsigned anchor)
 {
+    struct certificate authority;
     assert(anchor > 0);
     assert(anchor < session->chain_count);
-    WOLFSSL_CERT_MANAGER *manager = wolfSSL_CertManagerNew();
-    if (manager == NULL)
+    const struct tls_text *last = &session->chain[anchor];
+    if (certificate_read(&authority, last->data, last->size) < 0)
         return false;
-    bool is_good = true;
-    for (unsigned i = anchor; i > 0 && is_good; i--) {
-        const struct tls_text *one = &session->chain[i];
-        is_good = may_sign(one) &&
-                  (i == anchor ||
-                   wolfSSL_CertManagerVerifyBuffer(manager, one->data, (long)one->size,
-                                                   WOLFSSL_FILETYPE_ASN1) == WOLFSSL_SUCCESS) &&
-                  wolfSSL_CertManagerLoadCABuffer(manager, one->data, (long)one->size,
-                                                  WOLFSSL_FILETYPE_ASN1) == WOLFSSL_SUCCESS;
-    }
-    is_good = is_good && wolfSSL_CertManagerVerifyBuffer(
-                             manager, session->chain[0].data, (long)session->chain[0].size,
-                             WOLFSSL_FILETYPE_ASN1) == WOLFSSL_SUCCESS;
-    wolfSSL_CertManagerFree(manager);
-    return is_good;
+    struct anchor one = {last->data, last->size, authority.subject};
+    const struct anchors only = {.list = &one, .count = 1};
+    return path_verify(session->chain, anchor, &only) == NULL;
 }
 
 const char *tls_protocol_name(const struct tls_session *session)

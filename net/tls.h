@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
  * TLS 1.2/1.3 by wolfSSL over memory: bytes in, bytes out, no socket. AEAD suites only, no
- * tickets, no session cache, verification always explicit: the chain is checked and the result
- * kept, identity is the caller's business (net/certificate.h). A session belongs to one thread;
+ * tickets, no session cache, verification always explicit: the chain is checked (net/path.h)
+ * and the result kept, identity is the caller's business (net/certificate.h). A session belongs to one thread;
  * a context may be shared by sessions of one thread only (each thread opens its own). A thread
  * with many certificates opens one context with the trust anchors and the others on its base.
  */
@@ -51,7 +51,7 @@ void tls_context_close(struct tls_context **context);
    sent none)? NULL: refuse with unrecognized_name. */
 typedef struct tls_context *(*tls_choose_fn)(void *choose_context, const char *server_name);
 
-#define TLS_CHAIN_MAX 6
+#define TLS_CHAIN_MAX 9 /* as many as wolfSSL takes */
 
 enum tls_protocol { TLS_ALPN_NONE, TLS_ALPN_XMPP_SERVER };
 
@@ -103,9 +103,8 @@ const uint8_t *tls_peer_certificate(const struct tls_session *session, size_t *s
 /* DER of certificate `index` of those the peer sent, in its order, after tls_keep_chain: 0 is the
    leaf; at most TLS_CHAIN_MAX. NULL: there is none. */
 const uint8_t *tls_peer_chain(const struct tls_session *session, unsigned index, size_t *size);
-/* Does the chain lead from the leaf to its certificate `anchor` (> 0), each signed by the next
-   one, which may sign, and within its dates? Nothing else is trusted for it (DANE-TA, RFC 7671
-   §5.2). */
+/* Does the chain lead from the leaf to its certificate `anchor` (> 0) by those between them? The
+   rules are those of net/path.h, and nothing else is trusted for it (DANE-TA, RFC 7671 §5.2). */
 bool tls_chain_leads_to(const struct tls_session *session, unsigned anchor);
 /* "TLSv1.3", "TLS_AES_128_GCM_SHA256", and what went wrong last (for the log). */
 const char *tls_protocol_name(const struct tls_session *session);

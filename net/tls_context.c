@@ -5,13 +5,10 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-#define PEM_SIZE_MAX (1u << 20)
 
 static const char system_ca_file[] = "/etc/ssl/certs/ca-certificates.crt";
 
@@ -27,47 +24,6 @@ static const char system_ca_file[] = "/etc/ssl/certs/ca-certificates.crt";
 static const char client_suites[] = SUITES_13 SUITES_ECDSA SUITES_RSA;
 static const char ecdsa_suites[] = SUITES_13 SUITES_ECDSA;
 static const char rsa_suites[] = SUITES_13 SUITES_RSA;
-
-static void text_free(struct tls_text *text)
-{
-    if (text->data != NULL)
-        explicit_bzero(text->data, text->size);
-    free(text->data);
-    *text = (struct tls_text){0};
-}
-
-static int text_read_all(struct tls_text *text, int fd)
-{
-    while (text->size < PEM_SIZE_MAX) {
-        ssize_t n = read(fd, text->data + text->size, PEM_SIZE_MAX - text->size);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return -errno;
-        if (n == 0)
-            return 0;
-        text->size += (size_t)n;
-    }
-    return -EFBIG;
-}
-
-static int text_read(struct tls_text *text, const char *path)
-{
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return -errno;
-    *text = (struct tls_text){.data = malloc(PEM_SIZE_MAX)};
-    int rc = text->data != NULL ? text_read_all(text, fd) : -ENOMEM;
-    close(fd);
-    if (rc < 0) {
-        text_free(text);
-        return rc;
-    }
-    uint8_t *shrunk = realloc(text->data, text->size + 1);
-    if (shrunk != NULL)
-        text->data = shrunk;
-    return 0;
-}
 
 static int side_use_certificate(const struct tls_context *context, WOLFSSL_CTX *side)
 {
@@ -125,15 +81,6 @@ int tls_context_lend(const struct tls_context *context, WOLFSSL *ssl)
     return 0;
 }
 
-/* wolfSSL's context then holds the store, too. */
-static int side_use_anchors(const struct tls_context *context, WOLFSSL_CTX *side)
-{
-    if (wolfSSL_X509_STORE_up_ref(context->anchors) != WOLFSSL_SUCCESS)
-        return -ENOMEM;
-    wolfSSL_CTX_set_cert_store(side, context->anchors);
-    return 0;
-}
-
 static WOLFSSL_METHOD *side_method(enum tls_version version, bool server)
 {
     switch (version) {
@@ -158,8 +105,6 @@ int tls_context_side(struct tls_context *context, bool server, WOLFSSL_CTX **out
         int rc = side_set_rules(side, server ? server_suites(context) : client_suites);
         if (rc == 0)
             rc = side_use_certificate(context, side);
-        if (rc == 0)
-            rc = side_use_anchors(context, side);
         if (rc < 0) {
             wolfSSL_CTX_free(side);
             return rc;
@@ -205,37 +150,28 @@ static int load_certificate(struct tls_context *context,
 {
     assert(options->key_file != NULL);
     *file = options->certificate_file;
-    int rc = text_read(&context->certificate, options->certificate_file);
+    int rc = tls_text_read(&context->certificate, options->certificate_file);
     if (rc < 0)
         return rc;
     *file = options->key_file;
-    rc = text_read(&context->key, options->key_file);
+    rc = tls_text_read(&context->key, options->key_file);
     return rc < 0 ? rc : check_certificate(context);
 }
 
-/* Reads the anchors through a context of wolfSSL's: only that way knows files and directories.
- */
 static int load_anchors(struct tls_context *context, const struct tls_context_options *options)
 {
-    /* One broken or expired file in a directory or bundle of the system must not cost the rest.
-     */
-    const unsigned tolerant = WOLFSSL_LOAD_FLAG_IGNORE_ERR | WOLFSSL_LOAD_FLAG_PEM_CA_ONLY;
-    bool own = options->ca_file != NULL || options->ca_directory != NULL;
-    const char *file = own ? options->ca_file : system_ca_file;
-    context->anchors = wolfSSL_X509_STORE_new();
+    int rc = 0;
+    context->anchors = calloc(1, sizeof(*context->anchors));
     if (context->anchors == NULL)
         return -ENOMEM;
-    if (!own && access(system_ca_file, R_OK) < 0)
-        return 0;
-    WOLFSSL_CTX *trial = wolfSSL_CTX_new(wolfSSLv23_server_method());
-    if (trial == NULL)
-        return -ENOMEM;
-    int rc = side_use_anchors(context, trial);
-    if (rc == 0 && wolfSSL_CTX_load_verify_locations_ex(trial, file, options->ca_directory,
-                                                        own && file != NULL ? 0 : tolerant) !=
-                       WOLFSSL_SUCCESS)
-        rc = own ? -EBADMSG : 0;
-    wolfSSL_CTX_free(trial);
+    if (options->ca_file == NULL && options->ca_directory == NULL)
+        return access(system_ca_file, R_OK) < 0
+                   ? 0
+                   : anchors_add_file(context->anchors, system_ca_file, true);
+    if (options->ca_file != NULL)
+        rc = anchors_add_file(context->anchors, options->ca_file, false);
+    if (rc == 0 && options->ca_directory != NULL)
+        rc = anchors_add_directory(context->anchors, options->ca_directory);
     return rc;
 }
 
@@ -333,9 +269,11 @@ void tls_context_close(struct tls_context **out)
         return;
     wolfSSL_CTX_free(context->server);
     wolfSSL_CTX_free(context->client);
-    text_free(&context->certificate);
-    text_free(&context->key);
-    wolfSSL_X509_STORE_free(context->anchors);
+    tls_text_free(&context->certificate);
+    tls_text_free(&context->key);
+    if (context->anchors != NULL)
+        anchors_free(context->anchors);
+    free(context->anchors);
     tls_context_close(&context->base);
     free(context);
 }

@@ -6,22 +6,19 @@
 #include <wolfssl/options.h>
 #include <wolfssl/ssl.h>
 
+#include "net/anchors.h"
 #include "net/tls.h"
-
-struct tls_text {
-    uint8_t *data;
-    size_t size;
-};
+#include "net/tls_text.h"
 
 /*
- * The two sides of wolfSSL's own context are opened when first used and share the trust anchors,
- * which are large. A context with a base has neither: it lends its certificate to sessions of
- * the base's sides.
+ * The two sides of wolfSSL's own context are opened when first used and know no trust anchors:
+ * what a peer shows is judged by net/path.h. A context with a base has neither: it lends its
+ * certificate to sessions of the base's sides.
  */
 struct tls_context {
     unsigned references;
     struct tls_context *base; /* held; NULL: this is one */
-    WOLFSSL_X509_STORE *anchors;
+    struct anchors *anchors;
     WOLFSSL_CTX *server;
     WOLFSSL_CTX *client;
     struct tls_text certificate; /* PEM */
@@ -41,9 +38,8 @@ struct tls_session {
     size_t input_size;
     struct net_buffer *output; /* during a call only */
     const char *error;
-    int verify_error; /* the first one; 0: none */
-    bool verified;
-    uint8_t *peer; /* DER of the leaf */
+    const char *refusal; /* why the peer's chain is not good; NULL: it is */
+    uint8_t *peer;       /* DER of the leaf; NULL: it showed none */
     size_t peer_size;
     bool keeps_chain;
     unsigned chain_count;

@@ -15,6 +15,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             CHECK(name->text >= der.data && name->text + name->size <= der.data + der.size);
             CHECK(memchr(name->text, '\0', name->size) == NULL);
         }
+        CHECK(certificate.limits == NULL ||
+              (certificate.limits >= bytes &&
+               certificate.limits + certificate.limits_size <= bytes + size));
+        CHECK(certificate_permits(&certificate, &certificate) || certificate.limits != NULL);
         char text[300];
         size_t room = size % sizeof(text) + 1;
         certificate_text_subject(&certificate.subject, text, room);

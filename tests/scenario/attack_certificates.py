@@ -76,6 +76,11 @@ def plain_context(protocol=ssl.PROTOCOL_TLS_CLIENT):
     return context
 
 
+def key_identifier(certificate):
+    return certificate and certificate.extensions.get_extension_for_class(
+        x509.SubjectKeyIdentifier).value
+
+
 class Authority:
     def __init__(self, folder, name="ca", issuer=None, **options):
         self.folder = folder
@@ -84,9 +89,12 @@ class Authority:
         self.pem = self.own.pem
 
     def issue(self, name, names, authority=False, purposes=(SERVER, CLIENT), common_name=None,
-              age=DAY, life=30 * DAY, chain=(), self_signed=False):
+              age=DAY, life=30 * DAY, chain=(), self_signed=False, below=None, limits=None,
+              key_of=None):
         """A credential whose subjectAltName holds `names`. Without an own certificate yet, or
-        with `self_signed`, it signs itself."""
+        with `self_signed`, it signs itself. An authority may have only so many `below` it, within
+        name constraints (`limits`). With `key_of` the key identifier is a lie: it is that
+        certificate's."""
         key = ec.generate_private_key(ec.SECP256R1())
         rooted = hasattr(self, "own") and not self_signed
         attributes = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Attack tests")]
@@ -97,18 +105,22 @@ class Authority:
                    .issuer_name(self.own.certificate.subject if rooted else subject)
                    .public_key(key.public_key()).serial_number(x509.random_serial_number())
                    .not_valid_before(now - age).not_valid_after(now - age + life)
-                   .add_extension(x509.BasicConstraints(authority, None), critical=True)
+                   .add_extension(x509.BasicConstraints(authority, below), critical=True)
                    .add_extension(x509.KeyUsage(
                        digital_signature=not authority, content_commitment=False,
                        key_encipherment=False, data_encipherment=False, key_agreement=False,
                        key_cert_sign=authority, crl_sign=authority, encipher_only=False,
                        decipher_only=False), critical=True)
-                   .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()),
+                   .add_extension(key_identifier(key_of) or
+                                  x509.SubjectKeyIdentifier.from_public_key(key.public_key()),
                                   critical=False))
         signer = self.own.private if rooted else key
         builder = builder.add_extension(
-            x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()),
-            critical=False)
+            x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(
+                key_identifier(self.own.certificate)) if rooted else
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key()), critical=False)
+        if limits is not None:
+            builder = builder.add_extension(limits, critical=True)
         if names:
             builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
         if not authority and purposes is not None:

@@ -2,6 +2,7 @@
 """Who may speak for whom on the XMPP side: certificates, SASL EXTERNAL and the addresses of
 stanzas. Dialback has a file of its own."""
 import pytest
+from cryptography.x509 import NameConstraints
 
 from attack_certificates import (CLIENT, DAY, SERVER, Authority, dns, plain_context, srv_name,
                                  uri, xmpp_address)
@@ -111,6 +112,39 @@ def test_honest_intermediate_authority(attacked, tmp_path):  # noqa: F811
     middle = Authority(tmp_path / "middle", "middle", issuer=attacked.authority)
     credential = middle.issue("through", [dns(VICTIM)], chain=[middle.own.certificate])
     attacked.trusted(VICTIM, credential=credential).close()
+
+
+def test_forged_authority(attacked, tmp_path):  # noqa: F811
+    """I13: An intermediate authority that names the trusted one as its issuer, key identifier and
+    all, with a signature of the attacker's: with it, and then without it."""
+    real = attacked.authority.own.certificate
+    false = Authority(tmp_path / "false", "ca", key_of=real)
+    assert false.own.certificate.subject == real.subject
+    below = Authority(tmp_path / "below", "below", issuer=false)
+    for chain in ([below.own.certificate], [below.own.certificate, real], []):
+        credential = below.issue("leaf", [dns(VICTIM)], chain=chain)
+        assert EXTERNAL not in features(attacked, credential)
+
+
+LIMITED = {
+    "nobody-below-it": dict(below=0),
+    "other-domains": dict(limits=NameConstraints([dns("other.example")], None)),
+    "not-this-domain": dict(limits=NameConstraints(None, [dns(VICTIM)])),
+    "expired": dict(age=10 * DAY, life=DAY),
+}
+
+
+@pytest.mark.parametrize("name", LIMITED)
+def test_authority_beyond_its_limits(attacked, tmp_path, name):  # noqa: F811
+    """I14: An authority that a trusted one has limited (path length, names, dates) hands its power
+    to another below it, which knows no limits. It vouches for nobody then or later."""
+    limited = Authority(tmp_path / "limited", f"limited-{name}", issuer=attacked.authority,
+                        **LIMITED[name])
+    free = Authority(tmp_path / "free", f"free-{name}", issuer=limited)
+    for chain in ([free.own.certificate, limited.own.certificate], []):
+        for names in ([dns(VICTIM)], [xmpp_address(VICTIM)], [srv_name(f"_xmpp-server.{VICTIM}")]):
+            credential = free.issue("leaf", names, chain=chain)
+            assert EXTERNAL not in features(attacked, credential)
 
 
 def test_chain_that_is_broken(attacked, tmp_path):  # noqa: F811

@@ -32,6 +32,15 @@ static void test_client_certificates(void **state)
         {"rogue_deep.pem", true, false},
         {"not_ca_leaf.chain", true, false},
         {"stray.chain", true, true},
+        {"forged.chain", true, false},
+        {"forged.pem", true, false},
+        {"below.chain", true, false},
+        {"below.pem", true, false},
+        {"old.chain", true, false},
+        {"mute.chain", true, false},
+        {"narrow.chain", true, false},
+        {"narrow_deep.chain", true, false},
+        {"narrow_good.chain", true, true},
     };
     struct tls_context *server = open_context("one.pem", "root.pem");
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -124,6 +133,49 @@ static void test_chain(void **state)
     tls_context_close(&client);
 }
 
+/* What is trusted decides, and the reason says so. */
+static void test_anchors(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *anchors, *name, *reason;
+    } cases[] = {
+        {"root.pem", "one.pem", "verified"},
+        {"rogue.pem", "one.pem", "no authority known here signed it"},
+        {"middle.pem", "deep.pem", "verified"},
+        {"self.pem", "self.pem", "verified"},
+        {"plain.pem", "plain.pem", "verified"}, /* no authority: good for itself alone */
+        {"plain.pem", "plain_leaf.pem", "a certificate in its chain may not sign others"},
+        {"lowest.pem", "lowest_leaf.pem", "verified"},
+        {"lowest.pem", "below.chain", "an authority in its chain may not have so many below it"},
+        {"root.pem", "crossed.chain", "verified"},
+        {"rogue.pem", "crossed.chain", "verified"},
+        {"root.pem", "shuffled.chain", "verified"},
+        {"root.pem", "expired.pem", "it has expired"},
+        {"root.pem", "old.chain", "an authority in its chain has expired"},
+        {"root.pem", "forged.chain", "a signature in its chain is wrong"},
+        {"root.pem", "narrow.chain", "an authority in its chain may not vouch for its names"},
+        {"root.pem", "many.chain", "its chain has too many ways"},
+    };
+    struct tls_context *client = open_context("one.pem", "root.pem");
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct pair pair;
+        const char *reason = NULL;
+        struct tls_context *trusting = open_context(NULL, cases[i].anchors);
+        struct tls_context *server = open_context(cases[i].name, "root.pem");
+        pair_open(&pair, trusting, server);
+        pair_handshake(&pair);
+        assert_finished(&pair);
+        (void)tls_peer_verified(pair.client, &reason);
+        if (strcmp(reason, cases[i].reason) != 0)
+            fail_msg("%s by %s: %s", cases[i].name, cases[i].anchors, reason);
+        pair_fini(&pair);
+        tls_context_close(&server);
+        tls_context_close(&trusting);
+    }
+    tls_context_close(&client);
+}
+
 static int make_chains(void **state)
 {
     struct certificates *c = &certificates;
@@ -150,7 +202,44 @@ static int make_chains(void **state)
                             "&& openssl x509 -req -in too_low.csr -CA lowest.pem -CAkey "
                             "lowest.key -set_serial 80 -days 30 -extfile too_low.ext -out "
                             "too_low.pem") |
-        certificates_issue(c, "below", "too_low", one);
+        certificates_issue(c, "below", "too_low", one) |
+        certificates_issue(c, "mute_middle", "root",
+                           "basicConstraints=critical,CA:TRUE\\nkeyUsage=digitalSignature") |
+        certificates_issue(c, "mute", "mute_middle", one) |
+        certificates_issue(c, "narrow_middle", "root",
+                           "basicConstraints=critical,CA:TRUE\\nkeyUsage=keyCertSign\\n"
+                           "nameConstraints=critical,permitted;DNS:two.example") |
+        certificates_issue(c, "narrow", "narrow_middle", one) |
+        certificates_issue(c, "narrow_good", "narrow_middle",
+                           "subjectAltName=DNS:two.example") |
+        certificates_issue(c, "narrow_lower", "narrow_middle", ca) |
+        certificates_run(c, "openssl req -new -key narrow_lower.key -subj /CN=lower -out "
+                            "lower.csr && openssl x509 -req -in lower.csr -CA narrow_middle.pem "
+                            "-CAkey narrow_middle.key -set_serial 81 -days 30 -extfile "
+                            "narrow_lower.ext -out narrow_lower.pem") |
+        certificates_issue(c, "narrow_deep", "narrow_lower", one) |
+        certificates_issue(c, "lower", "middle", ca) |
+        certificates_issue(c, "shuffled", "lower", one) |
+        certificates_issue(c, "lowest_leaf", "lowest", one) |
+        certificates_run(c, "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 "
+                            "-nodes -keyout plain.key -subj /CN=plain -out plain.pem -addext "
+                            "basicConstraints=CA:FALSE -addext subjectAltName=DNS:one.example") |
+        certificates_issue(c, "plain_leaf", "plain", one) |
+        /* Authorities of one name without key identifiers: each may have signed each. */
+        certificates_run(
+            c, "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout "
+               "many.key -subj /CN=many -out many.pem -addext subjectKeyIdentifier=none -addext "
+               "authorityKeyIdentifier=none -addext keyUsage=keyCertSign && cp many.pem "
+               "many.chain && for n in 1 2 3 4 5 6 7 8; do openssl req -x509 -key many.key "
+               "-subj /CN=many -set_serial $n -addext subjectKeyIdentifier=none -addext "
+               "authorityKeyIdentifier=none -addext keyUsage=keyCertSign >>many.chain; done") |
+        /* An authority in the name of root, down to its key identifier. */
+        certificates_run(c, "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 "
+                            "-nodes -keyout false_root.key -subj /CN=root -days 30 -out "
+                            "false_root.pem -addext subjectKeyIdentifier=$(openssl x509 -in "
+                            "root.pem -noout -ext subjectKeyIdentifier | tail -1 | tr -d ' :')") |
+        certificates_issue(c, "forged_middle", "false_root", ca) |
+        certificates_issue(c, "forged", "forged_middle", one);
     return rc |
            certificates_run(
                c,
@@ -167,7 +256,16 @@ static int make_chains(void **state)
                "openssl x509 -req -in middle.csr -CA root.pem -CAkey root.key -days -1 "
                "-set_serial 79 -extfile middle.ext -out old_middle.pem && "
                "cat deep.pem old_middle.pem >old.chain && cp deep.key old.key && "
-               "cat below.pem too_low.pem lowest.pem >below.chain");
+               "cat below.pem too_low.pem lowest.pem >below.chain && "
+               "cat forged.pem forged_middle.pem >forged.chain && "
+               "openssl x509 -req -in middle.csr -CA rogue.pem -CAkey rogue.key -set_serial 82 "
+               "-days 30 -extfile middle.ext -out crossed.pem && "
+               "cat deep.pem crossed.pem middle.pem >crossed.chain && cp deep.key crossed.key && "
+               "cat shuffled.pem middle.pem lower.pem >shuffled.chain && "
+               "cat mute.pem mute_middle.pem >mute.chain && "
+               "cat narrow.pem narrow_middle.pem >narrow.chain && "
+               "cat narrow_good.pem narrow_middle.pem >narrow_good.chain && "
+               "cat narrow_deep.pem narrow_lower.pem narrow_middle.pem >narrow_deep.chain");
 }
 
 int main(void)
@@ -176,6 +274,7 @@ int main(void)
         cmocka_unit_test(test_client_certificates),
         cmocka_unit_test(test_server_certificates),
         cmocka_unit_test(test_chain),
+        cmocka_unit_test(test_anchors),
     };
     return cmocka_run_group_tests(tests, make_chains, remove_certificates);
 }

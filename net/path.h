@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * Whether certificates lead from a leaf to a trust anchor (RFC 5280 §6.1): each signed by the
+ * next one, which is an authority and may sign, has room for those below it (pathLenConstraint)
+ * and may vouch for the leaf's names, all within their dates. wolfSSL checks one signature at a
+ * time; which may follow which is decided here, and nothing that a peer sends is ever kept.
+ * Policies are not looked at, directory names in name constraints only between neighbours.
+ */
+#ifndef PASSERELLE_NET_PATH_H
+#define PASSERELLE_NET_PATH_H
+
+#include "net/anchors.h"
+#include "net/tls_text.h"
+
+#define PATH_MAX_CHECKS 16 /* signatures that are checked for one chain */
+
+/* The certificates as the peer sent them: the leaf first, the others in any order and perhaps
+   useless, at most TLS_CHAIN_MAX. NULL: it is good; else a static sentence that says why not. */
+const char *path_verify(const struct tls_text *certificates, unsigned count,
+                        const struct anchors *anchors) NET_MUST_USE;
+
+#endif

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "net/tls_text.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define PEM_SIZE_MAX (1u << 22)
+
+void tls_text_free(struct tls_text *text)
+{
+    if (text->data != NULL)
+        explicit_bzero(text->data, text->size);
+    free(text->data);
+    *text = (struct tls_text){0};
+}
+
+static int text_read_all(struct tls_text *text, int fd)
+{
+    while (text->size < PEM_SIZE_MAX) {
+        ssize_t n = read(fd, text->data + text->size, PEM_SIZE_MAX - text->size);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return -errno;
+        if (n == 0)
+            return 0;
+        text->size += (size_t)n;
+    }
+    return -EFBIG;
+}
+
+int tls_text_read(struct tls_text *text, const char *path)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+    *text = (struct tls_text){.data = malloc(PEM_SIZE_MAX)};
+    int rc = text->data != NULL ? text_read_all(text, fd) : -ENOMEM;
+    close(fd);
+    if (rc < 0) {
+        tls_text_free(text);
+        return rc;
+    }
+    uint8_t *shrunk = realloc(text->data, text->size + 1);
+    if (shrunk != NULL)
+        text->data = shrunk;
+    return 0;
+}
