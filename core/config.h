@@ -122,7 +122,7 @@ struct config {
     char *dialback_secret; /* generated at start when not configured */
     bool secret_is_generated;
     size_t stanza_size_max;
-    unsigned connect_timeout_ms, deliver_timeout_ms;
+    unsigned connect_timeout_ms, connect_delay_ms, deliver_timeout_ms;
     unsigned confirm_timeout_ms; /* how long a SIP answer waits for the XMPP server's word */
     unsigned sessions_max, sessions_per_address_max;
     unsigned certificates_max;  /* of tenants, that each thread keeps ready */

@@ -255,6 +255,9 @@ static bool check_xmpp(struct config_load *load, const struct raw_xmpp *raw)
          STANZA_SIZE_MIN, STANZA_SIZE_MAX},
         {"xmpp.connect_timeout_ms", raw->connect_timeout_ms, &config->connect_timeout_ms, 10000,
          100, 120000},
+        /* RFC 8305 §5, §8. */
+        {"xmpp.connect_delay_ms", raw->connect_delay_ms, &config->connect_delay_ms, 250, 10,
+         2000},
         {"xmpp.deliver_timeout_ms", raw->deliver_timeout_ms, &config->deliver_timeout_ms, 30000,
          100, 300000},
         {"xmpp.confirm_timeout_ms", raw->confirm_timeout_ms, &config->confirm_timeout_ms, 5000,

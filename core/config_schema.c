@@ -64,6 +64,7 @@ static const cyaml_schema_field_t xmpp_fields[] = {
     TEXT("dialback_secret", raw_xmpp, dialback_secret),
     NUMBER("stanza_size_max", raw_xmpp, stanza_size_max),
     NUMBER("connect_timeout_ms", raw_xmpp, connect_timeout_ms),
+    NUMBER("connect_delay_ms", raw_xmpp, connect_delay_ms),
     NUMBER("deliver_timeout_ms", raw_xmpp, deliver_timeout_ms),
     NUMBER("confirm_timeout_ms", raw_xmpp, confirm_timeout_ms),
     NUMBER("sessions_max", raw_xmpp, sessions_max),

@@ -3,7 +3,6 @@
 #include "core/link_priv.h"
 
 #include <assert.h>
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -11,9 +10,10 @@
 #include "net/digest.h"
 #include "proto/jid.h"
 
-#define PORT_DEFAULT   5269
-#define BACKOFF_MS     2000
-#define BACKOFF_MAX_MS 60000
+#define PORT_DEFAULT    5269
+#define BACKOFF_MS      2000
+#define FAMILY_DELAY_MS 50 /* RFC 8305 §8 */
+#define BACKOFF_MAX_MS  60000
 /* A stream that ended sooner is no reason to open the next at once. */
 #define STREAM_LIFE_MIN_MS 1000
 
@@ -56,6 +56,7 @@ static struct link *make(struct worker *worker, struct span local, struct span r
     link->worker = worker;
     link->timer.kind = WORKER_TIMER_LINK;
     link->timer.owner = link;
+    link->race.next_ms = UINT64_MAX;
     return link;
 }
 
@@ -95,6 +96,7 @@ static void give_up(struct link *link, enum stanza_error error)
     unsigned shift = link->failures < 5 ? link->failures : 5;
     uint64_t wait = (uint64_t)BACKOFF_MS << shift;
     link->state = LINK_IDLE;
+    link_race_stop(link, span_of(link->reason));
     free(link->answer);
     link->answer = NULL;
     if (link->probe != NULL) {
@@ -127,30 +129,20 @@ static void give_up(struct link *link, enum stanza_error error)
     link_arm(link);
 }
 
-static bool is_direct(const struct link *link, const struct resolver_target *target)
-{
-    return link->has_direct && target->service == 0 && !link->elsewhere;
-}
-
+/* A round that began without all addresses is followed by one with all. */
 static void connect_next(struct link *link, enum stanza_error error)
 {
     link->state = LINK_CONNECTING;
-    while (link->target_next < link->answer->target_count) {
-        const struct resolver_target *target = &link->answer->targets[link->target_next++];
-        if (target->status != RESOLVER_FOUND)
-            continue;
-        if (link->probe != NULL)
-            probe_target(link->probe, target, is_direct(link, target));
-        int result = session_connect(&link->session, link->worker, link, &target->address,
-                                     is_direct(link, target));
-        if (result == 0)
-            return;
-        snprintf(link->reason, sizeof(link->reason), "Cannot connect to the server of %s: %s",
-                 link->remote_ascii, strerrordesc_np(-result));
-        if (link->probe != NULL)
-            probe_lost(link->probe, span_of(strerrordesc_np(-result)));
+    link_race_next(link);
+    if (link->race.count > 0)
+        return;
+    if (!link->answer->is_partial) {
+        give_up(link, error);
+        return;
     }
-    give_up(link, error);
+    link->state = LINK_IDLE;
+    link->is_patient = true;
+    link_start(link);
 }
 
 /* One address, or what DNS says of `question`. */
@@ -168,7 +160,7 @@ static void locate(struct link *link, struct resolver_question *question)
         }
         link->answer->target_count = 1;
         link->answer->targets[0].address = address;
-        link->target_next = 0;
+        link_race_set(link);
         if (link->probe != NULL)
             probe_located(link->probe, link->answer);
         connect_next(link, STANZA_ERROR_REMOTE_SERVER_TIMEOUT);
@@ -192,6 +184,8 @@ void link_start(struct link *link)
     const char *name = link->remote_ascii;
     link->elsewhere = false;
     question.wants_tlsa = true;
+    question.family_delay_ms = link->is_patient || link->probe != NULL ? 0 : FAMILY_DELAY_MS;
+    link->is_patient = false;
     if (partner != NULL && partner->host != NULL) {
         link->has_direct = partner->direct_tls;
         name = partner->host;
@@ -260,12 +254,12 @@ void link_resolved(struct link *link, struct resolver_answer *answer)
     }
     free(link->answer);
     link->answer = answer;
-    link->target_next = 0;
+    link_race_set(link);
     for (unsigned i = 0; link->elsewhere && i < answer->target_count; i++)
         answer->targets[i].secure = false; /* the server named this host, not the domain */
     if (link->probe != NULL)
         probe_located(link->probe, answer);
-    if (answer->status == RESOLVER_FOUND) {
+    if (answer->status == RESOLVER_FOUND || answer->is_partial) {
         connect_next(link, STANZA_ERROR_REMOTE_SERVER_TIMEOUT);
         return;
     }
@@ -280,12 +274,6 @@ static void bar(struct link *link)
 {
     snprintf(link->reason, sizeof(link->reason), "%s", barred_text.data);
     give_up(link, STANZA_ERROR_FORBIDDEN);
-}
-
-void link_again(struct link *link)
-{
-    if (link->target_next > 0)
-        link->target_next--;
 }
 
 /* A stream that stands is its session's business. */
@@ -360,8 +348,8 @@ void link_prepare(const struct link *link, struct s2s_out *out)
         config_find_tenant(worker->thread->config, s2s_domain_span(&link->local));
     unsigned proofs = worker_pair_proofs(worker, s2s_domain_span(&link->local),
                                          s2s_domain_span(&link->remote));
-    /* TLSA records say that there is TLS, those too that cannot be used (RFC 7673 §4); where it is
-       not to be used it is not. */
+    /* TLSA records say that there is TLS, those too that cannot be used (RFC 7673 §4); where it
+       is not to be used it is not. */
     const struct resolver_target *target = link_target(link);
     if ((target->tlsa_count > 0 || target->tlsa_unusable) && proofs != S2S_PROOF_CLEAR)
         proofs &= ~(unsigned)S2S_PROOF_CLEAR;
@@ -379,8 +367,7 @@ const char *link_remote_ascii(const struct link *link)
 const struct resolver_target *link_target(const struct link *link)
 {
     assert(link->answer != NULL);
-    assert(link->target_next > 0);
-    return &link->answer->targets[link->target_next - 1];
+    return &link->answer->targets[link->target];
 }
 
 const struct dane_record *link_tlsa(const struct link *link)
@@ -398,8 +385,9 @@ struct link *link_open_probe(struct worker *worker, const struct s2s_domain *loc
     return link;
 }
 
-void link_connected(const struct link *link)
+void link_connected(struct link *link, struct session *session)
 {
+    link_race_won(link, session);
     if (link->probe != NULL)
         probe_connected(link->probe);
 }
@@ -429,6 +417,7 @@ void link_lost(struct link *link, struct session *session)
                                   ? session->fault
                                   : STANZA_ERROR_REMOTE_SERVER_TIMEOUT;
     assert(link->session == session || link->session == NULL);
+    link_race_leave(link, session);
     link->session = NULL;
     link->ready = false;
     snprintf(link->reason, sizeof(link->reason), "%s: %s", link->remote_ascii, session->reason);

@@ -29,7 +29,7 @@ struct link *link_open_probe(struct worker *worker, const struct s2s_domain *loc
                              const struct s2s_domain *remote, struct probe *probe) MUST_USE;
 /* Called by the link's session: */
 /* How far it has come; told to the probe, if the link is of one. */
-void link_connected(const struct link *link);
+void link_connected(struct link *link, struct session *session);
 void link_secured(const struct link *link, const struct session *session);
 void link_saw(const struct link *link, const struct session *session,
               const struct s2s_action *action);

@@ -82,7 +82,9 @@ void link_arm(struct link *link)
 {
     struct thread *thread = link->worker->thread;
     const struct parcel *waiting[] = {link->queue.head, link->verify.head, link->asked.head};
-    uint64_t deadline = link->pinging ? link->ping_deadline_ms : UINT64_MAX;
+    uint64_t deadline = link->race.next_ms;
+    if (link->pinging && link->ping_deadline_ms < deadline)
+        deadline = link->ping_deadline_ms;
     if (link->probe != NULL)
         return; /* its time is the probe's business */
     for (size_t i = 0; i < 3; i++) {
@@ -463,6 +465,8 @@ void link_timer(struct link *link)
     expire(link, &link->asked, SPAN("The remote server did not answer in time"));
     if (link->pinging && link->worker->thread->now_ms >= link->ping_deadline_ms)
         confirm_late(link);
+    if (link->worker->thread->now_ms >= link->race.next_ms)
+        link_race_next(link);
     link_sm_shed(link);
     if (is_unused(link) && link->worker->thread->now_ms >= link->forget_ms)
         link_close(link);

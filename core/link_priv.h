@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * What link.c (finding the remote server and having a stream to it), link_flow.c (what goes over
- * the stream and how it ended), link_sm.c (acknowledgements) and link_resume.c (a stream that
- * broke goes on) share.
+ * What link.c (finding the remote server and having a stream to it), link_race.c (which of its
+ * addresses), link_flow.c (what goes over the stream and how it ended), link_sm.c
+ * (acknowledgements) and link_resume.c (a stream that broke goes on) share.
  */
 #ifndef PASSERELLE_CORE_LINK_PRIV_H
 #define PASSERELLE_CORE_LINK_PRIV_H
@@ -30,6 +30,18 @@ struct link_sm {
     uint32_t again;      /* of the stanzas sent, the last ones: to be written again */
 };
 
+#define LINK_RACE_MAX 8 /* connections begun at a time */
+
+/* Connections of which the first that stands will be the link's. */
+struct link_race {
+    struct link_runner {
+        struct session *session;
+        unsigned target; /* index into the answer */
+    } runners[LINK_RACE_MAX];
+    unsigned count;
+    uint64_t next_ms; /* when one more is begun; UINT64_MAX: not before one fails */
+};
+
 /* What DNS is asked for: direct TLS (XEP-0368), and the others (RFC 6120 §3.2.1). */
 #define LINK_SERVICE_DIRECT   "_xmpps-server._tcp"
 #define LINK_SERVICE_STARTTLS "_xmpp-server._tcp"
@@ -46,11 +58,14 @@ struct link {
     bool has_direct;        /* the first of them, or that host, is direct TLS */
     struct session *session;
     struct resolver_answer *answer; /* while a stream is sought */
-    unsigned target_next;
+    uint32_t left;   /* of its targets, those to be tried: a set of bits */
+    unsigned target; /* the one `session` is connected to, or the last one begun with */
+    struct link_race race;
     char other_host[RESOLVER_NAME_SIZE]; /* to go to instead; empty: none */
     uint16_t other_port;
     bool sent_away; /* it was followed once in this try */
     bool elsewhere; /* the targets are of the other host */
+    bool is_patient; /* DNS is asked once more, and every address is waited for */
     struct parcel_list queue;       /* stanzas not yet written; first those to be written again */
     struct parcel_list verify;      /* db:verify not yet written */
     struct parcel_list asked;       /* db:verify and requests without an answer */
@@ -86,12 +101,22 @@ void link_fail_list(struct link *link, struct parcel_list *list, enum stanza_err
 void link_arm(struct link *link);
 /* Finds the remote server and gets a stream to it. */
 void link_start(struct link *link);
-/* The target that is being tried is to be tried once more. */
-void link_again(struct link *link);
 /* After another configuration was taken. */
 void link_reload(struct link *link);
 /* Are the stanzas of this stream counted? */
 bool link_is_counted(const struct session *session);
+/* link_race.c: all targets of the answer are to be tried. */
+void link_race_set(struct link *link);
+/* Begins the next connection, if there is one to begin; race.count says whether any is open. */
+void link_race_next(struct link *link);
+/* This one failed, if it is one of the race. */
+void link_race_leave(struct link *link, const struct session *session);
+/* This one stands and is the link's; the others are closed. */
+void link_race_won(struct link *link, struct session *session);
+/* All are closed; the link hears of none. */
+void link_race_stop(struct link *link, struct span reason);
+/* The target of this session is to be tried once more. */
+void link_race_again(struct link *link, const struct session *session);
 /* link_sm.c: a stanza was written: its number. */
 uint32_t link_sm_sent(struct link *link);
 /* Asks for an acknowledgement of what was written, once for all of it. */

@@ -151,11 +151,12 @@ static void stop(struct probe *probe)
         return;
     if (link->state == LINK_RESOLVING)
         resolver_forget(probe->worker->resolver, link);
-    if (link->answer != NULL)
-        link->target_next = link->answer->target_count;
+    const struct span unasked = SPAN("nobody asks any more");
+    link_race_stop(link, unasked);
+    link->left = 0;
     link->other_host[0] = '\0';
     if (link->session != NULL)
-        session_fail(link->session, SPAN("nobody asks any more"));
+        session_fail(link->session, unasked);
 }
 
 /* Never from within its link. */

@@ -324,7 +324,7 @@ static void on_connected(struct session *session, int result)
         session_drop(session);
         return;
     }
-    link_connected(session->link);
+    link_connected(session->link, session);
     session->opened_ms = session->worker->thread->now_ms;
     session_expect(session);
     if (session->direct) {

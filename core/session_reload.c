@@ -62,7 +62,7 @@ static void reload_out(struct session *session)
                session->trust < session_rule(session, RULE_TRUST)) {
         /* Begun under other rules: the link begins again, if it still may. */
         if (session->link != NULL)
-            link_again(session->link);
+            link_race_again(session->link, session);
         session_fail(session, retired);
     }
 }

@@ -74,7 +74,7 @@ static void job_answer(struct resolver *resolver, struct job *job, bool is_late)
 static bool job_step(struct resolver *resolver, struct job *job, uint64_t now_ns)
 {
     bool is_late = now_ns >= job->deadline_ns;
-    if (job->port != NULL && !is_late && !resolver_job_advance(resolver->context, job))
+    if (job->port != NULL && !is_late && !resolver_job_advance(resolver->context, job, now_ns))
         return false;
     job_answer(resolver, job, is_late);
     return true;
@@ -94,8 +94,8 @@ static int resolver_step(struct resolver *resolver)
             resolver_job_free(resolver->context, job);
             continue;
         }
-        if (job->deadline_ns < nearest_ns)
-            nearest_ns = job->deadline_ns;
+        uint64_t next_ns = job->hurry_ns < job->deadline_ns ? job->hurry_ns : job->deadline_ns;
+        nearest_ns = next_ns < nearest_ns ? next_ns : nearest_ns;
         place = &job->next;
     }
     resolver_unlock(resolver);
@@ -280,6 +280,7 @@ int resolver_ask(struct resolver_port *port, const struct resolver_question *que
     job->question = *question;
     job->port = port;
     job->ttl_s = TTL_MAX_S;
+    job->hurry_ns = UINT64_MAX;
     job->deadline_ns = clock_now_ns() + resolver->timeout_ns;
     resolver_lock(resolver);
     bool is_full = port->asked == ASK_MAX;

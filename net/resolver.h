@@ -40,6 +40,8 @@ struct resolver_question {
     struct resolver_service services[RESOLVER_SERVICE_MAX];
     unsigned service_count; /* 0: addresses of `domain` only */
     uint16_t fallback_port; /* for A/AAAA of the domain when there is no SRV; 0: no fallback */
+    unsigned family_delay_ms; /* how long a host that has an address waits for those of the other
+                                 family (RFC 8305 §3, Resolution Delay); 0: until they come */
     bool keeps_dead;        /* targets without an address are in the answer, too */
     bool wants_tlsa;        /* TLSA, for targets that DNSSEC vouches for (RFC 7673 §3) */
     void *owner;            /* given back with the answer */
@@ -73,9 +75,10 @@ struct resolver_answer {
     enum resolver_status services[RESOLVER_SERVICE_MAX]; /* of each that was looked up */
     void *owner;
     unsigned target_count; /* with the dead */
+    bool is_partial;       /* some were not waited for (family_delay_ms) */
     uint32_t ttl_s; /* clamped to 30..3600 */
     struct resolver_answer *next; /* the resolver's */
-    /* In the order to try. Without those whose TLSA records are bogus, or may be there and could
+    /* In the order to try, of one host IPv6 and IPv4 in turn (RFC 8305 §4). Without those whose TLSA records are bogus, or may be there and could
        not be asked for: they are not to be connected to (RFC 7673 §3.4). */
     struct resolver_target targets[RESOLVER_TARGET_MAX];
     struct dane_record tlsa[]; /* as many as the targets name */

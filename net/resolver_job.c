@@ -15,18 +15,19 @@
 static void job_take_address(struct job *job, unsigned index, enum record_type type,
                              const struct ub_result *result, int at)
 {
-    struct job_host *host = &job->hosts[index];
+    struct job_addresses *family =
+        &job->hosts[index].families[type == RECORD_A ? FAMILY_V4 : FAMILY_V6];
     size_t size = type == RECORD_A ? 4 : 16;
-    if (host->count == HOST_ADDRESS_MAX || (size_t)result->len[at] != size)
+    if (family->count == HOST_ADDRESS_MAX || (size_t)result->len[at] != size)
         return;
-    union net_address *address = &host->address[host->count];
+    union net_address *address = &family->address[family->count++];
     memset(address, 0, sizeof(*address));
     address->any.sa_family = type == RECORD_A ? AF_INET : AF_INET6;
     if (type == RECORD_A)
         memcpy(&address->v4.sin_addr, result->data[at], size);
     else
         memcpy(&address->v6.sin6_addr, result->data[at], size);
-    host->secure[host->count++] = result->secure != 0;
+    family->secure = result->secure != 0;
 }
 
 static void job_take_service(struct job *job, unsigned index, const struct ub_result *result,
@@ -230,9 +231,9 @@ static void job_start_addresses(struct ub_ctx *context, struct job *job)
     resolver_order_sort(job->records, job->record_count, random);
     job->lookup_count = 0;
     for (unsigned i = 0; i < job->record_count; i++) {
-        struct job_host *host = &job->hosts[i];
-        if (net_address_parse_host(&host->address[0], job->records[i].host, 0) == 0) {
-            host->count = 1;
+        union net_address address;
+        if (net_address_parse_host(&address, job->records[i].host, 0) == 0) {
+            job->hosts[i].families[FAMILY_V6] = (struct job_addresses){{address}, 1, false};
             continue;
         }
         job_look_up(context, job, job->records[i].host, RECORD_AAAA, i);
@@ -240,13 +241,48 @@ static void job_start_addresses(struct ub_ctx *context, struct job *job)
     }
 }
 
+/* Has every host an address, of those that are still looked up? */
+static bool job_has_enough(const struct job *job)
+{
+    for (unsigned i = 0; i < job->lookup_count; i++) {
+        const struct job_addresses *families = job->hosts[job->lookups[i].index].families;
+        if (job->lookups[i].is_pending &&
+            families[FAMILY_V6].count + families[FAMILY_V4].count == 0)
+            return false;
+    }
+    return true;
+}
+
+static void job_cancel(struct ub_ctx *context, struct job *job)
+{
+    for (unsigned i = 0; i < job->lookup_count; i++) {
+        if (!job->lookups[i].is_pending)
+            continue;
+        (void)ub_cancel(context, job->lookups[i].id);
+        job->lookups[i].is_pending = false;
+        job->pending--;
+    }
+}
+
+/* RFC 8305 §3: a family that does not come does not hold up the other one for long. */
+static void job_hurry(struct ub_ctx *context, struct job *job, uint64_t now_ns)
+{
+    unsigned delay_ms = job->question.family_delay_ms;
+    if (delay_ms == 0 || job->pending == 0 || !job_has_enough(job))
+        return;
+    if (job->hurry_ns == UINT64_MAX)
+        job->hurry_ns = now_ns + (uint64_t)delay_ms * 1000000u;
+    if (now_ns < job->hurry_ns)
+        return;
+    job_cancel(context, job);
+    job->is_partial = true;
+}
+
 /* TLSA is asked for where DNSSEC vouches for all that led there (RFC 7673 §3.1, §3.2). */
 static bool job_wants_tlsa(const struct job *job, unsigned index)
 {
-    const struct job_host *host = &job->hosts[index];
-    bool is_secure = false;
-    for (unsigned i = 0; i < host->count; i++)
-        is_secure = is_secure || host->secure[i];
+    const struct job_addresses *families = job->hosts[index].families;
+    bool is_secure = families[FAMILY_V6].secure || families[FAMILY_V4].secure;
     return job->question.wants_tlsa && job->records[index].secure && is_secure;
 }
 
@@ -255,6 +291,7 @@ static bool job_wants_tlsa(const struct job *job, unsigned index)
 static void job_start_tlsa(struct ub_ctx *context, struct job *job)
 {
     job->stage = JOB_TLSA;
+    job->hurry_ns = UINT64_MAX;
     job->lookup_count = 0;
     for (unsigned i = 0; i < job->record_count; i++) {
         char name[RESOLVER_NAME_SIZE + 16];
@@ -301,20 +338,24 @@ static unsigned fill_record(struct job *job, unsigned index, bool allow_special,
     struct job_host *host = &job->hosts[index];
     const struct job_tlsa *tlsa = &job->tlsa_of[index];
     unsigned live = 0;
-    for (unsigned at = 0; at < host->count; at++) {
-        if (answer->target_count == RESOLVER_TARGET_MAX)
+    for (unsigned i = 0; i < FAMILY_COUNT * HOST_ADDRESS_MAX; i++) {
+        const struct job_addresses *family = &host->families[i % FAMILY_COUNT];
+        unsigned at = i / FAMILY_COUNT;
+        if (at >= family->count)
+            continue;
+        if (live == HOST_ADDRESS_MAX || answer->target_count == RESOLVER_TARGET_MAX)
             return live;
-        if (!allow_special && net_address_is_special(&host->address[at])) {
+        if (!allow_special && net_address_is_special(&family->address[at])) {
             job->saw_special = true;
             host->status = RESOLVER_REFUSED;
             continue;
         }
-        bool is_secure = job->records[index].secure && host->secure[at];
+        bool is_secure = job->records[index].secure && family->secure;
         bool uses_tlsa = is_secure && job->question.wants_tlsa;
         if (uses_tlsa && !tlsa->is_known)
             continue;
         struct resolver_target *target = target_add(job, index, answer);
-        target->address = host->address[at];
+        target->address = family->address[at];
         net_address_set_port(&target->address, target->port);
         target->secure = is_secure;
         if (uses_tlsa) {
@@ -351,6 +392,7 @@ struct resolver_answer *resolver_job_answer(struct job *job, bool allow_special,
     unsigned live_total = 0;
     struct resolver_answer *answer = take_answer(job);
     answer->owner = job->question.owner;
+    answer->is_partial = job->is_partial;
     memcpy(answer->services, job->services, sizeof(answer->services));
     for (unsigned i = 0; i < job->record_count; i++) {
         unsigned live = fill_record(job, i, allow_special, answer);
@@ -372,14 +414,12 @@ struct resolver_answer *resolver_job_answer(struct job *job, bool allow_special,
 
 void resolver_job_free(struct ub_ctx *context, struct job *job)
 {
-    for (unsigned i = 0; i < job->lookup_count; i++)
-        if (job->lookups[i].is_pending)
-            (void)ub_cancel(context, job->lookups[i].id);
+    job_cancel(context, job);
     free(job->answer);
     free(job);
 }
 
-bool resolver_job_advance(struct ub_ctx *context, struct job *job)
+bool resolver_job_advance(struct ub_ctx *context, struct job *job, uint64_t now_ns)
 {
     if (job->stage == JOB_NEW && job_wants_pointers(job)) {
         job->stage = JOB_POINTERS;
@@ -390,6 +430,8 @@ bool resolver_job_advance(struct ub_ctx *context, struct job *job)
         job_start_services(context, job);
     if (job->stage < JOB_ADDRESSES && job->pending == 0)
         job_start_addresses(context, job);
+    if (job->stage == JOB_ADDRESSES)
+        job_hurry(context, job, now_ns);
     if (job->stage == JOB_ADDRESSES && job->pending == 0)
         job_start_tlsa(context, job);
     return job->stage == JOB_TLSA && job->pending == 0;

@@ -11,7 +11,7 @@
 
 #include <unbound.h>
 
-#define HOST_ADDRESS_MAX 8 /* of one host and family together */
+#define HOST_ADDRESS_MAX 8 /* of one host, and of one family before they are put in order */
 #define LOOKUP_MAX       (2 * RESOLVER_TARGET_MAX)
 #define TTL_MAX_S        3600
 
@@ -24,11 +24,15 @@ enum record_type {
 };
 enum job_stage { JOB_NEW, JOB_POINTERS, JOB_SERVICES, JOB_ADDRESSES, JOB_TLSA };
 
+enum job_family { FAMILY_V6, FAMILY_V4, FAMILY_COUNT };
+
 struct job_host {
     enum resolver_status status; /* what the lookups say when there is no address */
-    union net_address address[HOST_ADDRESS_MAX];
-    bool secure[HOST_ADDRESS_MAX];
-    unsigned count;
+    struct job_addresses {
+        union net_address address[HOST_ADDRESS_MAX];
+        unsigned count;
+        bool secure; /* one answer, one proof */
+    } families[FAMILY_COUNT];
 };
 
 /* What DNS says of the certificate of a record's host. */
@@ -53,8 +57,9 @@ struct job {
     struct resolver_answer *answer; /* taken with the question: it cannot be missing later */
     enum job_stage stage;
     uint64_t deadline_ns;
+    uint64_t hurry_ns; /* when the other family is not waited for any more; UINT64_MAX */
     unsigned pending;
-    bool saw_dot, saw_failure, saw_bogus, saw_special;
+    bool saw_dot, saw_failure, saw_bogus, saw_special, is_partial;
     uint32_t ttl_s;
     struct resolver_pointer pointers[RESOLVER_SERVICE_MAX]; /* host empty: none for the service */
     bool pointers_secure;
@@ -71,7 +76,7 @@ struct job {
 };
 
 /* Moves the job on; true when there is nothing left to look up. */
-bool resolver_job_advance(struct ub_ctx *context, struct job *job);
+bool resolver_job_advance(struct ub_ctx *context, struct job *job, uint64_t now_ns);
 /* What the lookups gave; the caller's now. `is_late`: some may not have come. Once for a job. */
 struct resolver_answer *resolver_job_answer(struct job *job, bool allow_special, bool is_late);
 /* Cancels what is still looked up. */

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Hostile and broken DNS: what a partner's zone may do to the relay and to other partners."""
 import contextlib
+import json
 import socket
 import struct
 import threading
@@ -259,3 +260,37 @@ def test_strange_lifetime(scene, attacked, names, ttl):
             names.zone[one] = {kind: (ttl, data) for kind, (_, data) in names.zone[one].items()}
         assert scene.trunk.ask(sip(uri=f"sip:x@{domain}", body="lives")) == 202
         assert "lives" in server.stanzas.get(timeout=PATIENCE_S)
+
+
+@contextlib.contextmanager
+def silence(host, port):
+    """A listener whose queue is full answers no SYN, as if packets to it were lost."""
+    with contextlib.ExitStack() as stack:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        stack.enter_context(socket.create_server((host, port), family=family, backlog=0))
+        while True:
+            one = stack.enter_context(socket.socket(family))
+            one.settimeout(0.3)
+            try:
+                one.connect((host, port))
+            except TimeoutError:
+                break
+        yield
+
+
+@pytest.mark.skipif(not socket.has_ipv6, reason="there is no IPv6 here")
+def test_address_where_nobody_answers(scene, attacked, names):
+    """N8: A server's first address swallows packets: the next one is tried beside it, at once, and
+    nothing is left of the other; `explain` tells of both."""
+    domain, port = f"hole{next(numbers)}.example", take_port()
+    names.add(f"host.{domain}", "AAAA", "::1")
+    before = attacked.count("xmpp_connections_outrun_total")
+    with silence("::1", port), contextlib.closing(found(attacked, names, domain, port)) as server:
+        assert scene.trunk.ask(sip(uri=f"sip:x@{domain}", body="around it")) == 202
+        assert "around it" in server.stanzas.get(timeout=PATIENCE_S)
+        assert attacked.count("xmpp_connections_outrun_total") == before + 1
+        assert [one["peer"] for one in attacked.sessions() if one["remote"] == domain] == [
+            f"{peers.ADDRESS}:{port}"]
+        rows = json.loads(attacked.control(f"explain {domain} tenant a json"))
+    assert rows[-1]["result"] == "partly", rows
+    assert [row["target"] for row in rows if row["result"] == "failed"] == [f"[::1]:{port}"]

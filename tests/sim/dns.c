@@ -111,6 +111,7 @@ static void take(struct resolver_answer *answer, const struct dns_name *name, un
     target->service = service;
     if (service == asked->service_count)
         net_address_set_port(&target->address, asked->fallback_port);
+    target->port = net_address_port(&target->address);
     snprintf(target->host, sizeof(target->host), "%s", name->domain);
 }
 
@@ -136,6 +137,19 @@ static void look_up(const struct resolver_question *asked, struct resolver_answe
     answer->status = answer->target_count > 0 ? RESOLVER_FOUND : RESOLVER_NOT_FOUND;
 }
 
+/* Who does not wait for all may have a part of it (net/resolver.h, family_delay_ms). */
+static void lose_late(struct resolver_answer *answer)
+{
+    unsigned count = 0;
+    for (unsigned i = 0; i < answer->target_count; i++)
+        if (sim_chance(500))
+            answer->targets[count++] = answer->targets[i];
+    if (count == 0 && answer->target_count > 0)
+        count = 1;
+    answer->is_partial = count < answer->target_count;
+    answer->target_count = count;
+}
+
 static void on_answer(void *context, uint64_t status)
 {
     struct question *question = context;
@@ -151,6 +165,8 @@ static void on_answer(void *context, uint64_t status)
     question->answer->ttl_s = 60;
     if (status == RESOLVER_FOUND)
         look_up(&question->asked, question->answer);
+    if (question->asked.family_delay_ms > 0 && sim_chance(200))
+        lose_late(question->answer);
     sim_trace("dns: %s: %s", question->asked.domain,
               resolver_status_text(question->answer->status));
     ring_wake(question->port->ring);

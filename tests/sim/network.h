@@ -15,6 +15,7 @@
 #define NETWORK_SOCKET_MAX  65536u
 #define NETWORK_RING_MAX    32u
 #define NETWORK_TROUBLE_MAX 4096u
+#define NETWORK_ALIAS_MAX   8u
 
 /* How bad the network is in this run. Shares are per mille. */
 struct network_faults {
@@ -69,6 +70,7 @@ struct network_socket {
     /* streams */
     struct network_socket *other;
     bool is_reading; /* what arrives is told; else it waits in `held` */
+    bool is_dark;    /* it connects where nobody ever answers */
     bool has_ended;  /* its end was queued: nothing more arrives */
     bool is_sending, is_blocked;
     struct network_words held;
@@ -96,8 +98,16 @@ struct network_trouble {
     uint64_t at_ns;
 };
 
+/* One more address of a host. */
+struct network_alias {
+    union net_address alias, host;
+    bool is_dark; /* what is sent there is lost */
+};
+
 struct network {
     struct network_faults faults;
+    struct network_alias aliases[NETWORK_ALIAS_MAX];
+    unsigned alias_count;
     struct network_socket *sockets[NETWORK_SOCKET_MAX]; /* by handle; freed at the end */
     unsigned socket_count;
     unsigned ring_count;
@@ -116,6 +126,8 @@ void network_open(const struct network_faults *faults, const char *host);
 void network_close(void);
 /* From now on nothing new goes wrong; what is broken stays so. */
 void network_calm(void);
+/* `alias` leads to `host`, or nowhere (NULL), which is no trouble with any host. */
+void network_add_alias(const union net_address *alias, const union net_address *host);
 /* Notes trouble with a host that is not the relay. */
 void network_note_trouble(const union net_address *host);
 /* Was there any with this host since then? */

@@ -95,9 +95,12 @@ static void draw_partner(struct plan_partner *partner, unsigned i)
                                                           "x2.example"};
     *partner = (struct plan_partner){.domain = domains[i],
                                      .address = address_of("10.1.0", i, XMPP_PORT),
+                                     .twin_address = address_of("10.3.0", i, XMPP_PORT),
                                      .by_dns = sim_chance(500),
                                      .direct_tls = sim_chance(300),
                                      .answer_ns = sim_chance(300) ? 3 * SIM_S : 5 * SIM_MS};
+    if (sim_chance(500))
+        partner->twin = (enum plan_twin)sim_below(TWIN_DARK + 1);
     draw_rules(partner);
     partner->managed = sim_chance(500);
     partner->resumes = partner->managed && sim_chance(700);

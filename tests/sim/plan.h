@@ -21,6 +21,8 @@ struct plan_partner {
     const char *domain;
     union net_address address; /* STARTTLS; direct TLS is one port above */
     bool by_dns, direct_tls;
+    enum plan_twin { TWIN_NONE, TWIN_LIVE, TWIN_CLOSED, TWIN_DARK } twin; /* a second address */
+    union net_address twin_address; /* in DNS before the other one */
     enum rules_need tls, sasl; /* the rules of the relay for it */
     bool dialback;
     unsigned proofs;                   /* what they allow: a set of enum s2s_proof */

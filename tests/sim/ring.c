@@ -15,6 +15,7 @@ struct network network;
 void network_open(const struct network_faults *faults, const char *host)
 {
     network.faults = *faults;
+    network.alias_count = 0;
     network.socket_count = 0;
     network.ring_count = 0;
     network.trouble_count = 0;
@@ -30,6 +31,15 @@ void network_calm(void)
     struct network_faults *faults = &network.faults;
     faults->reset = faults->stall = faults->refuse = faults->black_hole = 0;
     faults->lose = faults->duplicate = faults->delay = faults->send_refused = 0;
+}
+
+void network_add_alias(const union net_address *alias, const union net_address *host)
+{
+    assert(network.alias_count < NETWORK_ALIAS_MAX);
+    struct network_alias *added = &network.aliases[network.alias_count++];
+    added->alias = *alias;
+    added->is_dark = host == NULL;
+    added->host = host != NULL ? *host : *alias;
 }
 
 void network_note_trouble(const union net_address *host)

@@ -258,6 +258,10 @@ static void on_arrive(void *context, uint64_t number)
     (void)number;
     if (socket->state != NETWORK_CONNECTING)
         return;
+    if (socket->is_dark) {
+        sim_after(BLACK_HOLE_NS, on_connected, socket, ETIMEDOUT);
+        return;
+    }
     if (sim_chance(network.faults.black_hole)) {
         network_socket_trouble(socket);
         sim_after(BLACK_HOLE_NS, on_connected, socket, ETIMEDOUT);
@@ -291,11 +295,28 @@ static void on_arrive(void *context, uint64_t number)
     sim_after(socket->latency_ns, on_connected, socket, 0);
 }
 
+/* Puts the host in the place of its alias; true when there is none behind it. */
+static bool resolve_alias(union net_address *address)
+{
+    for (unsigned i = 0; i < network.alias_count; i++) {
+        const struct network_alias *alias = &network.aliases[i];
+        if (!net_address_equal_host(&alias->alias, address))
+            continue;
+        uint16_t port = net_address_port(address);
+        *address = alias->host;
+        net_address_set_port(address, port);
+        return alias->is_dark;
+    }
+    return false;
+}
+
 int ring_connect(struct ring *ring, const union net_address *target,
                  const union net_address *source, void *owner, ring_handle *handle)
 {
+    union net_address peer = *target;
+    bool is_dark = resolve_alias(&peer);
     if (source == NULL && sim_chance(network.faults.no_socket)) {
-        network_note_trouble(target);
+        network_note_trouble(&peer);
         return -EMFILE;
     }
     struct network_socket *socket = network_socket_make(ring, NETWORK_STREAM, owner);
@@ -303,7 +324,8 @@ int ring_connect(struct ring *ring, const union net_address *target,
         return -EMFILE;
     socket->state = NETWORK_CONNECTING;
     socket->is_reading = true;
-    socket->peer = *target;
+    socket->peer = peer;
+    socket->is_dark = is_dark;
     socket->local = source != NULL ? *source : network.host;
     if (net_address_port(&socket->local) == 0)
         net_address_set_port(&socket->local, ++network.port_next);

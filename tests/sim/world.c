@@ -66,18 +66,28 @@ static void draw_messages(struct world *world)
     }
 }
 
+static void add_server(const struct plan_partner *partner, const union net_address *address)
+{
+    union net_address direct = *address;
+    net_address_set_port(&direct, (uint16_t)(net_address_port(&direct) + 1));
+    if (partner->direct_tls)
+        dns_add(partner->domain, "_xmpps-server._tcp", &direct);
+    dns_add(partner->domain, "_xmpp-server._tcp", address);
+    dns_add(partner->domain, NULL, address);
+}
+
 static void draw_names(const struct plan *plan)
 {
     char name[64];
     static const char *const services[] = {"_sip._udp", "_sip._tcp", "_sips._tcp"};
     for (unsigned i = 0; i < plan->partner_count; i++) {
         const struct plan_partner *partner = &plan->partners[i];
-        union net_address direct = partner->address;
-        net_address_set_port(&direct, (uint16_t)(net_address_port(&direct) + 1));
-        if (partner->direct_tls)
-            dns_add(partner->domain, "_xmpps-server._tcp", &direct);
-        dns_add(partner->domain, "_xmpp-server._tcp", &partner->address);
-        dns_add(partner->domain, NULL, &partner->address);
+        if (partner->twin != TWIN_NONE)
+            add_server(partner, &partner->twin_address);
+        if (partner->twin == TWIN_LIVE || partner->twin == TWIN_DARK)
+            network_add_alias(&partner->twin_address,
+                              partner->twin == TWIN_LIVE ? &partner->address : NULL);
+        add_server(partner, &partner->address);
     }
     for (unsigned i = 0; i < plan->tenant_count; i++) {
         for (unsigned j = 0; j < plan->tenants[i].trunk_count; j++) {

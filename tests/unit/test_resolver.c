@@ -17,9 +17,9 @@
 #include "net/clock.h"
 #include "net/resolver.h"
 
-/* What the server knows. SRV: "priority weight port target", A: an address, NAPTR: "order
+/* What the server knows. SRV: "priority weight port target", A, AAAA: an address, NAPTR: "order
    preference flags service replacement". Type 0: NXDOMAIN for
-   every other name; a name with value NULL is never answered, "!" fails. */
+   every other name; a record with value NULL is never answered, "!" fails. */
 static const struct zone_record {
     const char *name;
     unsigned type;
@@ -38,6 +38,17 @@ static const struct zone_record {
     {"mixed.example", 1, "127.0.0.1"},
     {"mixed.example", 1, "198.51.100.7"},
     {"slow.example", 1, NULL},
+    {"dual.example", 28, "2001:db8::1"},
+    {"dual.example", 28, "2001:db8::2"},
+    {"dual.example", 1, "198.51.100.13"},
+    {"dual.example", 1, "198.51.100.14"},
+    {"dual.example", 1, "198.51.100.15"},
+    {"no-v6.example", 1, "198.51.100.12"},
+    {"no-v6.example", 28, NULL},
+    {"no-v4.example", 28, "2001:db8::3"},
+    {"no-v4.example", 1, NULL},
+    {"_xmpp-server._tcp.parts.example", 33, "10 0 5269 no-v6.example"},
+    {"_xmpp-server._tcp.parts.example", 33, "20 0 5269 a.two.example"},
     {"_xmpp-server._tcp.fail.example", 33, "!"},
     {"fail.example", 1, "198.51.100.6"},
     {"_xmpp-server._tcp.half.example", 33, "10 0 5269 nowhere.half.example"},
@@ -94,6 +105,11 @@ static size_t put_record(uint8_t *out, const struct zone_record *record)
         union net_address address;
         assert_int_equal(net_address_parse_host(&address, record->value, 0), 0);
         memcpy(out + 12, &address.v4.sin_addr, 4);
+    } else if (record->type == 28) {
+        union net_address address;
+        assert_int_equal(net_address_parse_host(&address, record->value, 0), 0);
+        memcpy(out + 12, &address.v6.sin6_addr, 16);
+        size = 16;
     } else if (record->type == 35) {
         unsigned order, preference;
         char flags[20], service[40], target[100];
@@ -140,10 +156,11 @@ static size_t answer_packet(uint8_t *packet)
         if (strcasecmp(zone[i].name, name) != 0)
             continue;
         known = true;
-        if (zone[i].value == NULL)
+        bool is_asked = zone[i].type == type;
+        if (is_asked && zone[i].value == NULL)
             return 0;
-        fails = fails || strcmp(zone[i].value, "!") == 0;
-        if (zone[i].type != type || fails)
+        fails = fails || (zone[i].value != NULL && strcmp(zone[i].value, "!") == 0);
+        if (!is_asked || fails)
             continue;
         size += put_record(packet + size, &zone[i]);
         count++;
@@ -433,6 +450,48 @@ static void test_special(void **state)
     free(answer);
 }
 
+/* Of one host IPv6 and IPv4 in turn (RFC 8305 §4). */
+static void test_families_in_turn(void **state)
+{
+    static const int families[] = {AF_INET6, AF_INET, AF_INET6, AF_INET, AF_INET};
+    struct resolver_answer *answer = ask(*state, "dual.example", false);
+    assert_int_equal(answer->status, RESOLVER_FOUND);
+    assert_int_equal(answer->target_count, 5);
+    for (unsigned i = 0; i < answer->target_count; i++)
+        assert_int_equal(answer->targets[i].address.any.sa_family, families[i]);
+    assert_false(answer->is_partial);
+    free(answer);
+}
+
+/* A name server that does not answer for one family does not hold up the other (RFC 8305 §3) for
+   who does not wait for both. */
+static void test_family_that_does_not_come(void **state)
+{
+    struct fixture *fixture = *state;
+    static const struct {
+        const char *domain, *target;
+        bool has_services;
+        unsigned target_count;
+    } rows[] = {{"no-v6.example", "198.51.100.12:5269", false, 1},
+                {"no-v4.example", "[2001:db8::3]:5269", false, 1},
+                {"parts.example", "198.51.100.12:5269", true, 2}};
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct resolver_question question = make_question(rows[i].domain, rows[i].has_services);
+        question.family_delay_ms = 50;
+        for (unsigned patiently = 0; patiently < 2; patiently++) {
+            assert_int_equal(resolver_ask(fixture->port, &question), 0);
+            struct resolver_answer *answer = wait_answer(fixture, 5000);
+            assert_non_null(answer);
+            assert_int_equal(answer->status, RESOLVER_FOUND);
+            assert_int_equal(answer->target_count, rows[i].target_count);
+            check_target(answer, 0, rows[i].target, rows[i].has_services ? 1 : 0);
+            assert_int_equal(answer->is_partial, patiently == 0);
+            free(answer);
+            question.family_delay_ms = 0;
+        }
+    }
+}
+
 static void test_forget(void **state)
 {
     struct fixture *fixture = *state;
@@ -455,6 +514,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_no_answers, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_dead, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_special, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_families_in_turn, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_family_that_does_not_come, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_forget, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
