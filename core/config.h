@@ -30,6 +30,14 @@ struct config_network {
     unsigned prefix_size;
 };
 
+/* The addresses to listen on that are behind a proxy, and who the proxies are. */
+struct config_proxies {
+    union net_address *listen;
+    size_t listen_count;
+    struct config_network *sources;
+    size_t source_count;
+};
+
 #define CONFIG_WARNING_MAX 20
 
 /* Of trunks and tenants, what each request asks for comes first: with thousands of them it is
@@ -113,10 +121,7 @@ struct config {
     /* xmpp */
     union net_address *starttls_listen, *direct_listen;
     size_t starttls_listen_count, direct_listen_count;
-    union net_address *proxy_listen; /* of them those behind a proxy */
-    size_t proxy_listen_count;
-    struct config_network *proxy_sources;
-    size_t proxy_source_count;
+    struct config_proxies xmpp_proxies;
     char *certificate, *key, *ca_file;
     uint64_t stamp;        /* of these files, when they were read */
     char *dialback_secret; /* generated at start when not configured */
@@ -133,6 +138,7 @@ struct config {
     /* sip */
     union net_address *udp_listen, *tcp_listen, *tls_listen;
     size_t udp_listen_count, tcp_listen_count, tls_listen_count;
+    struct config_proxies sip_proxies;
     char *sip_host; /* sent-by name or address; NULL: the listener's address */
     char *sip_certificate, *sip_key, *sip_ca_file; /* NULL: the xmpp ones */
     uint64_t sip_stamp;                            /* of the files that SIP uses */
@@ -238,8 +244,9 @@ struct config_listeners {
 void config_listeners(const struct config *config,
                       struct config_listeners out[CONFIG_LISTENERS_COUNT]);
 /* Is this address to listen on behind a proxy? Is this peer one of the proxies? */
-bool config_is_proxied(const struct config *config, const union net_address *listener);
-bool config_is_proxy(const struct config *config, const union net_address *peer);
+bool config_is_proxied(const struct config_proxies *proxies,
+                       const union net_address *listener);
+bool config_is_proxy(const struct config_proxies *proxies, const union net_address *peer);
 /* By their index; NULL when there is none. */
 const struct config_tenant *config_tenant_at(const struct config *config, uint32_t index);
 const struct config_trunk *config_trunk_at(const struct config *config, uint32_t index);

@@ -285,8 +285,10 @@ static bool check_xmpp(struct config_load *load, const struct raw_xmpp *raw)
                (struct config_listen){&config->direct_listen, &config->direct_listen_count}) &&
            check_listen(
                load, "xmpp.proxy_listen", &raw->proxy_listen, 5269,
-               (struct config_listen){&config->proxy_listen, &config->proxy_listen_count}) &&
-           config_network_proxy(load, &raw->proxy_sources) &&
+               (struct config_listen){&config->xmpp_proxies.listen,
+                                      &config->xmpp_proxies.listen_count}) &&
+           config_network_proxy(load, "xmpp", "xmpp.listen nor in xmpp.listen_direct_tls",
+                                &raw->proxy_sources, &config->xmpp_proxies) &&
            config_check_path(load, file, "xmpp.certificate", raw->certificate, false,
                              &config->certificate) &&
            config_check_path(load, file, "xmpp.key", raw->key, true, &config->key) &&
@@ -342,6 +344,11 @@ static bool check_sip(struct config_load *load, const struct raw_sip *raw)
            check_listen(
                load, "sip.listen_tls", &raw->listen_tls, 5061,
                (struct config_listen){&config->tls_listen, &config->tls_listen_count}) &&
+           check_listen(load, "sip.proxy_listen", &raw->proxy_listen, 5060,
+                        (struct config_listen){&config->sip_proxies.listen,
+                                               &config->sip_proxies.listen_count}) &&
+           config_network_proxy(load, "sip", "sip.listen_tcp nor in sip.listen_tls",
+                                &raw->proxy_sources, &config->sip_proxies) &&
            config_check_path(load, file, "sip.certificate", raw->certificate, false,
                              &config->sip_certificate) &&
            config_check_path(load, file, "sip.key", raw->key, true, &config->sip_key) &&

@@ -37,14 +37,16 @@ static const struct fixed_list {
      offsetof(struct config, starttls_listen_count)},
     {"xmpp.listen_direct_tls", offsetof(struct config, direct_listen),
      offsetof(struct config, direct_listen_count)},
-    {"xmpp.proxy_listen", offsetof(struct config, proxy_listen),
-     offsetof(struct config, proxy_listen_count)},
+    {"xmpp.proxy_listen", offsetof(struct config, xmpp_proxies.listen),
+     offsetof(struct config, xmpp_proxies.listen_count)},
     {"sip.listen_udp", offsetof(struct config, udp_listen),
      offsetof(struct config, udp_listen_count)},
     {"sip.listen_tcp", offsetof(struct config, tcp_listen),
      offsetof(struct config, tcp_listen_count)},
     {"sip.listen_tls", offsetof(struct config, tls_listen),
      offsetof(struct config, tls_listen_count)},
+    {"sip.proxy_listen", offsetof(struct config, sip_proxies.listen),
+     offsetof(struct config, sip_proxies.listen_count)},
 };
 
 #define COUNT(table) (sizeof(table) / sizeof((table)[0]))

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* Networks of the configuration, its addresses to listen on, and the proxies that stand in
-   front of those of XMPP. */
+   front of them. */
 #include <stdio.h>
 
 #include "core/config_schema.h"
@@ -85,70 +85,74 @@ bool config_network_listeners(struct config_load *load)
     return is_good;
 }
 
-static bool is_listener(const struct config *config, const union net_address *address)
+/* Is it one of the section's addresses to listen on, of those with connections? */
+static bool is_listener(const struct config *config, const char *section,
+                        const union net_address *address)
 {
-    for (size_t i = 0; i < config->starttls_listen_count; i++)
-        if (net_address_equal(&config->starttls_listen[i], address))
-            return true;
-    for (size_t i = 0; i < config->direct_listen_count; i++)
-        if (net_address_equal(&config->direct_listen[i], address))
-            return true;
+    struct config_listeners all[CONFIG_LISTENERS_COUNT];
+    config_listeners(config, all);
+    for (size_t i = 0; i < CONFIG_LISTENERS_COUNT; i++)
+        for (size_t j = 0; j < all[i].count && all[i].is_stream; j++)
+            if (strncmp(all[i].key, section, strlen(section)) == 0 &&
+                net_address_equal(&all[i].addresses[j], address))
+                return true;
     return false;
 }
 
-static bool check_sources(struct config_load *load, const struct raw_list *list)
+static bool check_sources(struct config_load *load, const char *section,
+                          const struct raw_list *list, struct config_proxies *proxies)
 {
-    struct config *config = load->config;
     const struct config_file *file = &load->files[0];
-    config->proxy_sources =
-        config_check_alloc(load, list->count, sizeof(*config->proxy_sources));
-    if (config->proxy_sources == NULL)
-        return config_mark_fail(load, file, "xmpp.proxy_sources", "out of memory");
+    char key[CONFIG_KEY_SIZE];
+    (void)snprintf(key, sizeof(key), "%s.proxy_sources", section);
+    proxies->sources = config_check_alloc(load, list->count, sizeof(*proxies->sources));
+    if (proxies->sources == NULL)
+        return config_mark_fail(load, file, key, "out of memory");
     for (unsigned i = 0; i < list->count; i++) {
-        char key[CONFIG_KEY_SIZE];
-        (void)snprintf(key, sizeof(key), "xmpp.proxy_sources[%u]", i);
-        if (!config_network_read(list->item[i], &config->proxy_sources[i]))
+        (void)snprintf(key, sizeof(key), "%s.proxy_sources[%u]", section, i);
+        if (!config_network_read(list->item[i], &proxies->sources[i]))
             return config_mark_fail(load, file, key, "'%s' " CONFIG_NETWORK_HELP,
                                     list->item[i]);
     }
-    config->proxy_source_count = list->count;
+    proxies->source_count = list->count;
     return true;
 }
 
-bool config_network_proxy(struct config_load *load, const struct raw_list *sources)
+bool config_network_proxy(struct config_load *load, const char *section, const char *listens,
+                          const struct raw_list *sources, struct config_proxies *proxies)
 {
-    const struct config *config = load->config;
     const struct config_file *file = &load->files[0];
-    if (!check_sources(load, sources))
+    char key[CONFIG_KEY_SIZE];
+    if (!check_sources(load, section, sources, proxies))
         return false;
-    for (size_t i = 0; i < config->proxy_listen_count; i++) {
-        char key[CONFIG_KEY_SIZE];
-        (void)snprintf(key, sizeof(key), "xmpp.proxy_listen[%zu]", i);
-        if (!is_listener(config, &config->proxy_listen[i]))
-            return config_mark_fail(load, file, key,
-                                    "is neither in xmpp.listen nor in xmpp.listen_direct_tls, "
-                                    "with the same address and port");
+    for (size_t i = 0; i < proxies->listen_count; i++) {
+        (void)snprintf(key, sizeof(key), "%s.proxy_listen[%zu]", section, i);
+        if (!is_listener(load->config, section, &proxies->listen[i]))
+            return config_mark_fail(
+                load, file, key, "is neither in %s, with the same address and port", listens);
     }
-    if (config->proxy_listen_count > 0 && config->proxy_source_count == 0)
-        return config_mark_fail(load, file, "xmpp.proxy_listen",
+    (void)snprintf(key, sizeof(key), "%s.proxy_listen", section);
+    if (proxies->listen_count > 0 && proxies->source_count == 0)
+        return config_mark_fail(load, file, key,
                                 "nobody could connect: name the proxy's addresses in "
-                                "xmpp.proxy_sources");
+                                "%s.proxy_sources",
+                                section);
     return true;
 }
 
-bool config_is_proxied(const struct config *config, const union net_address *listener)
+bool config_is_proxied(const struct config_proxies *proxies, const union net_address *listener)
 {
-    for (size_t i = 0; i < config->proxy_listen_count; i++)
-        if (net_address_equal(&config->proxy_listen[i], listener))
+    for (size_t i = 0; i < proxies->listen_count; i++)
+        if (net_address_equal(&proxies->listen[i], listener))
             return true;
     return false;
 }
 
-bool config_is_proxy(const struct config *config, const union net_address *peer)
+bool config_is_proxy(const struct config_proxies *proxies, const union net_address *peer)
 {
-    for (size_t i = 0; i < config->proxy_source_count; i++)
-        if (net_address_in(peer, &config->proxy_sources[i].address,
-                           config->proxy_sources[i].prefix_size))
+    for (size_t i = 0; i < proxies->source_count; i++)
+        if (net_address_in(peer, &proxies->sources[i].address,
+                           proxies->sources[i].prefix_size))
             return true;
     return false;
 }

@@ -82,6 +82,8 @@ static const cyaml_schema_field_t sip_fields[] = {
     LIST("listen_udp", raw_sip, listen_udp),
     LIST("listen_tcp", raw_sip, listen_tcp),
     LIST("listen_tls", raw_sip, listen_tls),
+    LIST("proxy_listen", raw_sip, proxy_listen),
+    LIST("proxy_sources", raw_sip, proxy_sources),
     TEXT("host", raw_sip, host),
     TEXT("certificate", raw_sip, certificate),
     TEXT("key", raw_sip, key),

@@ -62,7 +62,7 @@ struct raw_xmpp {
 };
 
 struct raw_sip {
-    struct raw_list listen_udp, listen_tcp, listen_tls;
+    struct raw_list listen_udp, listen_tcp, listen_tls, proxy_listen, proxy_sources;
     char *host, *certificate, *key, *ca_file;
     unsigned *recipient_queue_max, *t1_ms, *answered_max;
     unsigned *setup_timeout_ms, *message_timeout_ms, *idle_timeout_ms;
@@ -222,7 +222,10 @@ bool config_network_read(const char *text, struct config_network *network) MUST_
    what comes, so none may stand twice. */
 bool config_network_listeners(struct config_load *load) MUST_USE;
 /* After the listeners: who may stand in front of them. */
-bool config_network_proxy(struct config_load *load, const struct raw_list *sources) MUST_USE;
+/* `listens` names the keys of the section whose addresses may be behind a proxy. */
+bool config_network_proxy(struct config_load *load, const char *section, const char *listens,
+                          const struct raw_list *sources,
+                          struct config_proxies *proxies) MUST_USE;
 
 /* config_tenant.c: the tenants and partners of all files. */
 bool config_tenant_all(struct config_load *load) MUST_USE;

@@ -428,7 +428,7 @@ static bool enter(struct worker *worker, const union net_address *peer,
     struct thread *thread = worker->thread;
     if (worker->draining)
         return false;
-    if (listener->proxied && !config_is_proxy(thread->config, peer)) {
+    if (listener->proxied && !config_is_proxy(&thread->config->xmpp_proxies, peer)) {
         session_log_refusal(peer, SPAN("it is no proxy of xmpp.proxy_sources"));
         stats_count(thread->stats, STAT_PROXY_REFUSED);
         return false;

@@ -158,10 +158,8 @@ const char *sip_connection_identity(const struct config_trunk *trunk)
 
 /* ---- events ---- */
 
-/* Why nothing is accepted from `peer`; NULL when it may come in. Over TCP the address is all
-   the proof there is, so a stranger has nothing to say. */
-static const char *refusal(const struct sip_streams *streams, enum sip_transport transport,
-                           const union net_address *peer)
+const char *sip_connection_refusal(const struct sip_streams *streams,
+                                   enum sip_transport transport, const union net_address *peer)
 {
     const struct config *config = streams->thread->config;
     const struct connection *one;
@@ -177,24 +175,39 @@ static const char *refusal(const struct sip_streams *streams, enum sip_transport
                                                             : NULL;
 }
 
-void sip_connection_accept(struct sip_streams *streams, enum sip_transport transport,
-                           const struct ring_event *event)
+void sip_connection_tell_refusal(const struct sip_streams *streams,
+                                 const union net_address *address, enum stats_counter counter,
+                                 const char *why)
 {
-    const char *why = refusal(streams, transport, &event->peer);
+    char peer[NET_ADDRESS_TEXT_SIZE];
+    net_address_format(address, peer);
+    stats_count(streams->thread->stats, counter);
+    log_event(LOG_LEVEL_DEBUG, "sip.connection_refused", 0, log_text("peer", span_of(peer)),
+              log_text("reason", span_of(why)));
+}
+
+void sip_connection_accept(struct sip_streams *streams, enum sip_transport transport,
+                           bool is_proxied, const struct ring_event *event)
+{
+    const char *why = is_proxied ? sip_proxy_refusal(streams, &event->peer)
+                                 : sip_connection_refusal(streams, transport, &event->peer);
+    enum stats_counter counter =
+        is_proxied && why != NULL ? STAT_SIP_PROXY_REFUSED : STAT_SIP_CONNECTIONS_REFUSED;
     struct connection *made =
         why == NULL ? connection_make(streams, transport, &event->peer) : NULL;
     if (made == NULL) {
-        char peer[NET_ADDRESS_TEXT_SIZE];
-        net_address_format(&event->peer, peer);
-        stats_count(streams->thread->stats, STAT_SIP_CONNECTIONS_REFUSED);
-        log_event(LOG_LEVEL_DEBUG, "sip.connection_refused", 0, log_text("peer", span_of(peer)),
-                  log_text("reason", span_of(why != NULL ? why : "too many connections")));
+        sip_connection_tell_refusal(streams, &event->peer, counter,
+                                    why != NULL ? why : "too many connections");
         ring_drop(streams->thread->ring, event->accepted);
         return;
     }
     made->handle = event->accepted;
+    made->is_proxied = is_proxied;
     ring_set_owner(streams->thread->ring, made->handle, made);
-    sip_stream_start(streams, made);
+    if (is_proxied)
+        sip_connection_set_state(made, CONNECTION_PROXIED);
+    else
+        sip_stream_start(streams, made);
 }
 
 /* What fails at the end of a turn may be gone before anybody was told that it is lost. */
@@ -376,6 +389,7 @@ void sip_connection_alias(struct sip_streams *streams, uint64_t ticket,
 {
     struct connection *connection = find(streams, ticket);
     if (connection == NULL || connection->trunk != NULL || connection->alias_of != NULL ||
+        connection->is_proxied ||
         connection->state != CONNECTION_READY ||
         !sip_stream_proves(connection, sip_connection_identity(trunk)))
         return;

@@ -22,8 +22,9 @@ struct sip_streams;
 int sip_connection_open(struct sip_streams **streams, struct thread *thread, char *error,
                         size_t error_size) MUST_USE;
 void sip_connection_close(struct sip_streams **streams);
+/* `is_proxied`: the listener is one of sip.proxy_listen. */
 void sip_connection_accept(struct sip_streams *streams, enum sip_transport transport,
-                           const struct ring_event *event);
+                           bool is_proxied, const struct ring_event *event);
 void sip_connection_feed(struct sip_streams *streams, const struct ring_event *event);
 bool sip_connection_next(struct sip_streams *streams, struct sip_input *input);
 void sip_connection_tick(struct sip_streams *streams, struct timer *timer);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * What the two files of the connections share: sip_connection.c opens, finds and ends them,
- * sip_stream.c moves what goes through one: TLS, framing, output.
+ * What the files of the connections share: sip_connection.c opens, finds and ends them,
+ * sip_stream.c moves what goes through one: TLS, framing, output; sip_proxy.c reads what a proxy
+ * puts before it.
  */
 #ifndef PASSERELLE_CORE_SIP_CONNECTION_PRIV_H
 #define PASSERELLE_CORE_SIP_CONNECTION_PRIV_H
@@ -25,6 +26,7 @@ _Static_assert(INPUT_SIZE_MAX > SIP_MESSAGE_SIZE_MAX + READ_SIZE,
 
 enum connection_state {
     CONNECTION_CONNECTING,
+    CONNECTION_PROXIED, /* the proxy's header has not come yet */
     CONNECTION_HANDSHAKE,
     CONNECTION_READY,
     CONNECTION_CLOSING,
@@ -49,6 +51,7 @@ struct connection {
     struct net_buffer cipher, input;   /* received: not decrypted, not framed */
     struct net_buffer pending;         /* plain text that waits for CONNECTION_READY */
     struct net_buffer output, sending; /* for the wire; `sending` belongs to the kernel */
+    bool is_proxied;                   /* a proxy stands between: `peer` is the client it names */
     bool in_flight;                    /* a send */
     bool has_deadline;
     uint64_t ends_ms; /* it led to a trunk that is no more: until then; 0: it is not so */
@@ -77,6 +80,14 @@ struct sip_streams {
 void sip_connection_fail(struct sip_streams *streams, struct connection *connection,
                          const char *why);
 void sip_connection_set_state(struct connection *connection, enum connection_state state);
+/* Why nothing is accepted from `peer`; NULL when it may come in. Over TCP the address is all
+   the proof there is, so a stranger has nothing to say. */
+const char *sip_connection_refusal(const struct sip_streams *streams,
+                                   enum sip_transport transport, const union net_address *peer);
+/* Counts and logs it. */
+void sip_connection_tell_refusal(const struct sip_streams *streams,
+                                 const union net_address *address, enum stats_counter counter,
+                                 const char *why);
 /* The identity that the peer of an outbound connection must prove. */
 const char *sip_connection_identity(const struct config_trunk *trunk);
 
@@ -96,5 +107,13 @@ void sip_stream_flush(struct sip_streams *streams, struct connection *connection
 bool sip_stream_next(struct sip_streams *streams, struct sip_input *input);
 /* True when the peer's certificate says that it is `identity` (RFC 5922 §7.2). */
 bool sip_stream_proves(struct connection *connection, const char *identity);
+
+/* ---- sip_proxy.c ---- */
+
+/* Why nothing is accepted from `peer` where a proxy is wanted; NULL when it is one. */
+const char *sip_proxy_refusal(const struct sip_streams *streams, const union net_address *peer);
+/* Reads the header at the front of connection->cipher. True: the connection is its client's now
+   and has begun, and what came behind the header is where it belongs. */
+bool sip_proxy_read(struct sip_streams *streams, struct connection *connection);
 
 #endif

@@ -13,7 +13,7 @@
 void sip_stream_flush(struct sip_streams *streams, struct connection *connection)
 {
     if (connection->in_flight || connection->state == CONNECTION_LOST ||
-        connection->state == CONNECTION_CONNECTING)
+        connection->state < CONNECTION_HANDSHAKE)
         return;
     if (net_buffer_used(&connection->output) == 0) {
         if (connection->state == CONNECTION_CLOSING)
@@ -147,14 +147,9 @@ static void decrypt(struct sip_streams *streams, struct connection *connection)
                             result == TLS_CLOSED ? "closed" : tls_error(connection->tls));
 }
 
-static void receive_tls(struct sip_streams *streams, struct connection *connection,
-                        const struct ring_event *event)
+static void receive_tls(struct sip_streams *streams, struct connection *connection)
 {
     struct net_buffer *cipher = &connection->cipher;
-    if (net_buffer_add(cipher, event->data, event->size) < 0) {
-        sip_connection_fail(streams, connection, "too much input");
-        return;
-    }
     size_t size = net_buffer_used(cipher);
     tls_set_input(connection->tls, net_buffer_front(cipher), size);
     if (connection->state == CONNECTION_HANDSHAKE)
@@ -168,12 +163,18 @@ static void receive_tls(struct sip_streams *streams, struct connection *connecti
 void sip_stream_receive(struct sip_streams *streams, struct connection *connection,
                         const struct ring_event *event)
 {
+    bool is_plain = connection->tls == NULL && connection->state != CONNECTION_PROXIED;
     if (connection->state == CONNECTION_CLOSING)
         return;
-    if (connection->tls != NULL)
-        receive_tls(streams, connection, event);
-    else if (net_buffer_add(&connection->input, event->data, event->size) < 0)
+    if (net_buffer_add(is_plain ? &connection->input : &connection->cipher, event->data,
+                       event->size) < 0) {
         sip_connection_fail(streams, connection, "too much input");
+        return;
+    }
+    if (connection->state == CONNECTION_PROXIED && !sip_proxy_read(streams, connection))
+        return;
+    if (connection->tls != NULL)
+        receive_tls(streams, connection);
     if (connection->state == CONNECTION_READY)
         streams->reading = connection;
 }

@@ -15,6 +15,7 @@
 struct listener {
     struct sip_socket socket; /* first: what ring events name */
     enum sip_transport transport;
+    bool is_proxied;
     ring_handle handle;
     union net_address address;
 };
@@ -37,7 +38,11 @@ static int listen_one(struct sip_wire *wire, enum sip_transport transport,
         return -E2BIG;
     struct ring *ring = wire->thread->ring;
     struct listener *listener = &wire->listeners[wire->listener_count];
-    *listener = (struct listener){.socket = {SIP_SOCKET_LISTENER}, .transport = transport};
+    *listener = (struct listener){
+        .socket = {SIP_SOCKET_LISTENER},
+        .transport = transport,
+        .is_proxied = transport != SIP_TRANSPORT_UDP &&
+                      config_is_proxied(&wire->thread->config->sip_proxies, address)};
     int error = transport == SIP_TRANSPORT_UDP
                     ? ring_listen_datagram(ring, address, listener, &listener->handle)
                     : ring_listen_stream(ring, address, listener, &listener->handle);
@@ -137,7 +142,7 @@ void sip_transport_feed(struct sip_wire *wire, const struct ring_event *event)
         wire->datagram = *event;
         wire->has_datagram = true;
     } else if (event->kind == RING_ACCEPTED) {
-        sip_connection_accept(wire->streams, listener->transport, event);
+        sip_connection_accept(wire->streams, listener->transport, listener->is_proxied, event);
     } else if (event->kind == RING_SEND_FAILED) {
         log_event(LOG_LEVEL_WARN, "sip.send_failed", 0, log_number("errno", -event->result));
     }

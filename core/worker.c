@@ -81,7 +81,7 @@ static int listen_on(struct worker *worker, const union net_address *address, bo
     struct worker_listener *listener = &worker->listeners[worker->listener_count];
     listener->magic = WORKER_LISTENER_MAGIC;
     listener->direct = direct;
-    listener->proxied = config_is_proxied(worker->thread->config, address);
+    listener->proxied = config_is_proxied(&worker->thread->config->xmpp_proxies, address);
     int result = ring_listen_stream(worker->thread->ring, address, listener, &listener->handle);
     if (result != 0) {
         char text[NET_ADDRESS_TEXT_SIZE];

@@ -294,11 +294,12 @@ def sip(method="MESSAGE", uri=f"sip:juliet@{PARTNER}", sender=f"sip:bob@{TENANT}
 
 
 class Connection:
-    """A TCP or TLS connection to the relay's SIP side."""
+    """A TCP or TLS connection to the relay's SIP side; `head` is sent before TLS."""
 
-    def __init__(self, port, source=TRUNK_HOST, context=None, name=None):
+    def __init__(self, port, source=TRUNK_HOST, context=None, name=None, head=b""):
         self.socket = socket.create_connection((peers.ADDRESS, port), timeout=PATIENCE_S,
                                                source_address=(source, 0))
+        self.send_quietly(head)
         if context is not None:
             self.socket = context.wrap_socket(self.socket, server_hostname=name)
         self.unread, self.ended = b"", False
