@@ -87,7 +87,8 @@ static bool is_vouched(const struct session *session, const struct certificate *
     const struct resolver_target *target = link_target(session->link);
     const struct dane_record *records = link_tlsa(session->link);
     for (unsigned i = 0; i < target->tlsa_count; i++)
-        if (vouches(session, leaf, target, &records[i]))
+        if (!dane_is_outdone(records, target->tlsa_count, i) &&
+            vouches(session, leaf, target, &records[i]))
             return true;
     return false;
 }

@@ -39,6 +39,18 @@ bool dane_parse(struct dane_record *record, const uint8_t *data, size_t size)
     return true;
 }
 
+bool dane_is_outdone(const struct dane_record *records, unsigned count, unsigned index)
+{
+    const struct dane_record *record = &records[index];
+    if (record->matching != MATCHING_SHA256)
+        return false;
+    for (unsigned i = 0; i < count; i++)
+        if (records[i].matching == MATCHING_SHA512 && records[i].usage == record->usage &&
+            records[i].selector == record->selector)
+            return true;
+    return false;
+}
+
 bool dane_matches(const struct dane_record *record, const struct certificate *certificate)
 {
     bool is_key = record->selector == SELECTOR_KEY;

@@ -22,8 +22,9 @@ from policy_kit import claim
 from ports import take_port
 
 SIGNED, PLAIN, STOLEN, SPOILT = "signed", "plain", "stolen", "spoilt"
-CASES = ("good", "key", "all", "wrong", "expired", "authority", "unnamed", "unusable", "first",
-         "strict", "refused", "warned", "allowed", "clear", "vague", "asked", "silent", "hosted")
+CASES = ("good", "key", "all", "wrong", "expired", "authority", "unnamed", "outdone", "unusable",
+         "first", "strict", "refused", "warned", "allowed", "clear", "vague", "asked", "silent",
+         "hosted")
 
 
 def data_of(certificate, selector, matching):
@@ -188,6 +189,7 @@ class World:
                    "wrong": [tlsa(self.authority.own)],
                    "authority": [tlsa(self.authority.own, 2, 0, 1)],
                    "unnamed": [tlsa(self.authority.own, 2, 0, 1)],
+                   "outdone": [tlsa(own), tlsa(self.authority.own, 3, 1, 2)],
                    "unusable": [f"3 1 1 {'00' * 31}", f"9 1 1 {'00' * 32}", f"0 0 1 {'00' * 32}"],
                    "first": [tlsa(self.authority.own), tlsa(own)], "hosted": []}
         records["vague"] = records["unusable"]
@@ -257,10 +259,11 @@ def test_record_vouches(world, name):
         assert explained(world, domain) == [("ok", "ok")]
 
 
-@pytest.mark.parametrize("name", ["wrong", "unnamed"])
+@pytest.mark.parametrize("name", ["wrong", "unnamed", "outdone"])
 def test_no_record_vouches(world, name):
     """D2: TLSA records that name another certificate, or an authority whose certificate is in
-    another name: no stream, though the rules allow dialback."""
+    another name, or this one only by a weaker digest than another record has (RFC 7671 §9): no
+    stream, though the rules allow dialback."""
     before = world.relay.count("dane_failed_total")
     with served(world, name) as (domain, server):
         assert tell(world, domain) >= 400

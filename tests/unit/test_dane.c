@@ -136,6 +136,19 @@ static void test_unusable(void **state)
         assert_false(dane_parse(&record, (const uint8_t *)"\3\1\1", size < 3 ? size : 3));
 }
 
+/* RFC 7671 §9: of digests of one kind the strongest counts; what is given whole always does. */
+static void test_digest_agility(void **state)
+{
+    (void)state;
+    const struct dane_record records[] = {
+        {DANE_EE, 1, 1, {0}}, {DANE_EE, 1, 2, {0}}, {DANE_EE, 0, 1, {0}}, {DANE_TA, 1, 1, {0}},
+        {DANE_EE, 1, 0, {0}}, {DANE_EE, 1, 1, {0}}, {DANE_EE, 1, 2, {0}}};
+    static const bool is_outdone[] = {true, false, false, false, false, true, false};
+    for (unsigned i = 0; i < 7; i++)
+        assert_int_equal(dane_is_outdone(records, 7, i), is_outdone[i]);
+    assert_false(dane_is_outdone(records, 1, 0));
+}
+
 static int set_up(void **state)
 {
     (void)state;
@@ -163,6 +176,7 @@ int main(void)
         cmocka_unit_test(test_every_kind),
         cmocka_unit_test(test_key_outlives_certificate),
         cmocka_unit_test(test_unusable),
+        cmocka_unit_test(test_digest_agility),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
