@@ -152,6 +152,9 @@ struct config {
     char *dns_server, *dns_trust_anchor, *dns_hosts_file;
     bool dns_allow_special;
     unsigned dns_timeout_ms;
+    /* store */
+    char *store_path; /* NULL: nothing is kept beyond the process */
+    unsigned consents_max;
 
     struct config_tenant *tenants;
     size_t tenant_count, trunk_count;
@@ -159,6 +162,7 @@ struct config {
     uint32_t trunk_serial;            /* the last one that was given */
     bool has_quotas;                  /* some rule limits messages */
     bool has_partner_quotas;          /* … of a partner */
+    bool has_unverified;              /* some partner may be public_unverified */
     struct config_partner *partners;
     size_t partner_count;
     const char **warnings; /* "file:line: key: what may not be what was meant" */

@@ -374,12 +374,31 @@ static bool check_dns(struct config_load *load, const struct raw_dns *raw)
                              &config->dns_hosts_file);
 }
 
+/* The file is made when the relay starts: here it need not be there. */
+static bool check_store(struct config_load *load, const struct raw_store *raw)
+{
+    const struct config_file *file = &load->files[0];
+    struct config *config = load->config;
+    const struct check_row rows[] = {
+        {"store.consents_max", raw->consents_max, &config->consents_max, CONSENTS_DEFAULT, 1000,
+         16777216},
+    };
+    if (!CHECK_ROWS(load, rows))
+        return false;
+    if (raw->path == NULL)
+        return true;
+    config->store_path = config_check_join(load, file, raw->path);
+    return config->store_path != NULL ||
+           config_mark_fail(load, file, "store.path", "out of memory");
+}
+
 bool config_check_settings(struct config_load *load)
 {
     static const struct raw_global global = {0};
     static const struct raw_xmpp xmpp = {0};
     static const struct raw_sip sip = {0};
     static const struct raw_dns dns = {0};
+    static const struct raw_store store = {0};
     assert(load->file_count > 0);
     const struct raw_file *raw = load->files[0].raw;
     assert(raw != NULL);
@@ -387,5 +406,6 @@ bool config_check_settings(struct config_load *load)
            check_xmpp(load, raw->xmpp != NULL ? raw->xmpp : &xmpp) &&
            check_sip(load, raw->sip != NULL ? raw->sip : &sip) &&
            config_network_listeners(load) &&
-           check_dns(load, raw->dns != NULL ? raw->dns : &dns);
+           check_dns(load, raw->dns != NULL ? raw->dns : &dns) &&
+           check_store(load, raw->store != NULL ? raw->store : &store);
 }

@@ -24,10 +24,11 @@ static const struct fixed_row {
                FIXED("xmpp.sessions_per_address_max", sessions_per_address_max),
                FIXED("sip.t1_ms", sip_t1_ms),
                FIXED("sip.answered_max", sip_answered_max),
-               FIXED("dns.timeout_ms", dns_timeout_ms)},
+               FIXED("dns.timeout_ms", dns_timeout_ms),
+               FIXED("store.consents_max", consents_max)},
   texts[] = {FIXED("global.stats_socket", stats_socket), FIXED("sip.host", sip_host),
              FIXED("dns.server", dns_server), FIXED("dns.trust_anchor", dns_trust_anchor),
-             FIXED("dns.hosts_file", dns_hosts_file)};
+             FIXED("dns.hosts_file", dns_hosts_file), FIXED("store.path", store_path)};
 
 static const struct fixed_list {
     const char *key;

@@ -284,6 +284,36 @@ static void note_quotas(struct config *config)
     config->has_quotas = config->has_partner_quotas || (given & RULES_OF_QUOTA) != 0;
 }
 
+static bool is_unverified(const struct rules *rules)
+{
+    return (rules->given >> RULE_TYPE & 1) != 0 &&
+           rules->value[RULE_TYPE] == TYPE_PUBLIC_UNVERIFIED;
+}
+
+static bool has_unverified(const struct config *config)
+{
+    bool is_found = is_unverified(&config->rules);
+    for (size_t i = 0; i < config->partner_count && !is_found; i++)
+        is_found = is_unverified(&config->partners[i].rules);
+    for (size_t i = 0; i < config->tenant_count && !is_found; i++) {
+        const struct config_tenant *tenant = &config->tenants[i];
+        is_found = is_unverified(&tenant->rules);
+        for (size_t j = 0; j < tenant->pair_count && !is_found; j++)
+            is_found = is_unverified(&tenant->pairs[j].rules);
+    }
+    return is_found;
+}
+
+static void note_types(struct config_load *load)
+{
+    struct config *config = load->config;
+    config->has_unverified = has_unverified(config);
+    if (config->has_unverified && config->store_path == NULL)
+        config_mark_warn(load, &load->files[0], "store.path",
+                         "is not given: whom users have written to, and so who may write to "
+                         "them under type: public_unverified, is forgotten when the relay ends");
+}
+
 bool config_rules_check(struct config_load *load)
 {
     struct config *config = load->config;
@@ -292,6 +322,7 @@ bool config_rules_check(struct config_load *load)
     if (!check_global(load))
         return false;
     note_quotas(config);
+    note_types(load);
     for (size_t i = 0; i < load->file_count; i++) {
         for (unsigned j = 0; j < load->files[i].raw->tenant_count; j++, tenant++) {
             if (!check_tenant(load, &load->files[i], j, &config->tenants[tenant]))

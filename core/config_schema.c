@@ -30,6 +30,7 @@
 #define RULE_FLAG(key, type, member)     TEXT(key, type, member),
 #define RULE_LEVEL(key, type, member)    TEXT(key, type, member),
 #define RULE_REACTION(key, type, member) TEXT(key, type, member),
+#define RULE_PARTNER(key, type, member)  TEXT(key, type, member),
 #define RULE_NUMBER(key, type, member)   NUMBER(key, type, member),
 
 static const cyaml_schema_value_t text_entry = {
@@ -105,6 +106,10 @@ static const cyaml_schema_field_t dns_fields[] = {
     NUMBER("timeout_ms", raw_dns, timeout_ms),
     CYAML_FIELD_END};
 
+static const cyaml_schema_field_t store_fields[] = {
+    TEXT("path", raw_store, path), NUMBER("consents_max", raw_store, consents_max),
+    CYAML_FIELD_END};
+
 static const cyaml_schema_field_t trunk_fields[] = {
     TEXT("uri", raw_trunk, uri),
     TEXT("identity", raw_trunk, identity),
@@ -170,6 +175,7 @@ static const cyaml_schema_field_t file_fields[] = {
     SECTION("xmpp", raw_file, xmpp, xmpp_fields),
     SECTION("sip", raw_file, sip, sip_fields),
     SECTION("dns", raw_file, dns, dns_fields),
+    SECTION("store", raw_file, store, store_fields),
     ITEMS("tenants", raw_file, tenants, tenant_count, tenant_entry),
     ITEMS("partners", raw_file, partners, partner_count, partner_entry),
     TEXT("include", raw_file, include),

@@ -28,6 +28,7 @@ struct raw_rules {
 #define RAW_FLAG(key)                             char *key;
 #define RAW_LEVEL(key)                            char *key;
 #define RAW_REACTION(key)                         char *key;
+#define RAW_PARTNER(key)                          char *key;
 #define RAW_NUMBER(key)                           unsigned *key;
 #define RULE(name, key, kind, fallback, min, max) RAW_##kind(key)
 #include "core/rules.def"
@@ -36,6 +37,7 @@ struct raw_rules {
 #undef RAW_FLAG
 #undef RAW_LEVEL
 #undef RAW_REACTION
+#undef RAW_PARTNER
 #undef RAW_NUMBER
 };
 
@@ -73,6 +75,11 @@ struct raw_dns {
     char *server, *trust_anchor, *hosts_file;
     bool allow_special;
     unsigned *timeout_ms;
+};
+
+struct raw_store {
+    char *path;
+    unsigned *consents_max;
 };
 
 struct raw_trunk {
@@ -116,6 +123,7 @@ struct raw_file {
     struct raw_xmpp *xmpp;
     struct raw_sip *sip;
     struct raw_dns *dns;
+    struct raw_store *store;
     struct raw_tenant *tenants;
     unsigned tenant_count;
     struct raw_partner *partners;

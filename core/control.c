@@ -26,6 +26,10 @@ static const char control_help[] =
     "    errors   what went wrong lately, repeats in one row, the newest last\n"
     "show policy TENANT DOMAIN [json]\n"
     "             what is in force between them, and where it is given\n"
+    "show consent TENANT [USER] [json]\n"
+    "             who of public_unverified partners may write, as users have written to them\n"
+    "consent remove TENANT USER [ADDRESS] [json]\n"
+    "             they, or this one, may no more until the user writes again\n"
     "metrics      everything that can be counted, as Prometheus text\n"
     "set log-level error|warn|info|debug\n"
     "             from now on, until the relay ends\n"
@@ -100,6 +104,8 @@ void control_client_show(struct control *control, struct client *client, struct 
         report_metrics(&control->source, rows, out);
     else
         report_show(client->kind, rows, client->as_json, out);
+    if (client->kind == REPORT_CONSENTS && !client->as_json && control->consents.left_out > 0)
+        fprintf(out, "and %u more; name a user\n", control->consents.left_out);
     client_finish(client, out);
 }
 
@@ -204,7 +210,8 @@ static void command_log_level(struct client *client, struct span name)
 static void command_run(struct control *control, struct client *client, struct span command)
 {
     struct span words[3];
-    if (control_probe_command(control, client, command))
+    if (control_probe_command(control, client, command) ||
+        control_consent_command(control, client, command))
         return;
     for (size_t i = 0; i < 3; i++)
         words[i] = control_word(&command);

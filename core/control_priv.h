@@ -6,6 +6,7 @@
 #ifndef PASSERELLE_CORE_CONTROL_PRIV_H
 #define PASSERELLE_CORE_CONTROL_PRIV_H
 
+#include "core/consent.h"
 #include "core/control.h"
 #include "core/inquiry.h"
 #include "core/probe.h"
@@ -49,6 +50,7 @@ struct client {
     int fd; /* -1: free */
     enum client_state state;
     enum report_kind kind; /* ASKED, WAITING */
+    struct consent_query consents; /* when it is REPORT_CONSENTS */
     bool as_json;
     bool is_ended; /* closed its direction */
     char line[CONTROL_LINE_MAX];
@@ -70,6 +72,7 @@ struct control {
     enum report_kind asked_kind;
     unsigned asked_thread;
     struct inquiry inquiry;
+    struct consent_query consents; /* that it is about */
     char *rows;
     size_t rows_size;
     struct watch watch;
@@ -115,6 +118,12 @@ bool control_probe_tenant(struct control *control, struct client *client, struct
                           struct s2s_domain *local);
 void control_ping_command(struct control *control, struct client *client, struct span command);
 void control_ping_home(struct control_probe *probe, const struct parcel *parcel);
+
+/* ---- control_consent.c ---- */
+
+/* Runs a command of its own; false when it is another one's. */
+bool control_consent_command(struct control *control, struct client *client,
+                             struct span command);
 
 /* ---- control_wait.c ---- */
 

@@ -21,6 +21,13 @@ static void asking_finish(struct control *control)
     control->rows = NULL;
 }
 
+static enum inquiry_kind asked_inquiry(enum report_kind kind)
+{
+    return kind == REPORT_SESSIONS   ? INQUIRY_SESSIONS
+           : kind == REPORT_CONSENTS ? INQUIRY_CONSENTS
+                                     : INQUIRY_TRUNKS;
+}
+
 /* Starts a round for the first client that wants one; others with the same wish join. */
 static void asking_start(struct control *control)
 {
@@ -28,17 +35,19 @@ static void asking_start(struct control *control)
         struct client *client = &control->clients[i];
         if (client->fd < 0 || client->state != CLIENT_ASKED)
             continue;
-        if (control->is_asking && client->kind != control->asked_kind)
+        bool joins = client->kind == control->asked_kind && client->kind != REPORT_CONSENTS;
+        if (control->is_asking && !joins)
             continue;
         control->is_asking = true;
         control->asked_kind = client->kind;
+        control->consents = client->consents;
         client->state = CLIENT_WAITING;
     }
     if (!control->is_asking)
         return;
     control->asked_thread = 0;
-    control->inquiry.kind =
-        control->asked_kind == REPORT_SESSIONS ? INQUIRY_SESSIONS : INQUIRY_TRUNKS;
+    control->inquiry = (struct inquiry){.kind = asked_inquiry(control->asked_kind),
+                                        .consents = &control->consents};
     control->inquiry.out = open_memstream(&control->rows, &control->rows_size);
     control->is_asking = control->inquiry.out != NULL;
 }

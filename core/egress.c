@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "core/consent.h"
 #include "core/inquiry.h"
 #include "core/log.h"
 #include "core/reload.h"
@@ -136,6 +137,20 @@ static void take_offer(struct egress *egress)
               log_number("snapshot", thread->config->snapshot));
 }
 
+static void answer(struct egress *egress, const struct inquiry *inquiry)
+{
+    switch (inquiry->kind) {
+    case INQUIRY_SESSIONS: return; /* a worker's */
+    case INQUIRY_TRUNKS:
+        sip_uac_count_queued(egress->uac);
+        trunk_report(egress->trunks, inquiry->out);
+        return;
+    case INQUIRY_CONSENTS:
+        consent_answer(egress->thread, inquiry->consents, inquiry->out);
+        return;
+    }
+}
+
 static void take_parcel(struct egress *egress, struct parcel *parcel)
 {
     struct thread *thread = egress->thread;
@@ -155,14 +170,7 @@ static void take_parcel(struct egress *egress, struct parcel *parcel)
     case PARCEL_MESSAGE_TO_SIP: sip_uac_message(egress->uac, &parcel); return;
     case PARCEL_SIP_BYTES: take_bytes(egress, parcel); break;
     case PARCEL_SIP_REPLY: respond(egress, parcel); break;
-    case PARCEL_INQUIRY: {
-        struct inquiry *inquiry = parcel->inquiry;
-        if (inquiry->kind != INQUIRY_TRUNKS)
-            break;
-        sip_uac_count_queued(egress->uac);
-        trunk_report(egress->trunks, inquiry->out);
-        break;
-    }
+    case PARCEL_INQUIRY: answer(egress, parcel->inquiry); break;
     case PARCEL_FREE:
     case PARCEL_SIP_ANSWERED:
     case PARCEL_STANZA_TO_XMPP:

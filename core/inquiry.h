@@ -8,7 +8,7 @@
 
 #include "proto/span.h"
 
-enum inquiry_kind { INQUIRY_SESSIONS, INQUIRY_TRUNKS };
+enum inquiry_kind { INQUIRY_SESSIONS, INQUIRY_TRUNKS, INQUIRY_CONSENTS };
 
 /* One row per line, fields separated by TAB, in the order of the header row in core/report.c:
    SESSIONS: worker, direction(in|out), peer address, local and remote domain of its header,
@@ -17,11 +17,15 @@ enum inquiry_kind { INQUIRY_SESSIONS, INQUIRY_TRUNKS };
              stream management (on|-), stanzas without an acknowledgement (in: of ours)
    TRUNKS:   egress, tenant, trunk, transport, target, state(up|down|unknown), seconds in it,
              last status (0: not reachable, 408: no answer), seconds since the last answer,
-             in flight, queued (behind others to the same recipient), sent, failed */
+             in flight, queued (behind others to the same recipient), sent, failed
+   CONSENTS: user, peer, when the user wrote to it last; also those taken away */
+struct consent_query;
+
 struct inquiry {
     enum inquiry_kind kind;
     FILE *out; /* open_memstream of control */
     struct span partner; /* SESSIONS: only streams from this domain; data NULL: all streams */
+    struct consent_query *consents; /* CONSENTS: which */
 };
 
 #endif

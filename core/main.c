@@ -17,6 +17,7 @@
 #include "core/control.h"
 #include "core/egress.h"
 #include "core/log.h"
+#include "core/memories.h"
 #include "core/reload.h"
 #include "core/worker.h"
 #include "net/clock.h"
@@ -52,9 +53,9 @@ struct main_process {
     struct mesh *mesh;
     struct resolver *resolver;
     struct census *census;
-    struct trust_memory *trust;
+    struct memories memories;
     struct control *control;
-    struct stats **stats; /* by mesh index */
+    struct stats **stats; /* by mesh index; behind them the store's */
     struct main_thread *threads;
     unsigned thread_count; /* without control */
     _Atomic bool stopping;
@@ -212,7 +213,9 @@ static int main_start_threads(struct main_process *process)
                                       .mesh = process->mesh,
                                       .resolver = process->resolver,
                                       .census = process->census,
-                                      .trust = process->trust,
+                                      .trust = process->memories.trust,
+                                      .consent = memories_consent(&process->memories,
+                                                                  process->config, i + 1),
                                       .stats = process->stats[i + 1],
                                       .stopping = &process->stopping};
         if (pthread_create(&one->id, NULL, main_thread_run, one) != 0) {
@@ -253,16 +256,22 @@ static void main_stop_threads(struct main_process *process)
 
 /* ---- process ---- */
 
+/* Control's, one for each thread, and the store's. */
+static unsigned main_stats_count(const struct main_process *process)
+{
+    return process->thread_count + 2;
+}
+
 static void main_close(struct main_process *process)
 {
     control_close(&process->control);
     resolver_close(&process->resolver);
-    for (unsigned i = 0; process->stats != NULL && i <= process->thread_count; i++)
+    memories_close(&process->memories);
+    for (unsigned i = 0; process->stats != NULL && i < main_stats_count(process); i++)
         stats_close(&process->stats[i]);
     free(process->stats);
     free(process->threads);
     census_close(&process->census);
-    trust_close(&process->trust);
     mesh_close(&process->mesh);
     reload_close(&process->reload);
 }
@@ -273,10 +282,10 @@ static int main_open(struct main_process *process, struct config **owned)
     struct config *config = *owned;
     process->thread_count = config->worker_count + config->egress_count;
     process->threads = calloc(process->thread_count, sizeof(*process->threads));
-    process->stats = calloc(process->thread_count + 1, sizeof(*process->stats));
+    process->stats = calloc(main_stats_count(process), sizeof(*process->stats));
     if (process->threads == NULL || process->stats == NULL)
         return -ENOMEM;
-    for (unsigned i = 0; i <= process->thread_count; i++) {
+    for (unsigned i = 0; i < main_stats_count(process); i++) {
         process->stats[i] = stats_open(config->tenant_slots);
         if (process->stats[i] == NULL)
             return -ENOMEM;
@@ -287,7 +296,7 @@ static int main_open(struct main_process *process, struct config **owned)
     struct reload_options reload = {.config = config,
                                     .mesh = process->mesh,
                                     .stats = process->stats,
-                                    .stats_count = process->thread_count + 1};
+                                    .stats_count = main_stats_count(process)};
     status = reload_open(&process->reload, &reload);
     *owned = NULL;
     if (status != 0)
@@ -295,7 +304,9 @@ static int main_open(struct main_process *process, struct config **owned)
     status = census_open(&process->census, config->sessions_max,
                          config->sessions_per_address_max);
     if (status == 0)
-        status = trust_open(&process->trust);
+        status = memories_open(&process->memories, config,
+                               process->stats[main_stats_count(process) - 1], process->error,
+                               sizeof(process->error));
     if (status != 0)
         return status;
     struct resolver_options resolver = {.server = config->dns_server,
@@ -311,7 +322,7 @@ static int main_open(struct main_process *process, struct config **owned)
     struct control_options control = {.config = config,
                                       .reload = process->reload,
                                       .stats = process->stats,
-                                      .stats_count = process->thread_count + 1,
+                                      .stats_count = main_stats_count(process),
                                       .mesh = process->mesh,
                                       .self = THREAD_CONTROL};
     return control_open(&process->control, &control, process->error, sizeof(process->error));
@@ -357,6 +368,7 @@ static void main_catch_signals(void)
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGHUP, &action, NULL);
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* a limit on files fails the write, as a full disk does */
 }
 
 /* Until a signal says stop. */

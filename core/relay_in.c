@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <time.h>
 
+#include "core/consent.h"
 #include "core/intake.h"
 #include "core/trouble.h"
 #include "net/clock.h"
@@ -273,9 +274,12 @@ static bool may_pass(const struct session *session, const struct config_tenant *
     }
     if (tenant == NULL || config_user_allowed(config, tenant, &parcel->to))
         return true;
-    /* As if there were no such user: who may and who may not is nobody's business out there. */
+    /* As if there were no such user: who may and who may not is nobody's business out there. Nor
+       is whether there is one, where only those may write who were written to. */
     stats_count(worker->thread->stats, STAT_USERS_REFUSED);
-    refusal->fault = error_map_to_xmpp(404, SPAN_NONE, SPAN_NONE, writer);
+    refusal->fault = consent_is_needed(config, tenant, parcel->from.domain)
+                         ? consent_fault
+                         : error_map_to_xmpp(404, SPAN_NONE, SPAN_NONE, writer);
     refusal->reason = SPAN("tenants[].users does not let this user talk with XMPP users");
     return false;
 }

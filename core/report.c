@@ -24,6 +24,7 @@ static const char *const report_columns[][REPORT_COLUMN_MAX] = {
     [REPORT_TRUNKS] = {"#egress", "tenant", "trunk", "transport", "target", "state", "#since_s",
                        "#last_status", "#answered_s", "#in_flight", "#queued", "#sent",
                        "#failed"},
+    [REPORT_CONSENTS] = {"user", "partner", "written"},
     [REPORT_EXPLAIN] = {"step", "result", "#ms", "target", "text"},
 };
 
@@ -63,10 +64,11 @@ static void rows_info(const struct report_source *source, FILE *out)
     uint64_t uptime_s = (clock_now_ns() - source->start_ns) / 1000000000u;
     fprintf(out,
             "version\t%s\nconfig\t%s\nuptime_s\t%" PRIu64 "\nworkers\t%u\negress\t%u\n"
-            "parcels_per_thread\t%u\ntenants\t%zu\ntrunks\t%zu\npartners\t%zu\n"
+            "parcels_per_thread\t%u\nstore\t%s\ntenants\t%zu\ntrunks\t%zu\npartners\t%zu\n"
             "sessions\t%" PRIu64 "\nlog_level\t%s\nprocess\t%d\n",
             PASSERELLE_VERSION, config->path, uptime_s, config->worker_count,
-            config->egress_count, config->parcel_count, config->tenant_count,
+            config->egress_count, config->parcel_count,
+            config->store_path != NULL ? config->store_path : "-", config->tenant_count,
             config->trunk_count, config->partner_count, report_sessions(source),
             log_level_names[log_level()], (int)getpid());
 }
@@ -150,6 +152,7 @@ void report_rows(const struct report_source *source, enum report_kind kind, FILE
     case REPORT_POLICY:
     case REPORT_SESSIONS:
     case REPORT_TRUNKS:
+    case REPORT_CONSENTS:
     case REPORT_EXPLAIN:
     case REPORT_METRICS: return;
     }

@@ -7,12 +7,15 @@ static const char *const need_names[] = {"required", "optional", "not_supported"
 static const char *const flag_names[] = {"false", "true", NULL};
 static const char *const level_names[] = {"dialback", "pkix", "dane", NULL};
 static const char *const reaction_names[] = {"refuse", "warn", "allow", NULL};
+static const char *const partner_names[] = {"federated", "public_verified", "public_unverified",
+                                            NULL};
 
 static const struct rules_row rows[RULE_COUNT] = {
 #define NEED                                      need_names
 #define FLAG                                      flag_names
 #define LEVEL                                     level_names
 #define REACTION                                  reaction_names
+#define PARTNER                                   partner_names
 #define NUMBER                                    NULL
 #define RULE(name, key, kind, fallback, min, max) [RULE_##name] = {#key, kind, min, max},
 #include "core/rules.def"
@@ -21,6 +24,7 @@ static const struct rules_row rows[RULE_COUNT] = {
 #undef FLAG
 #undef LEVEL
 #undef REACTION
+#undef PARTNER
 #undef NUMBER
 };
 

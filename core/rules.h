@@ -13,6 +13,8 @@
 
 enum rules_need { NEED_REQUIRED, NEED_OPTIONAL, NEED_NOT_SUPPORTED };
 enum rules_reaction { REACTION_REFUSE, REACTION_WARN, REACTION_ALLOW };
+/* Skype for Business' partner types. */
+enum rules_type { TYPE_FEDERATED, TYPE_PUBLIC_VERIFIED, TYPE_PUBLIC_UNVERIFIED };
 
 enum rule {
 #define RULE(name, key, kind, fallback, min, max) RULE_##name,

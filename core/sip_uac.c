@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "core/consent.h"
 #include "core/log.h"
 #include "proto/sip_line.h"
 
@@ -243,7 +244,12 @@ void sip_uac_message(struct sip_uac *uac, struct parcel **parcel)
     struct parcel *taken = *parcel;
     *parcel = NULL;
     assert(taken->kind == PARCEL_MESSAGE_TO_SIP);
+    const struct config_tenant *tenant = thread_tenant(uac->thread, taken, taken->to.domain);
     uac->pending++;
+    if (!consent_allows(uac->thread, tenant, &taken->to, &taken->from)) {
+        fail_with(uac, &taken, consent_fault);
+        return;
+    }
     struct recipient *recipient = recipient_find(uac, taken->draft.request_uri);
     if (recipient == NULL ||
         (recipient->busy && recipient->waiting >= uac->thread->config->recipient_queue_max)) {
@@ -257,8 +263,7 @@ void sip_uac_message(struct sip_uac *uac, struct parcel **parcel)
         recipient->waiting++;
         return;
     }
-    struct request *request =
-        request_make(uac, taken, thread_tenant(uac->thread, taken, taken->to.domain));
+    struct request *request = request_make(uac, taken, tenant);
     if (request == NULL) {
         fail_with(uac, &taken, busy_fault);
         next_for(uac, recipient);

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "core/consent.h"
 #include "core/heap.h"
 #include "core/trouble.h"
 #include "net/digest.h"
@@ -144,6 +145,7 @@ static void answer_message(struct sip_uas *uas, const struct sip_call *call,
     transaction->has_parcel = true;
     transaction->to_full = parties->to.resource.size > 0;
     uas->pending++;
+    consent_note(thread, parties->tenant, &parties->from, &parties->to);
     mesh_post(thread->mesh, thread->self,
               route_link(thread->config, parties->from.domain, parties->to.domain), &parcel);
 }

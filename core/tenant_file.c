@@ -3,10 +3,11 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
+
+#include "core/database.h"
 
 /* PRAGMA application_id: "PSRL". Whatever else SQLite can open is refused. */
 #define FILE_APPLICATION 1347637836
@@ -68,55 +69,21 @@ const char *tenant_table_key(enum tenant_table table)
     return tables[table].key;
 }
 
-static int to_errno(int code)
-{
-    switch (code & 0xff) {
-    case SQLITE_OK:
-    case SQLITE_DONE:
-    case SQLITE_ROW: return 0;
-    case SQLITE_BUSY:
-    case SQLITE_LOCKED: return -EBUSY;
-    case SQLITE_NOMEM: return -ENOMEM;
-    case SQLITE_PERM:
-    case SQLITE_READONLY:
-    case SQLITE_AUTH: return -EACCES;
-    case SQLITE_NOTADB:
-    case SQLITE_CONSTRAINT:
-    case SQLITE_ERROR: return -EINVAL;
-    default: return -EIO;
-    }
-}
-
-static int execute(struct tenant_file *file, const char *sql)
-{
-    return to_errno(sqlite3_exec(file->database, sql, NULL, NULL, NULL));
-}
-
-/* A PRAGMA's value; -1 when it cannot be had. */
-static int64_t pragma_value(struct tenant_file *file, const char *sql)
-{
-    sqlite3_stmt *statement = NULL;
-    int64_t value = -1;
-    if (sqlite3_prepare_v2(file->database, sql, -1, &statement, NULL) == SQLITE_OK &&
-        sqlite3_step(statement) == SQLITE_ROW)
-        value = sqlite3_column_int64(statement, 0);
-    (void)sqlite3_finalize(statement);
-    return value;
-}
-
 /* A file without anything in it becomes a tenant file; else it must be one already. */
 static int file_identify(struct tenant_file *file, enum tenant_file_mode mode,
                          const char **problem)
 {
-    int64_t application = pragma_value(file, "PRAGMA application_id");
-    int64_t version = pragma_value(file, "PRAGMA user_version");
+    sqlite3 *database = file->database;
+    int64_t application = database_pragma(database, "PRAGMA application_id");
+    int64_t version = database_pragma(database, "PRAGMA user_version");
     if (application < 0 || version < 0)
-        return to_errno(sqlite3_errcode(file->database));
-    bool is_empty = application == 0 && pragma_value(file, "PRAGMA schema_version") == 0;
+        return database_errno(sqlite3_errcode(database));
+    bool is_empty =
+        application == 0 && database_pragma(database, "PRAGMA schema_version") == 0;
     if (mode == TENANT_FILE_WRITE && is_empty) {
         /* At once: SQLite has made the file, and without a schema nobody could read it. */
-        int rc = execute(file, schema);
-        return rc != 0 ? rc : execute(file, "COMMIT; BEGIN IMMEDIATE");
+        int rc = database_execute(database, schema);
+        return rc != 0 ? rc : database_execute(database, "COMMIT; BEGIN IMMEDIATE");
     }
     *problem = application != FILE_APPLICATION ? "is no tenant file of passerellectl"
                : version != FILE_VERSION       ? "was made by another version of passerellectl"
@@ -130,10 +97,10 @@ static int file_prepare(struct tenant_file *file, enum tenant_file_mode mode,
     (void)sqlite3_busy_timeout(file->database, FILE_BUSY_MS);
     (void)sqlite3_extended_result_codes(file->database, 1);
     /* Spilled pages would take the lock that readers need: the relay, before the commit. */
-    int rc = mode == TENANT_FILE_WRITE
-                 ? execute(file, "PRAGMA journal_mode = DELETE; PRAGMA cache_spill = OFF;"
-                                 "BEGIN IMMEDIATE")
-                 : execute(file, "BEGIN");
+    int rc = database_execute(file->database, mode == TENANT_FILE_WRITE
+                                                  ? "PRAGMA journal_mode = DELETE;"
+                                                    "PRAGMA cache_spill = OFF; BEGIN IMMEDIATE"
+                                                  : "BEGIN");
     return rc != 0 ? rc : file_identify(file, mode, problem);
 }
 
@@ -149,7 +116,7 @@ int tenant_file_open(struct tenant_file **out, const char *path, enum tenant_fil
     bool is_there = file != NULL && (mode == TENANT_FILE_WRITE || access(path, R_OK) == 0);
     int rc = is_there ? 0 : -errno;
     if (is_there) {
-        rc = to_errno(sqlite3_open_v2(path, &file->database, flags, NULL));
+        rc = database_errno(sqlite3_open_v2(path, &file->database, flags, NULL));
         if (rc == 0)
             rc = file_prepare(file, mode, &problem);
         if (problem == NULL)
@@ -207,7 +174,7 @@ static int text_table(struct tenant_file *file, const struct table_row *table, F
     (void)sqlite3_finalize(statement);
     if (!any && code == SQLITE_DONE)
         fprintf(out, "%s: []\n", table->name);
-    return to_errno(code);
+    return database_errno(code);
 }
 
 int tenant_file_text(struct tenant_file *file, char **text, size_t *size)
@@ -287,7 +254,7 @@ static sqlite3_stmt *bound(struct tenant_file *file, enum statement which,
 
 static int failed(const struct tenant_file *file)
 {
-    int rc = to_errno(sqlite3_errcode(file->database));
+    int rc = database_errno(sqlite3_errcode(file->database));
     return rc != 0 ? rc : -EIO;
 }
 
@@ -354,5 +321,5 @@ int tenant_file_commit(struct tenant_file *file)
     for (size_t i = 0; i < STATEMENT_COUNT; i++)
         for (size_t j = 0; j < TENANT_TABLE_COUNT; j++)
             (void)sqlite3_reset(file->statements[i][j]);
-    return execute(file, "COMMIT");
+    return database_execute(file->database, "COMMIT");
 }

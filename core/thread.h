@@ -18,6 +18,7 @@
 
 #define THREAD_CONTROL 0u
 
+struct consent;
 struct reload_offer;
 
 struct thread {
@@ -29,6 +30,7 @@ struct thread {
     struct resolver *resolver;
     struct census *census;      /* of all workers; NULL: XMPP connections are not limited */
     struct trust_memory *trust; /* of all workers; NULL: nothing is remembered */
+    struct consent *consent; /* of this SIP thread; of a worker NULL */
     struct stats *stats;
     struct timer_heap timers;
     uint64_t now_ms; /* monotonic, read once per loop */

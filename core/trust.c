@@ -7,13 +7,18 @@
 #include <stdlib.h>
 #include <sys/queue.h>
 
+#include "core/store.h"
 #include "core/table.h"
 #include "core/thread.h"
+#include "net/clock.h"
+
+#define STORE_AGAIN_S 86400 /* how far the order of the store's rows may be behind */
 
 struct partner {
     struct table_node node;
     TAILQ_ENTRY(partner) place;
     enum trust best;
+    int64_t stored_s; /* when the store was told last; 0: never */
     size_t size;
     char domain[];
 };
@@ -21,28 +26,33 @@ struct partner {
 TAILQ_HEAD(partner_list, partner);
 
 struct trust_memory {
+    struct store *store;
     pthread_mutex_t lock; /* guards all that follows */
     struct table partners;
     struct partner_list order; /* whom we met last is first */
 };
 
-int trust_open(struct trust_memory **opened)
-{
-    struct trust_memory *memory = calloc(1, sizeof(*memory));
-    if (memory == NULL)
-        return -ENOMEM;
-    pthread_mutex_init(&memory->lock, NULL);
-    table_init(&memory->partners);
-    TAILQ_INIT(&memory->order);
-    *opened = memory;
-    return 0;
-}
-
-static void forget(struct trust_memory *memory, struct partner *partner)
+static void drop(struct trust_memory *memory, struct partner *partner)
 {
     table_remove(&memory->partners, &partner->node);
     TAILQ_REMOVE(&memory->order, partner, place);
     free(partner);
+}
+
+static struct store_row row_of(const struct partner *partner)
+{
+    return (struct store_row){.kind = STORE_PROOF,
+                              .subject = SPAN(""),
+                              .partner = span_make(partner->domain, partner->size),
+                              .value = (int64_t)partner->best,
+                              .time_s = partner->stored_s};
+}
+
+static void forget(struct trust_memory *memory, struct partner *partner)
+{
+    const struct store_row row = row_of(partner);
+    store_remove(memory->store, &row);
+    drop(memory, partner);
 }
 
 void trust_close(struct trust_memory **closed)
@@ -53,7 +63,7 @@ void trust_close(struct trust_memory **closed)
     if (memory == NULL)
         return;
     while ((partner = TAILQ_FIRST(&memory->order)) != NULL)
-        forget(memory, partner);
+        drop(memory, partner);
     table_fini(&memory->partners);
     pthread_mutex_destroy(&memory->lock);
     free(memory);
@@ -70,19 +80,37 @@ static struct partner *find(const struct trust_memory *memory, struct span domai
     return NULL;
 }
 
-/* Without memory nothing is kept: it is as if we had not met. */
-static void add(struct trust_memory *memory, struct span domain, enum trust best)
+/* NULL without memory: it is as if we had not met. */
+static struct partner *add(struct trust_memory *memory, struct span domain)
 {
-    if (memory->partners.count == TRUST_PARTNER_MAX)
-        forget(memory, TAILQ_LAST(&memory->order, partner_list));
+    if (memory->partners.count == TRUST_PARTNER_MAX) {
+        struct partner *oldest = TAILQ_LAST(&memory->order, partner_list);
+        assert(oldest != NULL);
+        forget(memory, oldest);
+    }
     struct partner *partner = calloc(1, sizeof(*partner) + domain.size);
     if (partner == NULL)
-        return;
+        return NULL;
     memcpy(partner->domain, domain.data, domain.size);
     partner->size = domain.size;
-    partner->best = best;
     table_add(&memory->partners, &partner->node, thread_hash(0, domain), partner);
     TAILQ_INSERT_HEAD(&memory->order, partner, place);
+    return partner;
+}
+
+/* The store is told of another proof, and once a day that we still meet. */
+static void keep(struct trust_memory *memory, struct partner *partner, enum trust best)
+{
+    int64_t now_s = (int64_t)(clock_wall_ms() / 1000);
+    bool is_news = best != partner->best || now_s - partner->stored_s >= STORE_AGAIN_S;
+    TAILQ_REMOVE(&memory->order, partner, place);
+    TAILQ_INSERT_HEAD(&memory->order, partner, place);
+    partner->best = best;
+    if (!is_news)
+        return;
+    partner->stored_s = now_s;
+    const struct store_row row = row_of(partner);
+    store_put(memory->store, &row);
 }
 
 static enum trust note(struct trust_memory *memory, struct span domain, enum trust now,
@@ -91,11 +119,45 @@ static enum trust note(struct trust_memory *memory, struct span domain, enum tru
     struct partner *partner = find(memory, domain);
     enum trust before = partner != NULL ? partner->best : TRUST_DIALBACK;
     enum trust best = now > before || may_forget ? now : before;
-    if (partner != NULL)
+    if (partner == NULL && best > TRUST_DIALBACK)
+        partner = add(memory, domain);
+    if (partner != NULL && best == TRUST_DIALBACK)
         forget(memory, partner);
-    if (best > TRUST_DIALBACK)
-        add(memory, domain, best);
+    else if (partner != NULL)
+        keep(memory, partner, best);
     return before;
+}
+
+/* The rows come in the order in which we met last. */
+static int load(struct trust_memory *memory)
+{
+    struct store_row row;
+    int rc = 0;
+    while (memory->store != NULL && (rc = store_next(memory->store, STORE_PROOF, &row)) > 0) {
+        bool is_good = row.value > TRUST_DIALBACK && row.value <= TRUST_DANE;
+        struct partner *partner = is_good ? add(memory, row.partner) : NULL;
+        if (partner == NULL)
+            continue;
+        partner->best = (enum trust)row.value;
+        partner->stored_s = row.time_s;
+    }
+    return rc;
+}
+
+int trust_open(struct trust_memory **opened, struct store *store)
+{
+    struct trust_memory *memory = calloc(1, sizeof(*memory));
+    if (memory == NULL)
+        return -ENOMEM;
+    memory->store = store;
+    pthread_mutex_init(&memory->lock, NULL);
+    table_init(&memory->partners);
+    TAILQ_INIT(&memory->order);
+    int rc = load(memory);
+    if (rc != 0)
+        trust_close(&memory);
+    *opened = memory;
+    return rc;
 }
 
 enum trust trust_best(struct trust_memory *memory, struct span domain)

@@ -2,8 +2,8 @@
 /*
  * How well the servers of partners have proved themselves, and the memory of it: for each
  * domain the best there was, of the last TRUST_PARTNER_MAX domains that did better than
- * dialback. One for the process, lost with it. Any thread: a lock guards it, which a stream
- * takes once, beside a TLS handshake.
+ * dialback. One for the process; the store (core/store.h) remembers it over a restart. Any
+ * thread: a lock guards it, which a stream takes once, beside a TLS handshake.
  */
 #ifndef PASSERELLE_CORE_TRUST_H
 #define PASSERELLE_CORE_TRUST_H
@@ -19,9 +19,11 @@ enum trust {
     TRUST_DANE      /* a certificate that TLSA records name, which DNSSEC vouches for */
 };
 
+struct store;
 struct trust_memory;
 
-int trust_open(struct trust_memory **memory) MUST_USE;
+/* With what the store remembers; NULL: nothing survives the process. Negative errno. */
+int trust_open(struct trust_memory **memory, struct store *store) MUST_USE;
 void trust_close(struct trust_memory **memory);
 /* The best proof of `domain` that is remembered; TRUST_DIALBACK when none is known. */
 enum trust trust_best(struct trust_memory *memory, struct span domain);

@@ -45,6 +45,9 @@
    whole of it, 50000 for 5 s, in which a client sends three times. 48 bytes each and 16 in the
    index: 16 MiB of a thread. */
 #define SIP_ANSWERED_DEFAULT      262144
+/* Consents that are remembered (core/consent.h), of all SIP threads together: some 150 bytes
+   each with real addresses, 40 MiB when all are there. */
+#define CONSENTS_DEFAULT          262144
 #define CPIM_HEADER_COUNT_MAX     64  /* message headers, RFC 3862 §2.2 */
 #define MIME_HEADER_COUNT_MAX     64  /* headers of one part, and lines of one header */
 #define MIME_PART_COUNT_MAX       16  /* parts of one multipart body */

@@ -15,7 +15,7 @@ static const char usage[] =
     "\n"
     "  -s, --socket SOCKET  the relay's stats socket (global.stats_socket); default\n"
     "                       ./passerelle.sock, for tenant, partner and user the configured one\n"
-    "  -j, --json           JSON instead of a table, for show, list, explain and ping\n"
+    "  -j, --json           JSON instead of a table, for show, consent, list, explain and ping\n"
     "  -c, --config FILE    the relay's configuration, which names the tenants file; default\n"
     "                       /etc/passerelle/passerelle.yaml\n"
     "  -f, --format FORMAT  csv, json or yaml; by default what the name to import ends with,\n"
@@ -28,6 +28,8 @@ static const char usage[] =
     "Commands for the relay:\n"
     "  show info|stat|sess|tenants|trunks|errors\n"
     "  show policy TENANT DOMAIN               what is in force between them, and from where\n"
+    "  show consent TENANT [USER]              who of public_unverified partners may write\n"
+    "  consent remove TENANT USER [ADDRESS]    they, or one, may no more until written to again\n"
     "  metrics                                 everything as Prometheus text\n"
     "  set log-level error|warn|info|debug\n"
     "  explain DOMAIN [--tenant NAME]          how DOMAIN is reached, step by step, and what "
@@ -107,7 +109,8 @@ static int ask(const struct ctl_options *options, char **words, int count)
         add_option(&line, "tenant", options->tenant);
     if (pings)
         add_option(&line, "from", options->from);
-    if (options->as_json && (explains || pings || strcmp(words[0], "show") == 0))
+    if (options->as_json && (explains || pings || strcmp(words[0], "show") == 0 ||
+                             strcmp(words[0], "consent") == 0))
         add_word(&line, "json");
     if (pings)
         add_option(&line, "message", options->message);

@@ -42,11 +42,12 @@ def rules_of(cell):
 
 
 @contextlib.contextmanager
-def running(folder, names, more=(), tenant=None, proves=()):
+def running(folder, names, more=(), tenant=None, proves=(), changes=None):
     """The relay of the attack tests, which has a partner for every cell and each of `names`; the
     rules of every second one stand at the tenant instead. `more` are further partners, `tenant`
-    further keys of the first tenant, and `proves` further names that `every` is good for."""
-    relay = AttackedRelay(folder)
+    further keys of the first tenant, `proves` further names that `every` is good for, and
+    `changes` keys of other sections."""
+    relay = AttackedRelay(folder, changes)
     found = {"host": peers.ADDRESS, "port": relay.second}
     pairs = []
     for number, cell in enumerate(CELLS):

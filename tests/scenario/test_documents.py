@@ -32,7 +32,7 @@ def schema():
     keys = {name: re.findall(r'(?:TEXT|NUMBER|FLAG|LIST|SECTION|ITEMS|CYAML_FIELD_\w+)\(\s*"(\w+)"', body)
             for name, body in tables}
     # A table takes the rules in by their file; `rules` is a section of nothing else.
-    assert len(keys) == 12 and all(keys[name] for name in keys if name != "rules")
+    assert len(keys) == 13 and all(keys[name] for name in keys if name != "rules")
     return {**keys, "rules": [row[1] for row in rules()]}
 
 
@@ -59,8 +59,9 @@ def documented():
     return found
 
 
-SECTIONS = {"global": "global", "xmpp": "xmpp", "sip": "sip", "dns": "dns", "tenant": "tenants",
-            "trunk": "trunk", "partner": "partners", "rules": "rules", "users": "users", "pair": "partner_rules"}
+SECTIONS = {"global": "global", "xmpp": "xmpp", "sip": "sip", "dns": "dns", "store": "store",
+            "tenant": "tenants", "trunk": "trunk", "partner": "partners", "rules": "rules",
+            "users": "users", "pair": "partner_rules"}
 
 
 @pytest.mark.parametrize("table", SECTIONS)

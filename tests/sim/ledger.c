@@ -15,6 +15,10 @@
 #define OVER_RATE      "Too many messages a second for this SIP domain"
 #define OVER_IN_FLIGHT "Too many messages for this SIP domain are in flight"
 
+#define WRITTEN(message)                                                                       \
+    ledger.written[(message)->partner][(message)->partner_user][(message)->tenant]             \
+                  [(message)->tenant_user]
+
 struct ledger ledger;
 
 void ledger_open(const struct plan *plan)
@@ -62,8 +66,17 @@ void ledger_sent(struct ledger_message *message)
 {
     message->was_sent = true;
     message->sent_ns = sim.now_ns;
+    if (!message->to_sip && !message->is_forged && WRITTEN(message).sent_ns == 0)
+        WRITTEN(message).sent_ns = sim.now_ns;
     sim_trace("ledger: #%u sent %s%s", message->number, message->to_sip ? "to SIP" : "to XMPP",
               message->is_forged ? ", forged" : "");
+}
+
+void ledger_restarted(void)
+{
+    ledger.restarted_ns = sim.now_ns;
+    for (unsigned i = 0; i < ledger.count; i++)
+        WRITTEN(&ledger.messages[i]).arrived_ns = 0;
 }
 
 void ledger_tenant(unsigned tenant, bool is_removed)
@@ -133,6 +146,11 @@ static bool is_barred(const struct ledger_message *message)
     return ledger.plan->partners[message->partner].is_impostor;
 }
 
+static bool needs_consent(const struct ledger_message *message)
+{
+    return ledger.plan->partners[message->partner].is_unverified;
+}
+
 void ledger_arrived_sip(struct ledger_message *message, unsigned tenant, struct span from,
                         struct span to)
 {
@@ -147,6 +165,8 @@ void ledger_arrived_sip(struct ledger_message *message, unsigned tenant, struct 
                  to.data);
     else if (message->arrivals == 0)
         check_order(message);
+    if (needs_consent(message) && WRITTEN(message).sent_ns == 0)
+        sim_fail("#%u reached one who has not written to its sender", message->number);
     message->arrivals++;
 }
 
@@ -165,6 +185,8 @@ void ledger_arrived_xmpp(struct ledger_message *message, struct span stream_from
                  (int)from.size, from.data, (int)to.size, to.data);
     else
         check_order(message);
+    if (WRITTEN(message).arrived_ns == 0)
+        WRITTEN(message).arrived_ns = sim.now_ns;
     /* A copy that comes when Timer J is over is a new request (RFC 3261 §17.2.2), and so is one
        that comes to a relay that was started again. */
     if (++message->arrivals > 1 && sim.now_ns < message->sent_ns + TIMER_J_NS &&
@@ -212,6 +234,17 @@ static void check_over(struct ledger_message *message, struct span text)
         sim_fail("#%u: one of %u is over the quota of %u", message->number, sent, least);
 }
 
+/* The relay says that nobody has written to the sender: that must be so, as far as it knows. */
+static void check_unwanted(struct ledger_message *message)
+{
+    uint64_t known_ns = WRITTEN(message).arrived_ns;
+    message->was_unwanted = true;
+    if (!needs_consent(message))
+        sim_fail("#%u: subscription-required, where anybody may write", message->number);
+    if (known_ns > 0 && known_ns < message->sent_ns)
+        sim_fail("#%u: subscription-required for who was written to", message->number);
+}
+
 static bool is_over_quota(struct span text)
 {
     return span_starts(text, SPAN(OVER_RATE)) || span_starts(text, SPAN(OVER_IN_FLIGHT));
@@ -229,6 +262,8 @@ void ledger_heard_error(struct ledger_message *message, struct span condition, s
         sim_fail("#%u: a second error", message->number);
     if (span_equal(condition, SPAN("resource-constraint")))
         message->was_full = true;
+    if (span_equal(condition, SPAN("subscription-required")))
+        check_unwanted(message);
     if (is_over_quota(text))
         check_over(message, text);
 }
@@ -313,14 +348,14 @@ static bool dns_may_fail(void)
 }
 
 /* On a managed stream nothing is lost, whatever becomes of it, or of the relay: but for an
-   error that SIP, or a quota, gave a reason for and whose stream broke. */
+   error that SIP, a quota, or a want of consent gave a reason for and whose stream broke. */
 static bool is_lost(const struct ledger_message *message)
 {
     const struct plan_tenant *tenant = &ledger.plan->tenants[message->tenant];
     bool is_known = message->was_accepted || message->errors > 0 || message->was_bounced;
     bool may_fail = message->was_refused || message->is_long || message->was_full ||
                     message->type == LEDGER_HEADLINE || dns_may_fail() ||
-                    ledger.trunk_failed[message->tenant] || ledger.plan->is_flood ||
+                    needs_consent(message) || ledger.trunk_failed[message->tenant] || ledger.plan->is_flood ||
                     ledger.plan->recipient_queue_max < 64 || tenant->per_second_max > 0 ||
                     tenant->in_flight_max > 0;
     for (unsigned i = 0; i < tenant->trunk_count; i++)
@@ -349,7 +384,7 @@ static void check_to_sip(const struct ledger_message *message)
     if (is_lost(message))
         sim_fail("#%u: lost on a managed stream", message->number);
     bool has_reason = message->was_refused || message->is_long || message->was_full ||
-                      was_away(message) || trunks_had_trouble(message, true) ||
+                      message->was_unwanted || was_away(message) || trunks_had_trouble(message, true) ||
                       ledger.trunk_failed[message->tenant] || dns_may_fail();
     if (has_error && !has_reason)
         sim_fail("#%u: an error without a reason", message->number);

@@ -28,6 +28,7 @@ struct ledger_message {
     unsigned errors;   /* error stanzas its XMPP sender got */
     bool was_full;     /* … saying resource-constraint */
     bool was_over;     /* its sender hears that there are too many for its tenant */
+    bool was_unwanted; /* … that nobody has written to him first */
     bool is_counted;   /* it went over a managed stream of its XMPP server */
     bool was_bounced;  /* the relay did not acknowledge it: its own server refused it */
     bool was_accepted; /* the receiver took it (2xx, or no error) */
@@ -43,6 +44,11 @@ struct ledger {
     unsigned count;
     /* the last one that arrived, + 1, by partner, its user, tenant, its user */
     unsigned last[2][PLAN_PARTNER_MAX][PLAN_USER_MAX][PLAN_TENANT_MAX][PLAN_USER_MAX];
+    /* when a SIP user first wrote to the partner's, and when that arrived first since the relay
+       started; 0: never */
+    struct {
+        uint64_t sent_ns, arrived_ns;
+    } written[PLAN_PARTNER_MAX][PLAN_USER_MAX][PLAN_TENANT_MAX][PLAN_USER_MAX];
     bool trunk_failed[PLAN_TENANT_MAX];   /* a trunk once gave a reason to avoid it */
     bool is_stopping;                     /* the relay was told to end */
     uint64_t restarting_ns, restarted_ns; /* 0: never */
@@ -76,6 +82,8 @@ void ledger_heard_answer(struct ledger_message *message);
 void ledger_heard_error(struct ledger_message *message, struct span condition,
                         struct span text);
 void ledger_heard_status(struct ledger_message *message, int status, struct span reason);
+/* The relay was started again: it does not know who has written to whom. */
+void ledger_restarted(void);
 /* The relay is told that it serves the tenant no more, or again. */
 void ledger_tenant(unsigned tenant, bool is_removed);
 /* When all has settled. */

@@ -86,6 +86,7 @@ static void draw_rules(struct plan_partner *partner)
     partner->knows_tls = !may_clear || sim_chance(500);
     partner->direct_tls &= partner->knows_tls && partner->proofs != S2S_PROOF_CLEAR;
     partner->is_pair = sim_chance(300);
+    partner->is_unverified = sim_chance(200);
     partner->keepalive_ms = sim_chance(200) ? 500 : 0;
 }
 

@@ -29,6 +29,7 @@ struct plan_partner {
     unsigned keepalive_ms;             /* blanks of the relay; 0: none */
     bool knows_tls;                    /* it does; true unless the rules do without */
     bool is_pair;                      /* they stand in each tenant, not at the partner */
+    bool is_unverified;                /* its users need consent (public_unverified) */
     uint64_t answer_ns;                /* how long it thinks at most */
     unsigned mute, refuse, misaddress; /* per mille: pings without an answer, messages refused,
                                           messages sent in another domain's name */

@@ -20,9 +20,12 @@ static const char *const transports[] = {"udp", "tcp", "tls"};
 static void write_rules(FILE *file, const char *indent, const struct plan_partner *partner)
 {
     const char *const *needs = rules_row(RULE_TLS)->names;
-    fprintf(file, "%stls: %s\n%ssasl: %s\n%sdialback: %s\n%skeepalive_interval_ms: %u\n",
+    fprintf(file,
+            "%stls: %s\n%ssasl: %s\n%sdialback: %s\n%skeepalive_interval_ms: %u\n"
+            "%stype: %s\n",
             indent, needs[partner->tls], indent, needs[partner->sasl], indent,
-            partner->dialback ? "true" : "false", indent, partner->keepalive_ms);
+            partner->dialback ? "true" : "false", indent, partner->keepalive_ms, indent,
+            partner->is_unverified ? "public_unverified" : "federated");
 }
 
 /* What this tenant agrees with those whose rules do not stand at the partner. */
@@ -155,6 +158,7 @@ static void open_thread(struct relay *relay, unsigned i)
                               .offer = reload_offer(relay->reload, i + 1),
                               .mesh = relay->mesh,
                               .resolver = relay->resolver,
+                              .consent = memories_consent(&relay->memories, relay->config, i + 1),
                               .stats = relay->stats[i + 1],
                               .stopping = &relay->stopping};
     timer_heap_init(&thread->timers);
@@ -190,6 +194,8 @@ static void open_all(struct relay *relay)
                                     .stats_count = relay->thread_count + 1};
     if (rc == 0)
         rc = reload_open(&relay->reload, &reload);
+    if (rc == 0)
+        rc = memories_open(&relay->memories, relay->config, NULL, error, sizeof(error));
     assert(rc == 0);
     for (unsigned i = 0; i < relay->thread_count; i++)
         open_thread(relay, i);
@@ -480,6 +486,7 @@ void relay_close(struct relay *relay)
     if (relay->probe_is_out)
         (void)fclose(relay->talk.out);
     check_books(relay);
+    memories_close(&relay->memories);
     resolver_close(&relay->resolver);
     for (unsigned i = 0; i <= relay->thread_count; i++)
         stats_close(&relay->stats[i]);

@@ -12,6 +12,7 @@
 #include "core/probe.h"
 #include "core/reload.h"
 #include "core/worker.h"
+#include "core/memories.h"
 #include "tests/sim/plan.h"
 
 #define RELAY_THREAD_MAX  12u
@@ -34,6 +35,7 @@ struct relay {
     void (*tenant_told)(unsigned tenant, bool is_missing); /* the ledger's */
     struct mesh *mesh;
     struct resolver *resolver;
+    struct memories memories; /* without a store, whose thread would be none of the simulation's */
     struct stats *stats[RELAY_THREAD_MAX]; /* by mesh index */
     struct relay_thread threads[RELAY_THREAD_MAX];
     unsigned thread_count; /* without control */

@@ -127,7 +127,7 @@ static void restart(struct run *run, const char *folder)
     for (unsigned i = 0; i < run->plan.tenant_count; i++)
         if (ledger.away[i].since_ns > 0)
             ledger_tenant(i, false); /* the configuration of the start has all */
-    ledger.restarted_ns = sim.now_ns;
+    ledger_restarted();
 }
 
 static void open_all(struct run *run, const char *folder)

@@ -211,7 +211,7 @@ static void test_trust_is_remembered(void **state)
 {
     (void)state;
     struct trust_memory *memory;
-    assert_int_equal(trust_open(&memory), 0);
+    assert_int_equal(trust_open(&memory, NULL), 0);
     struct span a = SPAN("a.example"), b = SPAN("b.example");
     assert_int_equal(trust_note(memory, a, TRUST_PKIX, false), TRUST_DIALBACK);
     assert_int_equal(trust_note(memory, a, TRUST_DANE, false), TRUST_PKIX);
@@ -232,7 +232,7 @@ static void test_trust_is_bounded(void **state)
 {
     (void)state;
     struct trust_memory *memory;
-    assert_int_equal(trust_open(&memory), 0);
+    assert_int_equal(trust_open(&memory, NULL), 0);
     (void)trust_note(memory, SPAN("old.example"), TRUST_PKIX, false);
     (void)trust_note(memory, SPAN("kept.example"), TRUST_DANE, false);
     for (unsigned i = 0; i < 2 * TRUST_PARTNER_MAX; i++) {
