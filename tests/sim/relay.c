@@ -20,9 +20,12 @@ static const char *const transports[] = {"udp", "tcp", "tls"};
 static void write_rules(FILE *file, const char *indent, const struct plan_partner *partner)
 {
     const char *const *needs = rules_row(RULE_TLS)->names;
-    fprintf(file, "%stls: %s\n%ssasl: %s\n%sdialback: %s\n%skeepalive_interval_ms: %u\n",
+    fprintf(file,
+            "%stls: %s\n%ssasl: %s\n%sdialback: %s\n%skeepalive_interval_ms: %u\n"
+            "%sbidi: %s\n",
             indent, needs[partner->tls], indent, needs[partner->sasl], indent,
-            partner->dialback ? "true" : "false", indent, partner->keepalive_ms);
+            partner->dialback ? "true" : "false", indent, partner->keepalive_ms, indent,
+            partner->bidi ? "true" : "false");
 }
 
 /* What this tenant agrees with those whose rules do not stand at the partner. */
