@@ -203,7 +203,8 @@ def test_without_a_relay(quiet):
 # Every rule for partners, and what it is kept as.
 RULES = {"tls": ("required", "required"), "sasl": ("optional", "optional"),
          "dialback": ("true", "true"), "trust": ("pkix", "pkix"),
-         "trust_downgrade": ("refuse", "refuse"), "bidi": ("true", "true"),
+         "trust_downgrade": ("refuse", "refuse"), "type": ("public_verified", "public_verified"),
+         "consent_expires_days": ("90", 90), "bidi": ("true", "true"),
          "negotiation_timeout_ms": ("5000", 5000),
          "idle_timeout_ms": ("5001", 5001), "keepalive_interval_ms": ("300000", 300000),
          "sessions_per_partner_max": ("3", 3), "messages_per_second_max": ("70", 70),
