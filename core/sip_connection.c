@@ -389,8 +389,7 @@ void sip_connection_alias(struct sip_streams *streams, uint64_t ticket,
 {
     struct connection *connection = find(streams, ticket);
     if (connection == NULL || connection->trunk != NULL || connection->alias_of != NULL ||
-        connection->is_proxied ||
-        connection->state != CONNECTION_READY ||
+        connection->is_proxied || connection->state != CONNECTION_READY ||
         !sip_stream_proves(connection, sip_connection_identity(trunk)))
         return;
     connection->alias_port = port;

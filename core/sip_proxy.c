@@ -2,8 +2,8 @@
 /*
  * A connection behind a proxy (sip.proxy_listen). Before its first byte stands the proxy's
  * header, which says who the client is: from then on the connection is the client's, a trunk is
- * known by that address, and what the client may not do it may not do through a proxy either. It
- * is never used for requests of ours (RFC 5923): the proxy would have to bring them.
+ * known by that address, and what the client may not do it may not do through a proxy either.
+ * It is never used for requests of ours (RFC 5923): the proxy would have to bring them.
  */
 #include <assert.h>
 

@@ -86,7 +86,8 @@ int anchors_add_file(struct anchors *anchors, const char *path, bool is_tolerant
         return rc;
     const uint8_t *at = text.data, *stop = text.data + text.size;
     bool is_empty = true;
-    while (rc == 0 && (at = memmem(at, (size_t)(stop - at), begin, sizeof(begin) - 1)) != NULL) {
+    while (rc == 0 &&
+           (at = memmem(at, (size_t)(stop - at), begin, sizeof(begin) - 1)) != NULL) {
         const uint8_t *last = memmem(at, (size_t)(stop - at), end, sizeof(end) - 1);
         const uint8_t *behind = last != NULL ? last + sizeof(end) - 1 : stop;
         rc = add_pem(anchors, at, (size_t)(behind - at));

@@ -25,8 +25,8 @@ struct dane_record {
    unknown kind, or PKIX-TA: that may name a root, which servers do not send, so a good server
    would look like a bad one. */
 bool dane_parse(struct dane_record *record, const uint8_t *data, size_t size);
-/* Does another of the records, of the same usage and selector, have a stronger digest? Then the one
-   at `index` does not count (RFC 7671 §9). */
+/* Does another of the records, of the same usage and selector, have a stronger digest? Then the
+   one at `index` does not count (RFC 7671 §9). */
 bool dane_is_outdone(const struct dane_record *records, unsigned count, unsigned index);
 /* Does the record name this certificate, or its key? */
 bool dane_matches(const struct dane_record *record, const struct certificate *certificate);

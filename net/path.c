@@ -58,20 +58,20 @@ static bool is_signed_by(struct search *search, const struct certificate *author
     WOLFSSL_CERT_MANAGER *manager = wolfSSL_CertManagerNew();
     if (manager == NULL)
         return refuse(search, no_memory);
-    int loaded = wolfSSL_CertManagerLoadCABuffer(manager, authority->der,
-                                                 (long)authority->der_size,
-                                                 WOLFSSL_FILETYPE_ASN1);
-    int verified = loaded == WOLFSSL_SUCCESS
-                       ? wolfSSL_CertManagerVerifyBuffer(manager, search->tip.der,
-                                                         (long)search->tip.der_size,
-                                                         WOLFSSL_FILETYPE_ASN1)
-                       : loaded;
+    int loaded = wolfSSL_CertManagerLoadCABuffer(
+        manager, authority->der, (long)authority->der_size, WOLFSSL_FILETYPE_ASN1);
+    int verified =
+        loaded == WOLFSSL_SUCCESS
+            ? wolfSSL_CertManagerVerifyBuffer(manager, search->tip.der,
+                                              (long)search->tip.der_size, WOLFSSL_FILETYPE_ASN1)
+            : loaded;
     wolfSSL_CertManagerFree(manager);
     if (loaded != WOLFSSL_SUCCESS)
         return refuse(search, refusal_text(loaded, false));
     if (verified == ASN_NO_SIGNER_E)
         return false; /* another key of that name */
-    return verified == WOLFSSL_SUCCESS || refuse(search, refusal_text(verified, search->top == 0));
+    return verified == WOLFSSL_SUCCESS ||
+           refuse(search, refusal_text(verified, search->top == 0));
 }
 
 /* RFC 5280 §6.1.4. An anchor may be older than version 3, and a certificate that is itself an

@@ -15,7 +15,8 @@
 #define PATH_MAX_CHECKS 16 /* signatures that are checked for one chain */
 
 /* The certificates as the peer sent them: the leaf first, the others in any order and perhaps
-   useless, at most TLS_CHAIN_MAX. NULL: it is good; else a static sentence that says why not. */
+   useless, at most TLS_CHAIN_MAX. NULL: it is good; else a static sentence that says why not.
+ */
 const char *path_verify(const struct tls_text *certificates, unsigned count,
                         const struct anchors *anchors) NET_MUST_USE;
 
