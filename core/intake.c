@@ -45,8 +45,8 @@ static struct intake *make(struct session *session)
     intake->worker = worker;
     intake->session = session;
     intake->ticket = ++worker->ticket_next;
-    intake->local = session->in.local;
-    intake->remote = session->in.remote;
+    intake->local = *session_local(session);
+    intake->remote = *session_remote(session);
     intake->timer.kind = WORKER_TIMER_INTAKE;
     intake->timer.owner = intake;
     table_add(&worker->intakes, &intake->by_ticket, intake->ticket, intake);
@@ -91,6 +91,14 @@ static void log_managed(const struct session *session, bool is_resumed)
               log_text("local", s2s_domain_span(&session->in.local)),
               log_text("remote", s2s_domain_span(&session->in.remote)),
               log_text("direction", SPAN("in")));
+}
+
+void intake_begin(struct session *session)
+{
+    assert(session->intake == NULL);
+    session->intake = make(session);
+    if (session->intake == NULL)
+        session_fail(session, SPAN("there is no memory for stream management"));
 }
 
 void intake_enable(struct session *session, const struct s2s_action *action)
@@ -145,25 +153,56 @@ static void leave_list(struct intake *intake)
     intake->worker->waiting_intake_count--;
 }
 
+/* The peer sends again what is behind the h that it was told last. */
+static void move(struct intake *intake, struct session *session)
+{
+    assert(session->intake == NULL);
+    intake->session = session;
+    session->intake = intake;
+    intake->asked = false;
+    intake->seen_left = intake->receiver.received - intake->told;
+}
+
+struct intake *intake_detach(struct session *session)
+{
+    struct intake *intake = session->intake;
+    session->intake = NULL;
+    if (intake == NULL)
+        return NULL;
+    intake->session = NULL;
+    timer_disarm(&intake->worker->thread->timers, &intake->timer);
+    return intake;
+}
+
+uint32_t intake_promise(struct intake *intake)
+{
+    if (intake == NULL)
+        return 0;
+    intake->told = intake->receiver.handled;
+    return intake->told;
+}
+
+void intake_attach(struct intake **detached, struct session *session)
+{
+    if (*detached != NULL)
+        move(*detached, session);
+    *detached = NULL;
+}
+
 void intake_resume(struct session *session, const struct s2s_action *action)
 {
     char memory[256];
     struct writer writer = writer_make(memory, sizeof(memory));
     struct stats *stats = session->worker->thread->stats;
     struct intake *intake = find_resumable(session, action->sm.id);
-    assert(session->intake == NULL);
     if (intake == NULL) {
         stats_count(stats, STAT_SM_RESUME_REFUSED);
         sm_write_failed(&writer, STANZA_ERROR_ITEM_NOT_FOUND);
     } else {
         struct session *former = intake->session;
         leave_list(intake);
-        intake->session = session;
-        session->intake = intake;
-        intake->asked = false;
-        intake->told = intake->receiver.handled;
-        intake->seen_left = sm_open(&intake->receiver);
-        s2s_in_sm_resumed(&session->in, &writer, id_of(intake), intake->told);
+        s2s_in_sm_resumed(&session->in, &writer, id_of(intake), intake_promise(intake));
+        move(intake, session);
         stats_count(stats, STAT_SM_RESUMED);
         log_managed(session, true);
         if (former != NULL) {

@@ -8,7 +8,8 @@
  * When the stream breaks the intake stays for xmpp.resume_timeout_ms, and goes on counting. A
  * new stream on the same worker that is authenticated for the same pair and knows its id takes
  * it over (XEP-0198 §5). What the peer then sends again and is here already is known by its
- * number.
+ * number. That of a stream that we opened and that goes both ways (XEP-0288) is resumed by us:
+ * meanwhile its link keeps it.
  */
 #ifndef PASSERELLE_CORE_INTAKE_H
 #define PASSERELLE_CORE_INTAKE_H
@@ -21,6 +22,15 @@ struct intake;
 void intake_enable(struct session *session, const struct s2s_action *action);
 /* The peer wants to go on where a former stream broke: so be it, or not. */
 void intake_resume(struct session *session, const struct s2s_action *action);
+/* The peer has enabled it on a stream of ours that goes both ways: for what it sends, too. */
+void intake_begin(struct session *session);
+/* That stream broke and is to be resumed by us: the caller keeps what there is of it, or NULL.
+ */
+struct intake *intake_detach(struct session *session);
+/* What the peer is told when we resume it: h. NULL: 0. */
+uint32_t intake_promise(struct intake *intake);
+/* It goes on over this session, behind what was promised; NULL: nothing. */
+void intake_attach(struct intake **intake, struct session *session);
 /* Its stream broke: it waits for another one when it may, or ends with its session. */
 void intake_wait(struct session *session);
 /* Can its stream be resumed? */

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "core/intake.h"
 #include "core/trouble.h"
 #include "net/digest.h"
 #include "proto/jid.h"
@@ -357,6 +358,8 @@ void link_prepare(const struct link *link, struct s2s_out *out)
                  worker_has_certificate(worker, tenant));
     out->sm_wanted = worker->thread->config->stream_management && link->probe == NULL;
     out->sm_previous = link_resume_id(link);
+    out->sm_previous_bidi = link->sm.intake != NULL;
+    out->sm_handled = intake_promise(link->sm.intake);
 }
 
 const char *link_remote_ascii(const struct link *link)
@@ -407,7 +410,8 @@ void link_saw(const struct link *link, const struct session *session,
 
 static bool wants_stream(const struct link *link)
 {
-    return link->queue.count + link->verify.count > 0 || link->probe != NULL;
+    return link->queue.count + link->verify.count > 0 || link->probe != NULL ||
+           link->sm.intake != NULL;
 }
 
 void link_lost(struct link *link, struct session *session)
@@ -465,6 +469,7 @@ void link_close(struct link *link)
     link_fail_list(link, &link->asked, STANZA_ERROR_REMOTE_SERVER_TIMEOUT);
     link_fail_list(link, &link->unconfirmed, STANZA_ERROR_REMOTE_SERVER_TIMEOUT);
     link_fail_list(link, &link->fleeting, STANZA_ERROR_REMOTE_SERVER_TIMEOUT);
+    intake_close(&link->sm.intake);
     free(link->answer);
     link->magic = 0;
     free(link);

@@ -28,6 +28,7 @@ struct link_sm {
     bool is_broken;      /* it is to be resumed … */
     uint64_t until_ms;   /* … by then */
     uint32_t again;      /* of the stanzas sent, the last ones: to be written again */
+    struct intake *intake; /* … and what the other side sent on it, where it went both ways */
 };
 
 #define LINK_RACE_MAX 8 /* connections begun at a time */
@@ -137,7 +138,7 @@ bool link_write(struct link *link);
 uint64_t link_write_ping(struct link *link);
 /* link_resume.c: a counted stream broke, or the other side ended it: what was written and has no
    outcome waits for it to be resumed, or ends when it cannot be. */
-void link_resume_later(struct link *link, const struct session *session);
+void link_resume_later(struct link *link, struct session *session);
 /* What a new connection is to resume; empty: nothing. */
 struct span link_resume_id(const struct link *link);
 /* The other side has resumed it behind h (S2S_SM_RESUMED), or not (S2S_SM_REFUSED). */

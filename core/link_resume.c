@@ -14,6 +14,7 @@
  */
 #include <assert.h>
 
+#include "core/intake.h"
 #include "core/link_priv.h"
 #include "core/log.h"
 
@@ -39,7 +40,7 @@ static struct parcel *pop_written(struct link *link)
     return link_pop(is_two ? two : one);
 }
 
-void link_resume_later(struct link *link, const struct session *session)
+void link_resume_later(struct link *link, struct session *session)
 {
     struct thread *thread = link->worker->thread;
     struct parcel_list again = {NULL, NULL, 0};
@@ -56,7 +57,11 @@ void link_resume_later(struct link *link, const struct session *session)
     sm->is_broken = true;
     sm->again = 0;
     sm->until_ms = sm->max_s > 0 ? thread->now_ms + 1000ull * sm->max_s : UINT64_MAX;
-    if (!session->broken || !is_resumable(link) || first_again(link) == NULL)
+    if (session->broken && sm->intake == NULL)
+        sm->intake = intake_detach(session);
+    /* The other side cannot resume it, so that we do for its stanzas, too. */
+    bool is_missed = first_again(link) != NULL || sm->intake != NULL;
+    if (!session->broken || !is_resumable(link) || !is_missed)
         link_resume_end(link);
 }
 
@@ -103,6 +108,7 @@ void link_resumed(struct link *link, const struct s2s_action *action)
         return;
     }
     sm->is_broken = false;
+    intake_attach(&sm->intake, link->session);
     sm->again = link_unacked(link);
     sm->asked_at = sm->sender.acked;
     keep_acked(link);

@@ -9,6 +9,7 @@
 #include <assert.h>
 #include <stdio.h>
 
+#include "core/intake.h"
 #include "core/link_priv.h"
 #include "core/log.h"
 
@@ -113,5 +114,6 @@ void link_managed(struct link *link, const struct s2s_action *action)
 void link_sm_end(struct link *link)
 {
     stats_add(link->worker->thread->stats, STAT_SM_LOST, link_unacked(link));
+    intake_close(&link->sm.intake);
     link->sm = (struct link_sm){.asked = false};
 }

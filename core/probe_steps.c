@@ -406,7 +406,8 @@ static void tell_features(struct probe *probe, const struct session *session,
     if (features.sm)
         append(text, size, "stream management");
     if (features.bidi)
-        append(text, size, "bidirectional streams (not used here)");
+        append(text, size, "bidirectional streams (bidi: %s)",
+               session_rule(session, RULE_BIDI) != 0 ? "true" : "false");
     if (features.max_bytes > 0)
         append(text, size, "stanzas up to %" PRIu32 " bytes", features.max_bytes);
     if (features.idle_seconds > 0)

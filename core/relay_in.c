@@ -216,7 +216,7 @@ static bool ask_quota(struct session *session, const struct config_tenant *tenan
     ration->verdict = quota_judge(ration->account, mesh_free(thread->mesh, thread->self),
                                   thread->now_ms, &ration->over);
     bool waits = ration->verdict == QUOTA_IN_FLIGHT && session->state == SESSION_OPEN &&
-                 session->in.pair_count == 1;
+                 session_hears_one(session);
     if (waits) {
         stats_count(thread->stats, STAT_QUOTA_PAUSES);
         session_ration(session, ration->over);
@@ -267,7 +267,7 @@ static bool may_pass(const struct session *session, const struct config_tenant *
                                                .text = SPAN("The message is too long")};
         return false;
     }
-    if (session->state == SESSION_CLOSING &&
+    if (session_is_leaving(session) &&
         worker_pair_tenant(worker, parcel->to.domain, parcel->from.domain) == NULL) {
         refusal->fault = barred_fault(tenant);
         return false;
@@ -311,8 +311,8 @@ static bool on_message(struct session *session, const struct xml_node *stanza,
     struct writer writer = parcel_writer(parcel);
     struct message_refusal refusal = {.fault.error = STANZA_ERROR_NONE};
     enum map_result result =
-        map_message_to_sip(stanza, &parcel->from, &parcel->to, span_of(session->in.lang),
-                           &writer, &parcel->draft, &refusal.fault);
+        map_message_to_sip(stanza, &parcel->from, &parcel->to, session_lang(session), &writer,
+                           &parcel->draft, &refusal.fault);
     if (result == MAP_IGNORE) {
         intake_settle(worker, parcel->receipt);
         stats_count(thread->stats, STAT_XMPP_MESSAGES_IGNORED);
@@ -385,10 +385,10 @@ static bool on_iq(struct session *session, const struct xml_node *stanza,
 static bool check_pair(struct session *session, const struct jid *from, const struct jid *to)
 {
     struct span text = SPAN("the address is not authorised on this stream");
-    if (s2s_in_authorised(&session->in, to->domain, from->domain))
+    if (session_hears(session, to->domain, from->domain))
         return true;
     stats_count(session->worker->thread->stats, STAT_POLICY_REFUSED);
-    if (s2s_in_authorised_remote(&session->in, from->domain))
+    if (session_hears_from(session, from->domain))
         session_close(session, STREAM_ERROR_HOST_UNKNOWN, text);
     else
         session_close(session, STREAM_ERROR_INVALID_FROM, text);
@@ -404,7 +404,9 @@ bool relay_in_stanza(struct session *session, const struct xml_node *stanza)
     struct span to_text = xml_node_attribute(stanza, SPAN("to"));
     struct jid from, to;
     struct worker *worker = session->worker;
-    if (intake_has_seen(session->intake))
+    /* A stream of ours that must stay at a stop for what it brings home takes nothing new: what
+       is not acknowledged stays the peer's. */
+    if (intake_has_seen(session->intake) || (session->outbound && worker->draining))
         return true;
     if (from_text.size == 0 || to_text.size == 0 ||
         jid_parse(from_text, &from_writer, &from) != JID_OK ||
@@ -416,7 +418,7 @@ bool relay_in_stanza(struct session *session, const struct xml_node *stanza)
     if (!check_pair(session, &from, &to))
         return true;
     const struct config_tenant *tenant = worker_pair_tenant(worker, to.domain, from.domain);
-    if (tenant == NULL && session->state != SESSION_CLOSING) {
+    if (tenant == NULL && !session_is_leaving(session)) {
         session_close(session, STREAM_ERROR_POLICY_VIOLATION, SPAN("this pair is not allowed"));
         return true;
     }

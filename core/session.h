@@ -32,7 +32,7 @@ struct session {
     struct worker *worker;
     TAILQ_ENTRY(session) all, holding, sending_next; /* in the worker's lists */
     struct table_node by_ticket;
-    struct intake *intake; /* inbound: what its stanzas came to; NULL: they are not counted */
+    struct intake *intake; /* what its peer's stanzas came to; NULL: they are not counted */
     struct link *link; /* outbound: whom it serves, until all is sent or lost */
     bool outbound, direct, in_flight, held, unsent;
     bool in_line; /* held for want of parcels; else its own outcomes are too many */
@@ -118,5 +118,15 @@ void session_report(const struct session *session, FILE *out);
 bool session_concerns(const struct session *session, struct span partner);
 /* Room for more stanzas? */
 bool session_has_room(const struct session *session);
+/* session_bidi.c: is the peer authorised to send from `remote` to `local` on it? */
+bool session_hears(const struct session *session, struct span local, struct span remote);
+/* … from `remote` to any domain? */
+bool session_hears_from(const struct session *session, struct span remote);
+/* Does it carry what the peer sends for one pair of domains only? */
+bool session_hears_one(const struct session *session);
+/* The language of what the peer sends, where a stanza says nothing; empty: not said. */
+struct span session_lang(const struct session *session);
+/* Its pair is not served any more, and it is about to end for that. */
+bool session_is_leaving(const struct session *session);
 
 #endif

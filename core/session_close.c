@@ -83,7 +83,7 @@ bool session_late_event(struct session *session)
     switch (session->event.kind) {
     case XML_EVENT_STANZA:
         /* What could not be acknowledged any more stays the peer's. */
-        return session->outbound || session->intake != NULL ||
+        return (session->outbound && !session->out.bidi) || session->intake != NULL ||
                !s2s_is_stanza(session->event.node) ||
                relay_in_stanza(session, session->event.node);
     case XML_EVENT_CLOSE:

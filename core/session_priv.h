@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* What session.c (its life and its socket), session_proxy.c (its client behind a proxy),
    session_pump.c (its stream), session_watch.c (its clock), session_trust.c (how its peer
-   proved itself), session_report.c (its rows and log lines) and session_close.c (its end)
-   share. */
+   proved itself), session_bidi.c (what its peer may send), session_report.c (its rows and log
+   lines) and session_close.c (its end) share. */
 #ifndef PASSERELLE_CORE_SESSION_PRIV_H
 #define PASSERELLE_CORE_SESSION_PRIV_H
 
@@ -63,6 +63,10 @@ void session_weigh(struct session *session);
 bool session_judge(struct session *session);
 /* The least that it has to. */
 enum trust session_trust_wanted(const struct session *session);
+/* session_bidi.c: outbound, under TLS: whether it is to go both ways. */
+void session_want_bidi(struct session *session);
+/* … and whether the rules allow yet what it says, if it does. */
+bool session_may_hear(const struct session *session);
 /* Bytes from the socket that were not used yet, and the use of the first `size` of them. */
 struct span session_input(const struct session *session);
 void session_input_use(struct session *session, size_t size);

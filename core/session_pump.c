@@ -56,6 +56,7 @@ static void tls_done(struct session *session)
     link_secured(session->link, session);
     if (!session_judge(session))
         return;
+    session_want_bidi(session);
     if (session->direct)
         s2s_out_start(&session->out, true, &writer);
     else
@@ -183,7 +184,18 @@ static void ready(struct session *session, struct s2s_action *action)
     action->local = s2s_domain_span(&session->out.local);
     action->remote = s2s_domain_span(&session->out.remote);
     authorised(session, action, session->trust);
+    if (session->out.bidi)
+        stats_count(session->worker->thread->stats, STAT_SESSIONS_BIDI);
     if (session->link != NULL && action->kind != S2S_READY)
+        link_managed(session->link, action);
+}
+
+/* What the other side says of stream management on a stream of ours. */
+static void managed(struct session *session, const struct s2s_action *action)
+{
+    if (action->kind == S2S_SM_ENABLED && session->out.bidi)
+        intake_begin(session);
+    if (session->link != NULL)
         link_managed(session->link, action);
 }
 
@@ -350,10 +362,7 @@ static bool act(struct session *session, struct s2s_action *action)
     case S2S_SM_REFUSED: ready(session, action); break;
     case S2S_SM_ENABLED:
     case S2S_SM_ACKED:
-    case S2S_SM_FAILED:
-        if (session->link != NULL)
-            link_managed(session->link, action);
-        break;
+    case S2S_SM_FAILED: managed(session, action); break;
     case S2S_UNSOLICITED:
         stats_count(session->worker->thread->stats, STAT_DIALBACK_REFUSED);
         break;

@@ -54,7 +54,7 @@ static void reload_out(struct session *session)
     struct span local = s2s_domain_span(&out->local), remote = s2s_domain_span(&out->remote);
     unsigned proofs = worker_pair_proofs(session->worker, local, remote);
     if (out->state == S2S_OUT_READY) {
-        if (is_served(session, local, remote))
+        if (is_served(session, local, remote) && session_may_hear(session))
             return;
         session->retires_ms = thread->now_ms + RETIRE_MS;
         session_watch(session);

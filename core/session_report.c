@@ -22,6 +22,10 @@ static void put_pairs(FILE *out, const struct session *session)
     if (session->outbound) {
         put_pair(out, &session->out.local, &session->out.remote,
                  session->out.state == S2S_OUT_READY);
+        if (session->out.bidi) {
+            fputc(',', out);
+            put_pair(out, &session->out.remote, &session->out.local, session->out.proved);
+        }
         return;
     }
     for (unsigned i = 0; i < in->pair_count; i++) {
@@ -39,7 +43,7 @@ bool session_concerns(const struct session *session, struct span partner)
     if (partner.data == NULL)
         return true;
     if (session->outbound)
-        return false;
+        return session_hears_from(session, partner);
     bool is_named = span_equal(s2s_domain_span(&in->remote), partner);
     for (unsigned i = 0; i < in->pair_count && !is_named; i++)
         is_named = span_equal(s2s_domain_span(&in->pairs[i].remote), partner);
@@ -71,8 +75,8 @@ void session_report(const struct session *session, FILE *out)
             has_tls ? tls_cipher_name(session->tls) : "-", (now_ms - session->opened_ms) / 1000,
             (now_ms - session->active_ms) / 1000, session->stanzas_in, session->stanzas_out,
             session_output_size(session), session_is_managed(session) ? "on" : "-",
-            session->link != NULL ? link_unacked(session->link)
-                                  : intake_open_count(session->intake));
+            (session->link != NULL ? link_unacked(session->link) : 0) +
+                intake_open_count(session->intake));
 }
 
 /* Who came in and was turned away. What a stranger says of itself does not make a row of its

@@ -309,8 +309,9 @@ void worker_turn(struct worker *worker, uint64_t wait_ms)
 }
 
 /* Managed streams stay until the outcome of what they brought is known, so that their peers
-   hear of it; nothing more is read from them. So do links with stanzas that are not
-   acknowledged, and with them all others: an outcome may be an error stanza. */
+   hear of it; nothing more is read from them, or taken where they go both ways: there the
+   answers to our own stanzas come. So do links with stanzas that are not acknowledged, and with
+   them all others: an outcome may be an error stanza. */
 static bool settle_managed(struct worker *worker)
 {
     struct session *session;
@@ -323,10 +324,19 @@ static bool settle_managed(struct worker *worker)
             is_busy = true;
         if (intake_open_count(session->intake) == 0)
             continue;
-        session_mute(session);
+        if (!session->outbound)
+            session_mute(session);
         is_busy = true;
     }
     return is_busy;
+}
+
+/* Does it bring stanzas whose outcome its peer does not wait for? */
+static bool is_loose(const struct session *session)
+{
+    bool brings = !session->outbound || session->out.bidi;
+    bool is_managed = session->outbound && session->out.sm != S2S_OUT_SM_OFF;
+    return brings && !is_managed && intake_open_count(session->intake) == 0;
 }
 
 bool worker_drain(struct worker *worker, bool force)
@@ -341,7 +351,7 @@ bool worker_drain(struct worker *worker, bool force)
     /* Closing frees none: that takes a RING_GONE. */
     bool is_busy = !force && settle_managed(worker);
     TAILQ_FOREACH(session, &worker->sessions, all)
-    if (!is_busy || (!session->outbound && intake_open_count(session->intake) == 0))
+    if (!is_busy || is_loose(session))
         session_close(session, STREAM_ERROR_SYSTEM_SHUTDOWN, SPAN("the relay is stopping"));
     send_all(worker);
     mesh_flush(thread->mesh, thread->self);

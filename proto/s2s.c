@@ -131,3 +131,12 @@ bool s2s_is_stanza(const struct xml_node *node)
            xml_node_is(node, SPAN(NS_SERVER), SPAN("iq")) ||
            xml_node_is(node, SPAN(NS_SERVER), SPAN("presence"));
 }
+
+void s2s_read_lang(char lang[S2S_LANG_SIZE], const struct xml_node *header)
+{
+    struct span tag = xml_node_lang(header);
+    size_t size = tag.size < S2S_LANG_SIZE ? tag.size : 0;
+    if (size > 0)
+        memcpy(lang, tag.data, size);
+    lang[size] = '\0';
+}

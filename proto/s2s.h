@@ -16,6 +16,8 @@
 #define NS_COMPRESS  "http://jabber.org/protocol/compress"
 #define S2S_ID_SIZE  40 /* of our stream ids, with the NUL */
 #define S2S_KEY_SIZE 65 /* of a dialback key, with the NUL */
+#define S2S_LANG_SIZE                                                                          \
+    36 /* of a language tag (RFC 5646), with the NUL; a longer one is dropped */
 
 /* How a domain may prove itself, the weakest way first: bits of the set that a policy allows. A
    pair with an empty set is refused. */
@@ -53,10 +55,10 @@ enum s2s_action_kind {
     S2S_NEED_KEY,        /* outbound: s2s_out_send_key with the key for `id` */
     S2S_VERIFIED,        /* outbound: answer to a db:verify of ours */
     S2S_READY,           /* outbound: stanzas may be sent */
-    S2S_STANZA,          /* inbound: message, iq or presence on an authorised stream */
+    S2S_STANZA,          /* message, iq or presence on an authorised stream */
     S2S_SM_ENABLE,       /* inbound: s2s_in_sm_enabled or sm_write_failed; see sm.resume */
     S2S_SM_RESUME,       /* inbound: s2s_in_sm_resumed or sm_write_failed; see sm.id */
-    S2S_SM_REQUEST,      /* inbound: sm_write_answer with what is handled, soon */
+    S2S_SM_REQUEST,      /* sm_write_answer with what is handled, soon */
     S2S_SM_ENABLED,      /* outbound: what is sent behind <enable/> is counted; see sm */
     S2S_SM_ACKED,        /* outbound: see sm.h */
     S2S_SM_RESUMED,      /* outbound: READY, going on behind sm.h of the former stream */
@@ -114,5 +116,8 @@ void s2s_close_too_high(struct s2s_action *action, struct s2s_too_high *too_high
                         uint32_t sent);
 void s2s_close(struct s2s_action *action, enum stream_error error, struct span text);
 bool s2s_is_stanza(const struct xml_node *node);
+/* The language of what comes on a stream (RFC 6120 §4.7.4), from its header; empty: not said.
+ */
+void s2s_read_lang(char lang[S2S_LANG_SIZE], const struct xml_node *header);
 
 #endif

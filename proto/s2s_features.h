@@ -9,6 +9,7 @@
 
 #define NS_DIALBACK_FEATURE "urn:xmpp:features:dialback"
 #define NS_BIDI_FEATURE     "urn:xmpp:features:bidi"
+#define NS_BIDI             "urn:xmpp:bidi"
 #define NS_LIMITS           "urn:xmpp:stream-limits:0"
 #define S2S_MECHANISM_MAX   8 /* that are kept by name */
 

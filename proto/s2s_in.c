@@ -194,7 +194,6 @@ static void on_open(struct s2s_in *in, const struct xml_event *event, struct wri
     struct span to = xml_node_attribute(event->node, SPAN("to"));
     struct span from = xml_node_attribute(event->node, SPAN("from"));
     struct span version = xml_node_attribute(event->node, SPAN("version"));
-    struct span lang = xml_node_lang(event->node);
     if (in->state != S2S_IN_HEADER) {
         s2s_close(action, STREAM_ERROR_BAD_FORMAT, SPAN("there is a stream already"));
         return;
@@ -226,10 +225,7 @@ static void on_open(struct s2s_in *in, const struct xml_event *event, struct wri
                   SPAN("'to' and 'from' may not change over a restart"));
         return;
     }
-    size_t lang_size = lang.size < sizeof(in->lang) ? lang.size : 0;
-    if (lang_size > 0)
-        memcpy(in->lang, lang.data, lang_size);
-    in->lang[lang_size] = '\0';
+    s2s_read_lang(in->lang, event->node);
     s2s_write_header(writer, s2s_domain_span(&in->local), s2s_domain_span(&in->remote),
                      span_of(in->id));
     in->header_sent = true;

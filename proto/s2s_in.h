@@ -32,7 +32,7 @@ struct s2s_in {
     struct s2s_too_high too_high;
     unsigned sasl_tries;
     char id[S2S_ID_SIZE];
-    char lang[36];
+    char lang[S2S_LANG_SIZE];
     struct s2s_domain local, remote; /* of the header */
     struct s2s_domain scratch_local, scratch_remote;
     struct s2s_pair *pairs; /* from memory */

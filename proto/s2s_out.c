@@ -92,8 +92,9 @@ static void on_last_features(struct s2s_out *out, const struct s2s_features *fea
                              struct writer *writer, struct s2s_action *action)
 {
     bool is_offered = out->sm_wanted && features->sm;
-    if (is_offered && out->sm_previous.size > 0) {
-        sm_write_resume(writer, out->sm_previous, 0);
+    out->proved = true;
+    if (is_offered && out->sm_previous.size > 0 && out->sm_previous_bidi == out->bidi) {
+        sm_write_resume(writer, out->sm_previous, out->sm_handled);
         out->state = S2S_OUT_RESUME;
         return;
     }
@@ -142,7 +143,13 @@ static void on_features(struct s2s_out *out, const struct xml_node *node, struct
         on_last_features(out, &features, writer, action);
         return;
     }
-    if (features.external && out->has_certificate && (out->proofs & S2S_PROOF_EXTERNAL) != 0) {
+    bool by_external =
+        features.external && out->has_certificate && (out->proofs & S2S_PROOF_EXTERNAL) != 0;
+    /* XEP-0288 §2.2: it goes before the proof, and there is no answer to it. */
+    out->bidi = features.bidi && (by_external ? out->bidi_wanted : out->bidi_unmanaged);
+    if (out->bidi)
+        writer_put_literal(writer, "<bidi xmlns='" NS_BIDI "'/>");
+    if (by_external) {
         writer_put_literal(writer, "<auth xmlns='" NS_SASL "' mechanism='EXTERNAL'>");
         base64_write(writer, s2s_domain_span(&out->local));
         writer_put_literal(writer, "</auth>");
@@ -168,6 +175,7 @@ static void on_open(struct s2s_out *out, const struct xml_event *event,
         memcpy(out->id, id.data, id.size);
     out->id[id.size] = '\0';
     out->dialback_offered = event->dialback_declared;
+    s2s_read_lang(out->lang, event->node);
     out->state = S2S_OUT_FEATURES;
     if (xml_node_attribute(event->node, SPAN("version")).data != NULL)
         return;
@@ -189,6 +197,7 @@ static void on_result(struct s2s_out *out, struct s2s_action *action)
     /* XEP-0220 §2.1.2 tells what the senders get in each case. */
     switch (action->verdict) {
     case S2S_VALID:
+        out->proved = true;
         out->state = S2S_OUT_READY;
         action->kind = S2S_READY;
         break;
@@ -203,11 +212,31 @@ static void on_result(struct s2s_out *out, struct s2s_action *action)
     }
 }
 
-static void on_dialback(struct s2s_out *out, const struct xml_node *node,
+/* The peer asks, as it may on a stream that goes both ways: about a key of ours, or to send
+   from another domain of its own (XEP-0288 §2.2). There is one pair on such a stream; on
+   another one it may try again (XEP-0220 §2.5). */
+static void on_question(struct s2s_out *out, bool is_result, struct writer *writer,
+                        struct s2s_action *action)
+{
+    bool is_ours = span_equal(action->local, s2s_domain_span(&out->local));
+    bool is_pair = is_ours && span_equal(action->remote, s2s_domain_span(&out->remote));
+    action->verdict = is_result && is_pair && out->proved ? S2S_VALID : S2S_ERROR;
+    action->fault = is_ours ? STANZA_ERROR_RESOURCE_CONSTRAINT : STANZA_ERROR_ITEM_NOT_FOUND;
+    if (is_result)
+        s2s_write_result(writer, action);
+    else if (is_ours)
+        action->kind = S2S_ANSWER_VERIFY;
+    else
+        s2s_write_verified(writer, action);
+}
+
+static void on_dialback(struct s2s_out *out, const struct xml_node *node, struct writer *writer,
                         struct s2s_action *action)
 {
     bool is_early = !out->secure && (out->proofs & S2S_PROOF_CLEAR) == 0;
-    if (is_early || !s2s_read_verdict(node, action) ||
+    bool is_result = span_equal(node->name, SPAN("result"));
+    bool is_question = out->bidi && xml_node_attribute(node, SPAN("type")).data == NULL;
+    if (is_early || (!is_question && !s2s_read_verdict(node, action)) ||
         !s2s_domain_read(&out->scratch_local, xml_node_attribute(node, SPAN("to"))) ||
         !s2s_domain_read(&out->scratch_remote, xml_node_attribute(node, SPAN("from")))) {
         action->kind = S2S_UNSOLICITED;
@@ -216,10 +245,13 @@ static void on_dialback(struct s2s_out *out, const struct xml_node *node,
     action->local = s2s_domain_span(&out->scratch_local);
     action->remote = s2s_domain_span(&out->scratch_remote);
     action->id = xml_node_attribute(node, SPAN("id"));
-    if (span_equal(node->name, SPAN("verify")))
-        action->kind = S2S_VERIFIED;
-    else
+    action->key = span_trim(xml_node_text(node));
+    if (is_question)
+        on_question(out, is_result, writer, action);
+    else if (is_result)
         on_result(out, action);
+    else
+        action->kind = S2S_VERIFIED;
 }
 
 static void on_sasl(struct s2s_out *out, const struct xml_node *node, struct writer *writer,
@@ -271,9 +303,10 @@ static void on_sm(struct s2s_out *out, const struct xml_node *node, struct write
         break;
     case SM_FAILED: on_sm_failed(out, writer, action); break;
     case SM_REQUEST:
-        /* The peer sends no stanza on this stream. */
-        if (out->sm != S2S_OUT_SM_OFF)
-            sm_write_answer(writer, 0);
+        if (out->bidi && out->sm == S2S_OUT_SM_ON)
+            action->kind = S2S_SM_REQUEST;
+        else if (out->sm != S2S_OUT_SM_OFF)
+            sm_write_answer(writer, 0); /* no stanza of the peer is counted */
         break;
     case SM_ANSWER:
         if (out->sm == S2S_OUT_SM_ON)
@@ -306,7 +339,7 @@ static void on_element(struct s2s_out *out, const struct xml_node *node, struct 
     } else if (span_equal(node->space, SPAN(NS_SM))) {
         on_sm(out, node, writer, action);
     } else if (span_equal(node->space, SPAN(NS_DIALBACK))) {
-        on_dialback(out, node, action);
+        on_dialback(out, node, writer, action);
     } else if (xml_node_is(node, SPAN(NS_STREAMS), SPAN("error"))) {
         s2s_close(action, STREAM_ERROR_UNDEFINED_CONDITION,
                   SPAN("the remote server closed with an error"));
@@ -316,8 +349,13 @@ static void on_element(struct s2s_out *out, const struct xml_node *node, struct 
         if (action->error == STREAM_ERROR_SEE_OTHER_HOST)
             action->host = span_trim(xml_node_text(node->first_child));
     } else if (s2s_is_stanza(node)) {
-        /* Not a bidirectional stream: nothing is authorised this way. */
-        s2s_close(action, STREAM_ERROR_NOT_AUTHORIZED, SPAN("this stream is one way"));
+        if (!out->bidi)
+            s2s_close(action, STREAM_ERROR_NOT_AUTHORIZED, SPAN("this stream is one way"));
+        else if (!out->proved)
+            s2s_close(action, STREAM_ERROR_NOT_AUTHORIZED,
+                      SPAN("this stream is not authenticated yet"));
+        else
+            action->kind = S2S_STANZA;
     } else {
         s2s_close(action, STREAM_ERROR_UNSUPPORTED_STANZA_TYPE, SPAN("unknown element"));
     }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * The initiating side of a stream (RFC 6120 §4–6, XEP-0178, XEP-0220) for one pair of domains.
+ * The initiating side of a stream (RFC 6120 §4–6, XEP-0178, XEP-0220) for one pair of domains;
+ * in both directions where the owner wants that and the peer offers it (XEP-0288).
  * Nothing but the header and <starttls/> is sent in clear unless the policy allows dialback
  * without TLS, and then only to a server that does not offer TLS or with which it is not to be
  * used. The owner keeps the struct; pure.
@@ -36,11 +37,19 @@ struct s2s_out {
     bool secure, has_certificate, external_done, external_failed, dialback_offered;
     struct s2s_domain local, remote, scratch_local, scratch_remote;
     char id[256];   /* the peer's stream id */
+    char lang[S2S_LANG_SIZE];
     uint32_t max_bytes, idle_seconds; /* that the peer told last (XEP-0478; no less than RFC 6120
                                          §13.12 allows); 0: none */
     bool sm_wanted; /* set by the owner behind s2s_out_init: enabled where it is offered */
-    struct span sm_previous; /* likewise: SM-ID of a stream to resume, the owner's memory */
+    struct span sm_previous; /* likewise: SM-ID of a stream to resume, the owner's memory … */
+    bool sm_previous_bidi;   /* … which went both ways … */
+    uint32_t sm_handled;     /* … and what of the peer's stanzas on it is handled */
     enum s2s_out_sm sm;
+    /* Likewise: the stream is to go both ways (XEP-0288) where the peer offers that under TLS
+       and a certificate is to prove us; and where it is dialback, which leaves it unmanaged. */
+    bool bidi_wanted, bidi_unmanaged;
+    bool bidi;   /* it goes both ways, once we are … */
+    bool proved; /* … authenticated */
     struct s2s_too_high too_high;
 };
 

@@ -45,6 +45,8 @@ ANY_DOMAIN = "any.example"            # Prosody that takes either
 CLEAR_DOMAIN = "clear.example"        # Prosody without TLS: dialback in clear
 EJABBERD_DOMAIN = "ejabberd.example"  # ejabberd, with certificates only
 RUSTIC_DOMAIN = "rustic.example"      # ejabberd nobody can verify: dialback only
+BIDI_DOMAIN = "bidi.example"          # Prosody with certificates only, and streams that go both ways
+BIDI_DIALBACK_DOMAIN = "bidi-dialback.example"  # the same, and nobody can verify it
 DIRECT_DOMAIN = "direct.example"      # Prosody, found for direct TLS only
 SIX_DOMAIN = "six.example"            # Prosody on IPv6 only
 SPARE_DOMAIN = "spare.example"        # Prosody behind SRV records of which only the last works
@@ -64,17 +66,19 @@ class World:
         self.folder = folder
         names = """dns kamailio kamailio_tls front relay_s2s relay_direct relay_udp relay_tcp
             relay_tls xmpp_s2s xmpp_c2s dialback_s2s dialback_c2s any_s2s any_c2s ejabberd_s2s
-            ejabberd_c2s many_s2s many_c2s many_direct clear_s2s clear_c2s nobody""".split()
+            ejabberd_c2s bidi_s2s bidi_c2s bidi_dialback_s2s
+            bidi_dialback_c2s many_s2s many_c2s many_direct clear_s2s clear_c2s nobody""".split()
         for name in names:
             setattr(self, name, take_port())
         self.certificates = folder / "certificates"
         # The authority of these certificates is trusted by nobody else.
         self.strange_certificates = folder / "strange-certificates"
         honest = (*TENANTS, XMPP_DOMAIN, ANY_DOMAIN, EJABBERD_DOMAIN, DIRECT_DOMAIN, SIX_DOMAIN,
-                  SPARE_DOMAIN, RELAY_HOST, PROXY_HOST)
+                  SPARE_DOMAIN, BIDI_DOMAIN, RELAY_HOST, PROXY_HOST)
         for place, domains in (
                 (self.certificates, honest),
-                (self.strange_certificates, (DIALBACK_DOMAIN, RUSTIC_DOMAIN, STRANGER_DOMAIN))):
+                (self.strange_certificates, (
+                    DIALBACK_DOMAIN, RUSTIC_DOMAIN, STRANGER_DOMAIN, BIDI_DIALBACK_DOMAIN))):
             subprocess.run([ROOT / "tools/dev-certificates", place, *domains], check=True,
                            stdout=subprocess.DEVNULL)
         self.ca_file = self.certificates / "ca.pem"
@@ -111,6 +115,8 @@ class World:
                          ("dialback", 0, self.dialback_s2s, "prosody"),
                          ("any", 0, self.any_s2s, "prosody"),
                          ("clear", 0, self.clear_s2s, "prosody"),
+                         ("bidi", 0, self.bidi_s2s, "prosody"),
+                         ("bidi-dialback", 0, self.bidi_dialback_s2s, "prosody"),
                          ("ejabberd", 0, self.ejabberd_s2s, "ejabberd-host"),
                          ("rustic", 0, self.ejabberd_s2s, "ejabberd-host"),
                          ("six", 0, self.many_s2s, "prosody-six"),
@@ -165,6 +171,8 @@ class World:
                         "key": str(self.certificates / f"{RELAY_HOST}.key"),
                         "ca_file": str(self.ca_file)},
                 "partners": [{"domain": CLEAR_DOMAIN, "tls": "not_supported"},
+                             {"domain": BIDI_DOMAIN, "sasl": "required", "bidi": True},
+                             {"domain": BIDI_DIALBACK_DOMAIN, "bidi": True},
                              *({"domain": domain, "sasl": "required"} for domain in strict)]}
 
 
@@ -213,6 +221,26 @@ def prosody_clear(world, dns_server):
     with peers.Prosody(world.folder / "clear", {CLEAR_DOMAIN: world.certificates},
                        (world.clear_s2s, world.clear_c2s), dns_server.port, world.ca_file,
                        "clear", ["rosaline"]) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def prosody_bidi(world, dns_server):
+    """The partner whose streams go both ways, for sampson."""
+    with peers.Prosody(world.folder / "bidi", {BIDI_DOMAIN: world.certificates},
+                       (world.bidi_s2s, world.bidi_c2s), dns_server.port, world.ca_file,
+                       "external", ["sampson"], modules=["s2s_bidi"]) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def prosody_bidi_dialback(world, dns_server):
+    """The same by dialback, for gregory."""
+    with peers.Prosody(world.folder / "bidi-dialback",
+                       {BIDI_DIALBACK_DOMAIN: world.strange_certificates},
+                       (world.bidi_dialback_s2s, world.bidi_dialback_c2s), dns_server.port,
+                       world.strange_certificates / "ca.pem", "dialback", ["gregory"],
+                       modules=["s2s_bidi"]) as server:
         yield server
 
 

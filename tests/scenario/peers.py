@@ -185,12 +185,13 @@ class Knot(NameServer):
 class Prosody(Peer):
     """An XMPP server. `domains` names each domain's certificate folder; every domain gets `users`.
     `auth` is "external" (certificates only), "dialback" (certificates are not looked at), "any" or
-    "clear" (dialback without TLS). `direct_port` adds a listener for direct TLS."""
+    "clear" (dialback without TLS). `direct_port` adds a listener for direct TLS, and `modules` are
+    further ones."""
 
     name = "prosody"
 
     def __init__(self, folder, domains, ports, dns_port, ca_file, auth="external", users=(),
-                 direct_port=None, interfaces=(ADDRESS,)):
+                 direct_port=None, interfaces=(ADDRESS,), modules=()):
         super().__init__(folder)
         self.domain, (self.s2s_port, self.c2s_port) = next(iter(domains)), ports
         self.ports = [port for port in (*ports, direct_port) if port]
@@ -203,6 +204,7 @@ class Prosody(Peer):
         disabled = {"external": "", "any": "", "dialback": '"s2s_auth_certs"',
                     "clear": '"s2s_auth_certs"; "tls"'}[auth]
         hosts = "".join(self._host(domain, place, ca_file) for domain, place in domains.items())
+        more = "".join(f'"{module}"; ' for module in modules)
         addresses = "; ".join(f'"{address}"' for address in interfaces)
         (self.folder / "prosody.cfg.lua").write_text(f"""
 run_as_root = true
@@ -217,7 +219,7 @@ s2s_direct_tls_ports = {{ {direct_port or ""} }}
 s2s_direct_tls_ssl = {{ {self._credentials(self.domain, domains[self.domain], ca_file)} }}
 http_ports = {{}}
 https_ports = {{}}
-modules_enabled = {{ "roster"; "saslauth"; {'' if auth == "clear" else '"tls";'} "disco"; "ping"; "smacks"; "offline"; {dialback} {external} }}
+modules_enabled = {{ "roster"; "saslauth"; {'' if auth == "clear" else '"tls";'} "disco"; "ping"; "smacks"; "offline"; {more}{dialback} {external} }}
 modules_disabled = {{ {disabled} }}
 authentication = "internal_plain"
 storage = "internal"

@@ -34,6 +34,7 @@ struct plan_partner {
     unsigned mute, refuse, misaddress; /* per mille: pings without an answer, messages refused,
                                           messages sent in another domain's name */
     unsigned closes;                   /* streams it ends, per mille of stanzas */
+    bool bidi; /* it offers streams of the relay that go both ways, and the relay wants them */
     bool managed, resumes;             /* it knows stream management; and resumption */
     bool lags;     /* what it acknowledges is handled long after it has come */
     unsigned cuts; /* of the relay's streams, per mille of stanzas: it breaks and loses that one */

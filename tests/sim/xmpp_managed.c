@@ -9,6 +9,7 @@
 
 #define NS_MANAGED "urn:xmpp:sm:3"
 #define CUT_AGE_NS (2 * SIM_S) /* the relay does not race with who breaks all streams */
+#define WAIT_NS    (30 * SIM_S) /* for the relay to resume its stream */
 
 void xmpp_managed_open(struct xmpp_managed *managed)
 {
@@ -76,6 +77,12 @@ void xmpp_managed_bounce(struct xmpp_pair *pair)
     }
     managed->sent = managed->acked = 0;
     managed->id[0] = '\0';
+    managed->waits_until_ns = 0;
+}
+
+bool xmpp_managed_waits(const struct xmpp_pair *pair)
+{
+    return sim.now_ns < pair->managed.waits_until_ns;
 }
 
 static void enable(struct xmpp_stream *stream)
@@ -109,7 +116,7 @@ static void acknowledged(struct xmpp_stream *stream, uint32_t h)
         pop(managed);
 }
 
-static void on_resumed(struct xmpp_stream *stream, uint32_t h)
+static bool send_again(struct xmpp_stream *stream, uint32_t h)
 {
     struct xmpp_managed *managed = managed_of(stream);
     sim_trace("%s: stream %u resumed at %u of %u", stream->local, (unsigned)stream->number, h,
@@ -119,9 +126,15 @@ static void on_resumed(struct xmpp_stream *stream, uint32_t h)
     for (struct xmpp_letter *letter = managed->first; letter != NULL; letter = letter->next)
         if (!xmpp_stream_write(stream, span_make(letter->text, letter->size))) {
             xmpp_stream_kill(stream, "cannot send it all again");
-            return;
+            return false;
         }
-    xmpp_stream_ready(stream);
+    return true;
+}
+
+static void on_resumed(struct xmpp_stream *stream, uint32_t h)
+{
+    if (send_again(stream, h))
+        xmpp_stream_ready(stream);
 }
 
 static void on_failed(struct xmpp_stream *stream)
@@ -230,6 +243,8 @@ static void on_enable(struct xmpp_stream *stream)
     struct writer writer = writer_make(text, sizeof(text));
     struct xmpp_managed *managed = managed_of(stream);
     managed->received = managed->handled = managed->seen_left = 0;
+    if (managed->waits_until_ns > 0)
+        xmpp_managed_bounce(xmpp_server_pair(stream->server, span_of(stream->remote)));
     stream->is_managed = true;
     snprintf(managed->their_id, sizeof(managed->their_id), "%.40s-%u", stream->remote,
              ++managed->their_count);
@@ -240,9 +255,10 @@ static void on_enable(struct xmpp_stream *stream)
     }
     writer_put_literal(&writer, "/>");
     say(stream, &writer);
+    xmpp_server_ready(stream);
 }
 
-static void on_resume(struct xmpp_stream *stream, const struct xml_node *node)
+static void on_resume(struct xmpp_stream *stream, const struct xml_node *node, uint32_t theirs)
 {
     struct xmpp_managed *managed = managed_of(stream);
     struct span previous = xml_node_attribute(node, SPAN("previd"));
@@ -263,6 +279,15 @@ static void on_resume(struct xmpp_stream *stream, const struct xml_node *node)
     sim_trace("%s: stream %u of the relay resumed at %u of %u", stream->local,
               (unsigned)stream->number, h, managed->received);
     say_number(stream, SPAN("resumed"), h, previous);
+    if (managed->waits_until_ns == 0) {
+        if (theirs != 0)
+            sim_fail("%s: the relay has %u stanzas of none", stream->local, theirs);
+        return;
+    }
+    managed->waits_until_ns = 0;
+    xmpp_server_pair(stream->server, span_of(stream->remote))->stream = stream;
+    if (stream->state != XMPP_STREAM_DEAD && send_again(stream, theirs))
+        xmpp_server_ready(stream);
 }
 
 void xmpp_managed_element(struct xmpp_stream *stream, const struct xml_node *node)
@@ -275,12 +300,12 @@ void xmpp_managed_element(struct xmpp_stream *stream, const struct xml_node *nod
         on_resumed(stream, h);
     else if (mine && span_equal(node->name, SPAN("failed")))
         on_failed(stream);
-    else if (mine && span_equal(node->name, SPAN("a")) && has_h)
+    else if ((mine || stream->is_bidi) && span_equal(node->name, SPAN("a")) && has_h)
         acknowledged(stream, h);
     else if (!mine && span_equal(node->name, SPAN("enable")))
         on_enable(stream);
     else if (!mine && span_equal(node->name, SPAN("resume")) && has_h)
-        on_resume(stream, node);
+        on_resume(stream, node, h);
     else if (!mine && span_equal(node->name, SPAN("r")) &&
              !sim_chance(stream->server->partner->mute))
         say_number(stream, SPAN("a"), handled(stream), SPAN_NONE);
@@ -297,6 +322,9 @@ void xmpp_managed_died(struct xmpp_stream *stream, struct xmpp_pair *pair)
         managed->their_id[0] = '\0';
     if (pair->stream != stream || !stream->is_managed)
         return;
-    if (stream->is_clean || managed->id[0] == '\0' || stream->server->is_over)
+    if (stream->is_bidi && !stream->is_clean && stream->server->partner->resumes &&
+        !stream->server->is_over)
+        managed->waits_until_ns = sim.now_ns + WAIT_NS;
+    else if (stream->is_clean || managed->id[0] == '\0' || stream->server->is_over)
         xmpp_managed_bounce(pair);
 }

@@ -5,6 +5,7 @@
  * it, and when that fails it refuses the letters to their senders, as Prosody does. Streams of
  * the relay it acknowledges when it is asked and not mute, and lets the relay resume them. One
  * that lags has handled less than has come: what is sent again must be the same in its place.
+ * On a stream of the relay that goes both ways both hold, and only the relay can resume it.
  */
 #ifndef PASSERELLE_TESTS_SIM_XMPP_MANAGED_H
 #define PASSERELLE_TESTS_SIM_XMPP_MANAGED_H
@@ -29,6 +30,7 @@ struct xmpp_managed {
     uint32_t seen_left;          /* of the next stanzas so many were here before */
     char their_id[XMPP_SM_ID_SIZE];
     unsigned their_count;
+    uint64_t waits_until_ns; /* for the relay to resume it, as it went both ways; 0: no */
 };
 
 void xmpp_managed_open(struct xmpp_managed *managed);
@@ -38,6 +40,9 @@ bool xmpp_managed_begin(struct xmpp_stream *stream);
 void xmpp_managed_element(struct xmpp_stream *stream, const struct xml_node *node);
 /* A stanza of the relay has come. False: it was here before, or is lost with its stream. */
 bool xmpp_managed_received(struct xmpp_stream *stream, const struct xml_node *node);
+/* Of the relay's stream that goes both ways: is what was sent on the last one to be resumed by
+   the relay yet? */
+bool xmpp_managed_waits(const struct xmpp_pair *pair);
 /* A letter was written to its own stream; true: it is kept here. */
 bool xmpp_managed_sent(struct xmpp_pair *pair, struct xmpp_letter *letter);
 /* Writes <r/> behind what was sent. */

@@ -217,12 +217,45 @@ static void on_retry(void *context, uint64_t number)
     pump(context);
 }
 
+/* One of the relay's streams that takes stanzas, too, is as good as one of its own. */
+static struct xmpp_stream *find_bidi(const struct xmpp_pair *pair)
+{
+    struct xmpp_stream *stream = pair->server->streams;
+    while (stream != NULL && (!stream->is_bidi || stream->state != XMPP_STREAM_READY ||
+                              stream->is_closing || strcmp(stream->remote, pair->remote) != 0))
+        stream = stream->next;
+    return stream;
+}
+
+/* Of its own streams there is none: is there one of the relay's that it may use instead? What
+   waits for a stream to be resumed goes before. */
+static void adopt(struct xmpp_pair *pair)
+{
+    if (pair->managed.first != NULL || pair->managed.id[0] != '\0')
+        return;
+    pair->stream = find_bidi(pair);
+    if (pair->stream == NULL)
+        return;
+    sim_trace("%s: stream %u of the relay goes both ways", pair->server->partner->domain,
+              (unsigned)pair->stream->number);
+    pair->stream->may_verify = true;
+    pair->managed.sent = pair->managed.acked = 0;
+}
+
 static void pump(struct xmpp_pair *pair)
 {
     struct xmpp_server *server = pair->server;
+    if (pair->stream == NULL && xmpp_managed_waits(pair))
+        return;
+    if (pair->managed.waits_until_ns > 0 && pair->stream == NULL) {
+        pair->managed.their_id[0] = '\0';
+        xmpp_managed_bounce(pair);
+    }
     bool wanted = pair->first != NULL || pair->managed.first != NULL || has_verifies(pair);
     if (!wanted || server->is_over)
         return;
+    if (pair->stream == NULL)
+        adopt(pair);
     if (pair->stream != NULL) {
         if (pair->stream->may_verify)
             ask_verifies(pair);
@@ -242,7 +275,7 @@ void xmpp_server_ready(struct xmpp_stream *stream)
     struct xmpp_pair *pair = xmpp_server_pair(stream->server, span_of(stream->remote));
     if (pair == NULL)
         sim_fail("%s: ready for %s", stream->local, stream->remote);
-    else if (!stream->accepted)
+    else if (!stream->accepted || stream->is_bidi)
         pump(pair);
 }
 
@@ -271,6 +304,8 @@ void xmpp_server_died(struct xmpp_stream *stream)
     for (unsigned i = 0; i < XMPP_VERIFY_MAX; i++)
         pair->verifies[i].is_asked = false;
     uint64_t delay_ns = sim_between(RETRY_NS / 4, RETRY_NS);
+    if (xmpp_managed_waits(pair))
+        delay_ns = pair->managed.waits_until_ns - sim.now_ns;
     pair->retry_at_ns = sim.now_ns + delay_ns;
     sim_after(delay_ns, on_retry, pair, 0);
 }

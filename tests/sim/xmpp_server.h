@@ -33,7 +33,7 @@ struct xmpp_verify {
 struct xmpp_pair {
     struct xmpp_server *server;
     const char *remote;
-    struct xmpp_stream *stream; /* its own one, while there is one */
+    struct xmpp_stream *stream; /* its own one, or one of the relay's that goes both ways */
     struct xmpp_letter *first, **last;
     struct xmpp_managed managed;
     struct xmpp_verify verifies[XMPP_VERIFY_MAX];

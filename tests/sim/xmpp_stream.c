@@ -191,6 +191,8 @@ static void say_features(struct xmpp_stream *stream)
         (partner->proofs & S2S_PROOF_EXTERNAL) != 0)
         say(stream, SPAN("<mechanisms xmlns='" NS_SASL "'><mechanism>EXTERNAL</mechanism>"
                          "</mechanisms>"));
+    if (!stream->authenticated && partner->bidi)
+        say(stream, SPAN("<bidi xmlns='urn:xmpp:features:bidi'/>"));
     if (!stream->authenticated && (partner->proofs & dialback_here(stream)) != 0)
         say(stream, SPAN("<dialback xmlns='" NS_FEATURE_DIALBACK "'><errors/></dialback>"));
     if (stream->authenticated && stream->server->partner->managed)
@@ -291,6 +293,15 @@ void xmpp_stream_verdict(struct xmpp_stream *stream, bool valid)
     xmpp_stream_flush(stream);
 }
 
+/* Behind its features under TLS and before its proof, as it was offered (XEP-0288 §2.2). */
+static void on_bidi(struct xmpp_stream *stream)
+{
+    if (!stream->accepted || stream->state != XMPP_STREAM_SECURE || stream->authenticated ||
+        stream->is_bidi || !stream->server->partner->bidi)
+        sim_fail("%s: the relay enables bidi at the wrong time", stream->local);
+    stream->is_bidi = true;
+}
+
 /* The relay asks us, the authority, about a key of ours. */
 static void on_verify(struct xmpp_stream *stream, const struct xml_node *node)
 {
@@ -336,6 +347,8 @@ static void on_element(struct xmpp_stream *stream, const struct xml_node *node)
         xmpp_stream_kill(stream, "the relay's stream error");
     } else if (span_equal(node->space, SPAN("urn:xmpp:sm:3"))) {
         xmpp_managed_element(stream, node);
+    } else if (xml_node_is(node, SPAN("urn:xmpp:bidi"), SPAN("bidi"))) {
+        on_bidi(stream);
     } else if (xml_node_is(node, SPAN(NS_TLS), SPAN("starttls"))) {
         say(stream, SPAN("<proceed xmlns='" NS_TLS "'/>"));
         begin_tls(stream);
@@ -351,7 +364,7 @@ static void on_element(struct xmpp_stream *stream, const struct xml_node *node)
         xmpp_stream_kill(stream, "the relay does not believe us");
     } else if (xml_node_is(node, SPAN(NS_DIALBACK), SPAN("result"))) {
         on_key(stream, node);
-    } else if (verify && stream->accepted) {
+    } else if (verify && xml_node_attribute(node, SPAN("type")).data == NULL) {
         on_verify(stream, node);
     } else if (verify) {
         xmpp_server_verified(stream, node);
