@@ -174,19 +174,19 @@ struct intake *intake_detach(struct session *session)
     return intake;
 }
 
-uint32_t intake_promise(struct intake *intake)
+uint32_t intake_handled(const struct intake *intake)
 {
-    if (intake == NULL)
-        return 0;
-    intake->told = intake->receiver.handled;
-    return intake->told;
+    return intake != NULL ? intake->receiver.handled : 0;
 }
 
 void intake_attach(struct intake **detached, struct session *session)
 {
-    if (*detached != NULL)
-        move(*detached, session);
+    struct intake *intake = *detached;
     *detached = NULL;
+    if (intake == NULL)
+        return;
+    intake->told = session->out.sm_handled;
+    move(intake, session);
 }
 
 void intake_resume(struct session *session, const struct s2s_action *action)
@@ -201,7 +201,8 @@ void intake_resume(struct session *session, const struct s2s_action *action)
     } else {
         struct session *former = intake->session;
         leave_list(intake);
-        s2s_in_sm_resumed(&session->in, &writer, id_of(intake), intake_promise(intake));
+        intake->told = intake->receiver.handled;
+        s2s_in_sm_resumed(&session->in, &writer, id_of(intake), intake->told);
         move(intake, session);
         stats_count(stats, STAT_SM_RESUMED);
         log_managed(session, true);

@@ -27,9 +27,10 @@ void intake_begin(struct session *session);
 /* That stream broke and is to be resumed by us: the caller keeps what there is of it, or NULL.
  */
 struct intake *intake_detach(struct session *session);
-/* What the peer is told when we resume it: h. NULL: 0. */
-uint32_t intake_promise(struct intake *intake);
-/* It goes on over this session, behind what was promised; NULL: nothing. */
+/* What of it is handled: h. NULL: 0. */
+uint32_t intake_handled(const struct intake *intake);
+/* It goes on over this session, which has told the peer how much of it is handled
+   (out.sm_handled); NULL: nothing. */
 void intake_attach(struct intake **intake, struct session *session);
 /* Its stream broke: it waits for another one when it may, or ends with its session. */
 void intake_wait(struct session *session);

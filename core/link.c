@@ -359,7 +359,7 @@ void link_prepare(const struct link *link, struct s2s_out *out)
     out->sm_wanted = worker->thread->config->stream_management && link->probe == NULL;
     out->sm_previous = link_resume_id(link);
     out->sm_previous_bidi = link->sm.intake != NULL;
-    out->sm_handled = intake_promise(link->sm.intake);
+    out->sm_handled = intake_handled(link->sm.intake);
 }
 
 const char *link_remote_ascii(const struct link *link)

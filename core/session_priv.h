@@ -54,7 +54,7 @@ void session_log_end(const struct session *session, enum stream_error error);
 bool session_ready(const struct session *session);
 /* session_trust.c: the certificate that the peer showed; false: none that can be read. */
 bool session_read_leaf(const struct session *session, struct certificate *leaf) MUST_USE;
-/* Did the peer show a verified certificate that speaks for `remote`? */
+/* Did the peer show a verified certificate that speaks for `remote`, and holds yet? */
 bool session_certified(const struct session *session, struct span remote);
 /* Outbound: the TLS handshake is over, or the stream stays in clear: how the server has proved
    itself (`trust`, `contradicted`). */

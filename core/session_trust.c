@@ -13,6 +13,7 @@
 #include "core/link_priv.h"
 #include "core/trouble.h"
 #include "net/certificate.h"
+#include "net/clock.h"
 #include "proto/jid.h"
 
 static bool speaks_for(const struct certificate *certificate, struct span domain)
@@ -38,11 +39,18 @@ bool session_read_leaf(const struct session *session, struct certificate *certif
     return der != NULL && certificate_read(certificate, der, size) == 0;
 }
 
+/* What was verified in the handshake may have ended since (XEP-0344 §3). */
+static bool has_expired(const struct certificate *certificate)
+{
+    return certificate->not_after > 0 &&
+           certificate->not_after * 1000 <= (int64_t)clock_wall_ms();
+}
+
 bool session_certified(const struct session *session, struct span remote)
 {
     struct certificate certificate;
     return session_read_leaf(session, &certificate) && tls_peer_verified(session->tls, NULL) &&
-           speaks_for(&certificate, remote);
+           !has_expired(&certificate) && speaks_for(&certificate, remote);
 }
 
 /* Where DNSSEC vouches for the way to the server's host, that is a name of it, too (RFC 7673

@@ -394,10 +394,10 @@ void worker_close(struct worker **closed)
         session_free(session);
     }
     table_fini(&worker->sessions_by_ticket);
+    close_links(worker);
     intake_close_waiting(worker);
     table_fini(&worker->intakes);
     table_fini(&worker->intakes_by_id);
-    close_links(worker);
     drop_waiting(worker);
     if (worker->resolver != NULL)
         resolver_port_close(&worker->resolver);

@@ -36,7 +36,8 @@ struct s2s_policy {
     bool (*hosts)(void *context, struct span local);
     /* A set of enum s2s_proof; `remote` is empty while the peer has not said its name. */
     unsigned (*proofs)(void *context, struct span local, struct span remote);
-    /* Did the peer of this stream show a verified certificate that speaks for `remote`? */
+    /* Did the peer of this stream show a verified certificate that speaks for `remote`, and
+       holds yet? */
     bool (*certified)(void *context, struct span remote);
     bool stream_management; /* inbound: offered, once a pair is authorised */
     /* Inbound, told under TLS (XEP-0478): the longest stanza, 0: nothing is told; and after how

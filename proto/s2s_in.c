@@ -262,7 +262,8 @@ static void on_auth(struct s2s_in *in, const struct xml_node *node, struct write
         sasl_fail(in, writer, action, SPAN("invalid-mechanism"));
         return;
     }
-    if (!in->external_offered || in->external_done) {
+    if (!in->external_offered || in->external_done ||
+        !in->policy->certified(in->policy->context, s2s_domain_span(&in->remote))) {
         sasl_fail(in, writer, action, SPAN("not-authorized"));
         return;
     }

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Server Dialback (XEP-0220) under attack, in its three roles: the relay as the authority for its
 tenants, as the server that is called, and as the server that calls."""
+import datetime
 import hashlib
 import hmac
 import queue
@@ -10,8 +11,8 @@ import pytest
 
 import attack_wire
 import peers
-from attack_certificates import dns, plain_context
-from attack_kit import (HOSTILE, OTHER_TENANT, PARTNER, PATIENCE_S, SECOND, SECRET, TENANT,  # noqa: F401
+from attack_certificates import DAY, dns, plain_context
+from attack_kit import (HOSTILE, NS_SASL, OTHER_TENANT, PARTNER, PATIENCE_S, SECOND, SECRET, TENANT,  # noqa: F401
                         Counting, Server, attacked, message, numbers, scene, sip)
 
 DIALBACK = "<dialback xmlns='urn:xmpp:features:dialback'/>"
@@ -247,6 +248,21 @@ def test_pairs_of_one_stream(attacked):  # noqa: F811
             claim(stream, f"many{number}.example")
             text = stream.until("</db:result>", "type='valid'/>")
             assert ("<resource-constraint " in text) == (number >= 64)
+
+
+def test_certificate_that_has_expired_by_the_claim(attacked):  # noqa: F811
+    """B15: A certificate that was good in the handshake and has expired since spares no call back
+    (XEP-0344 §3), and there is nobody to call; nor does SASL take it any more."""
+    life = DAY + datetime.timedelta(seconds=3)
+    short = attacked.authority.issue("brief", [dns(SECOND)], life=life)
+    over = datetime.datetime.now() + datetime.timedelta(seconds=3)
+    with attacked.stream() as stream:
+        stream.starttls(short.client(), TENANT, SECOND)
+        peers.wait_for("it has expired", lambda: datetime.datetime.now() > over)
+        stream.send(f"<auth xmlns='{NS_SASL}' mechanism='EXTERNAL'>=</auth>")
+        assert "<not-authorized/>" in stream.until("</failure>")
+        claim(stream)
+        assert "type='error'" in stream.until("</db:result>", "type='valid'/>")
 
 
 # ---- as the server that calls ----

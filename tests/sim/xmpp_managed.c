@@ -237,14 +237,25 @@ static uint32_t handled(const struct xmpp_stream *stream)
     return managed->handled;
 }
 
+/* The relay has a new stream before we have noticed that the one is over that went both ways.
+ */
+static struct xmpp_pair *supersede(struct xmpp_stream *stream)
+{
+    struct xmpp_pair *pair = xmpp_server_pair(stream->server, span_of(stream->remote));
+    if (pair->stream != NULL && pair->stream != stream && pair->stream->is_bidi)
+        xmpp_stream_kill(pair->stream, "the relay has another one");
+    return pair;
+}
+
 static void on_enable(struct xmpp_stream *stream)
 {
     char text[256];
     struct writer writer = writer_make(text, sizeof(text));
     struct xmpp_managed *managed = managed_of(stream);
+    struct xmpp_pair *pair = supersede(stream);
     managed->received = managed->handled = managed->seen_left = 0;
     if (managed->waits_until_ns > 0)
-        xmpp_managed_bounce(xmpp_server_pair(stream->server, span_of(stream->remote)));
+        xmpp_managed_bounce(pair);
     stream->is_managed = true;
     snprintf(managed->their_id, sizeof(managed->their_id), "%.40s-%u", stream->remote,
              ++managed->their_count);
@@ -273,6 +284,7 @@ static void on_resume(struct xmpp_stream *stream, const struct xml_node *node, u
                                                  "'/></failed>"));
         return;
     }
+    struct xmpp_pair *pair = supersede(stream);
     stream->is_managed = true;
     uint32_t h = handled(stream);
     managed->seen_left = managed->received - h;
@@ -285,7 +297,7 @@ static void on_resume(struct xmpp_stream *stream, const struct xml_node *node, u
         return;
     }
     managed->waits_until_ns = 0;
-    xmpp_server_pair(stream->server, span_of(stream->remote))->stream = stream;
+    pair->stream = stream;
     if (stream->state != XMPP_STREAM_DEAD && send_again(stream, theirs))
         xmpp_server_ready(stream);
 }
