@@ -126,7 +126,7 @@ bool session_hears_from(const struct session *session, struct span remote);
 bool session_hears_one(const struct session *session);
 /* The language of what the peer sends, where a stanza says nothing; empty: not said. */
 struct span session_lang(const struct session *session);
-/* Its pair is not served any more, and it is about to end for that. */
+/* It is about to end: we have closed it, or shall, as its pair is not served any more. */
 bool session_is_leaving(const struct session *session);
 
 #endif

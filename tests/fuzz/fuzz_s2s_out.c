@@ -2,8 +2,8 @@
 /*
  * The initiating side of a stream under whatever a server may answer, in segments parted by
  * NUL: unless dialback in clear is allowed nothing but a header and <starttls/> leaves in
- * clear, and stanzas may only leave after SASL EXTERNAL or our own dialback succeeded in a way
- * that is allowed.
+ * clear, and stanzas may only leave, or come, after SASL EXTERNAL or our own dialback succeeded
+ * in a way that is allowed.
  */
 #include "fuzz_s2s.h"
 #include "proto/s2s_out.h"
@@ -32,6 +32,7 @@ static void sent(struct side *side, struct span text)
     if (text.size == 0)
         return;
     side->asked_external |= holds(text, "<auth ");
+    CHECK(!holds(text, "<bidi ") || (side->secure && side->out.bidi_wanted));
     if (!side->secure)
         CHECK(!holds(text, "<auth ") && (may_clear(side) || !holds(text, "<db:")));
     if (span_starts(text, SPAN("<?xml")))
@@ -92,13 +93,16 @@ static bool act(struct side *side, const struct s2s_action *action, struct write
         CHECK(side->sent_key || (side->asked_external && side->out.external_done));
         side->ready = true;
         return true;
+    case S2S_STANZA:
+        CHECK(side->out.bidi_wanted && side->secure);
+        CHECK(side->ready || (side->asked_external && side->out.external_done));
+        return true;
+    case S2S_ANSWER_VERIFY: CHECK(side->out.bidi_wanted && side->secure); return true;
+    case S2S_SM_REQUEST: CHECK(side->out.bidi_wanted && side->ready); return true;
     case S2S_SM_ENABLE:
     case S2S_SM_RESUME:
-    case S2S_SM_REQUEST:
     case S2S_PAIR_AUTHORISED:
-    case S2S_VERIFY:
-    case S2S_ANSWER_VERIFY:
-    case S2S_STANZA: CHECK(false); return false; /* for the receiving side */
+    case S2S_VERIFY: CHECK(false); return false; /* for the receiving side */
     case S2S_CLOSE:
         s2s_out_write_close(&side->out, writer,
                             action->received ? STREAM_ERROR_NONE : action->error, action->text);
@@ -145,6 +149,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                  (choice & 2) != 0);
     side.out.sm_wanted = (choice & 16) != 0;
     side.out.sm_previous = (choice & 32) != 0 ? SPAN("former") : SPAN_NONE;
+    side.out.bidi_wanted = side.out.bidi_unmanaged = side.out.sm_previous_bidi =
+        (choice & 128) != 0;
     s2s_out_start(&side.out, side.secure, &writer);
     sent(&side, writer_span(&writer));
     bool more = true;
