@@ -289,7 +289,7 @@ def test_stop_acknowledges_what_came(tmp_path):
         server.say(say("too late"))
         scene.trunk.send(sip_answer(request, "200 OK"))
         assert relay.process.wait(PATIENCE_S) == 0
-        peers.wait_for("the message and the pong are acknowledged", lambda: server.acks == [2])
+        peers.wait_for("the message and the pong are acknowledged", lambda: server.acks[-1:] == [2])
         server.close()
 
 
