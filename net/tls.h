@@ -3,9 +3,9 @@
  * TLS 1.2/1.3 by wolfSSL over memory: bytes in, bytes out, no socket. AEAD suites only, no
  * tickets, no session cache, verification always explicit: the chain is checked (net/path.h)
  * and the result kept, identity is the caller's business (net/certificate.h). A session belongs
- * to one thread, and may pass to another one when its handshake is over;
- * a context may be shared by sessions of one thread only (each thread opens its own). A thread
- * with many certificates opens one context with the trust anchors and the others on its base.
+ * to one thread, and may pass to another one when its handshake is over; a context may be shared
+ * by sessions of one thread only (each thread opens its own). A thread with many certificates
+ * opens one context with the trust anchors and the others on its base.
  */
 #ifndef PASSERELLE_NET_TLS_H
 #define PASSERELLE_NET_TLS_H
