@@ -133,6 +133,7 @@ void component_event(struct component *component, const struct ring_event *event
     case RING_ACCEPTED:
     case RING_DATAGRAM:
     case RING_SEND_FAILED:
+    case RING_DETACHED:
     case RING_GONE:
     case RING_WOKEN: break;
     }

@@ -323,6 +323,7 @@ static void rogue_on_raw(struct rogue *rogue, const struct ring_event *event)
     case RING_END: failed = true; break;
     case RING_ACCEPTED:
     case RING_SEND_FAILED:
+    case RING_DETACHED:
     case RING_WOKEN:
     case RING_GONE: break;
     }

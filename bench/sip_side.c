@@ -196,6 +196,7 @@ static void wire_event(struct sip_wire *wire, const struct ring_event *event)
     case RING_ACCEPTED:
     case RING_DATAGRAM:
     case RING_SEND_FAILED:
+    case RING_DETACHED:
     case RING_WOKEN: break;
     }
     wire_flush(wire);

@@ -334,6 +334,7 @@ void bench_stream_event(struct bench_stream *stream, const struct ring_event *ev
     case RING_ACCEPTED:
     case RING_DATAGRAM:
     case RING_SEND_FAILED:
+    case RING_DETACHED:
     case RING_WOKEN: break;
     case RING_GONE: stream->gone = true; break;
     }

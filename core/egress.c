@@ -176,6 +176,7 @@ static void take_parcel(struct egress *egress, struct parcel *parcel)
     case PARCEL_STANZA_TO_XMPP:
     case PARCEL_CONFIRM:
     case PARCEL_PROBE:
+    case PARCEL_SESSION:
     case PARCEL_VERIFY: assert(false); /* not for an egress thread */
     }
     mesh_return(thread->mesh, thread->self, &parcel);

@@ -28,7 +28,8 @@ enum parcel_kind {
     PARCEL_SIP_ANSWERED,   /* what SIP_BYTES becomes when it takes the answer home with it */
     PARCEL_INQUIRY,        /* control → any: fill a report (core/inquiry.h) */
     PARCEL_RELOAD,         /* control → any: take the configuration offered (core/reload.h) */
-    PARCEL_PROBE           /* control → worker: begin or go on with a probe (core/probe.h) */
+    PARCEL_PROBE,          /* control → worker: begin or go on with a probe (core/probe.h) */
+    PARCEL_SESSION         /* worker → worker: an incoming stream of a pair there */
 };
 
 enum outcome_kind {
@@ -51,6 +52,7 @@ struct receipt {
 };
 
 struct quota_account;
+struct session;
 
 struct parcel {
     uint32_t magic;
@@ -79,6 +81,8 @@ struct parcel {
     union net_address peer;  /* SIP_*: where it came from or goes to; VERIFY: site of the claimant */
     uint64_t connection;     /* SIP_*: connection ticket at the thread that holds it;
                                 STANZA_TO_XMPP: how far the stream was when it was written */
+    struct session *session; /* SESSION: it, nobody's on the way … */
+    int descriptor;          /* … and its socket */
     uint32_t number;         /* STANZA_TO_XMPP: its number on the stream, when they are counted */
     bool is_again;           /* … which broke: it is to be written again, as this number */
     bool has_left;           /* … and a byte of it may have left on that */

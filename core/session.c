@@ -50,7 +50,6 @@ static struct session *make(struct worker *worker, bool outbound, bool direct)
     session->worker = worker;
     session->outbound = outbound;
     session->direct = direct;
-    session->ticket = ++worker->ticket_next;
     session->opened_ms = session->active_ms = worker->thread->now_ms;
     session->expires_ms = session->retires_ms = UINT64_MAX;
     session->trust = TRUST_DANE; /* until it is told less */
@@ -73,9 +72,7 @@ static struct session *make(struct worker *worker, bool outbound, bool direct)
         free(session);
         return NULL;
     }
-    TAILQ_INSERT_HEAD(&worker->sessions, session, all);
-    table_add(&worker->sessions_by_ticket, &session->by_ticket, session->ticket, session);
-    worker->session_count++;
+    session_enlist(session);
     stats_count(worker->thread->stats, STAT_SESSIONS_OPENED);
     return session;
 }
@@ -110,7 +107,7 @@ void session_hold(struct session *session)
 {
     session->held = true;
     /* Until then session_widen puts it in line. */
-    if (!session->muted && intake_has_room(session->intake))
+    if (!session->muted && session->mover == NULL && intake_has_room(session->intake))
         join_line(session);
 }
 
@@ -148,16 +145,13 @@ void session_free(struct session *session)
 {
     struct worker *worker = session->worker;
     assert(session->magic == SESSION_MAGIC);
-    timer_disarm(&worker->thread->timers, &session->timer);
-    TAILQ_REMOVE(&worker->sessions, session, all);
-    table_remove(&worker->sessions_by_ticket, &session->by_ticket);
-    worker->session_count--;
+    session_delist(session);
     leave(worker, &session->site, session->in_total_only);
     if (session->counted != NULL)
         census_leave_partner(worker->thread->census, session->counted);
     session_unhold(session);
-    if (session->unsent)
-        TAILQ_REMOVE(&worker->unsent, session, sending_next);
+    if (session->mover != NULL)
+        worker_give(worker, &session->mover);
     if (!session->outbound)
         s2s_in_fini(&session->in);
     intake_close(&session->intake);
@@ -294,6 +288,8 @@ void session_send(struct session *session)
     }
     size_t size = net_buffer_used(&session->output);
     if (size == 0) {
+        if (session->mover != NULL)
+            ring_detach(session->worker->thread->ring, session->handle);
         if (session->state == SESSION_CLOSING)
             leave_link(session);
         if (session->state == SESSION_CLOSING && session->ended)
@@ -381,7 +377,7 @@ static void on_received(struct session *session, const struct ring_event *event)
     session->arrived = SPAN_NONE;
     if (session->state == SESSION_DROPPED || !keep_input(session, left))
         return;
-    if (session->held) {
+    if (session->held && session->mover == NULL) {
         ring_pause(session->worker->thread->ring, session->handle);
         stats_count(session->worker->thread->stats, STAT_BACKPRESSURE_PAUSES);
     }
@@ -400,7 +396,7 @@ static void on_sent(struct session *session, int result)
     session->sent_total = session->sending_total;
     net_buffer_consume(&session->sending, net_buffer_used(&session->sending));
     net_buffer_trim(&session->sending, 0);
-    if (session->link != NULL || session->state == SESSION_CLOSING ||
+    if (session->link != NULL || session->state == SESSION_CLOSING || session->mover != NULL ||
         session_output_size(session) > 0)
         session_flush(session);
 }
@@ -413,6 +409,7 @@ void session_ring_event(struct session *session, const struct ring_event *event)
     case RING_RECEIVED: on_received(session, event); break;
     case RING_SENT: on_sent(session, event->result); break;
     case RING_END: session_ended(session, event->result); break;
+    case RING_DETACHED: session_depart(session, event->result); break;
     case RING_GONE: session_free(session); break;
     case RING_ACCEPTED:
     case RING_DATAGRAM:

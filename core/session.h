@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
  * One XMPP connection: its socket on the worker's ring, TLS, XML and the negotiation machine.
- * Lives on one worker. session_pump owns the loop: it pulls events until there are none or the
+ * Lives on one worker; see session_move.c. session_pump owns the loop: it pulls events until there are none or the
  * relay is full; then the socket is paused and session_resume goes on with the same stanza.
  */
 #ifndef PASSERELLE_CORE_SESSION_H
@@ -36,6 +36,8 @@ struct session {
     struct link *link; /* outbound: whom it serves, until all is sent or lost */
     bool outbound, direct, in_flight, held, unsent;
     bool in_line; /* held for want of parcels; else its own outcomes are too many */
+    struct parcel *mover; /* inbound: held until its socket is free to go with it to the worker
+                             that owns its pair; NULL: it stays */
     struct quota_account *rationed_by; /* … or its tenant's messages are; NULL: they are not */
     bool muted;   /* nothing of it is read any more */
     bool listening; /* closing: what the peer still says counts until its own closing tag */
@@ -83,6 +85,8 @@ void session_accept(struct worker *worker, ring_handle handle, const union net_a
 /* Starts a connection for a link whose domains are set. -errno. */
 int session_connect(struct session **session, struct worker *worker, struct link *link,
                     const union net_address *target, bool direct) MUST_USE;
+/* Takes a stream that has come from another worker; its parcel stays the caller's. */
+void session_arrive(struct worker *worker, const struct parcel *parcel);
 void session_ring_event(struct session *session, const struct ring_event *event);
 void session_timer(struct session *session);
 void session_pump(struct session *session);

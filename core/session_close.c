@@ -31,11 +31,12 @@ void session_end(struct session *session)
 
 /* Behind <starttls/> and <auth/> the initiator is silent: the peer may have answered already,
    and what follows would be read as TLS or as part of a new stream (RFC 6120 §5.4.3.3, §6.3.2).
- */
+   A stream that moves has its socket no more. */
 static bool may_speak(const struct session *session)
 {
-    return !session->outbound ||
-           (session->out.state != S2S_OUT_PROCEED && session->out.state != S2S_OUT_SASL);
+    return session->outbound ? session->out.state != S2S_OUT_PROCEED &&
+                                   session->out.state != S2S_OUT_SASL
+                             : session->mover == NULL;
 }
 
 static bool write_close(struct session *session, enum stream_error error, struct span text)

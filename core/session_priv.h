@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* What session.c (its life and its socket), session_proxy.c (its client behind a proxy),
-   session_pump.c (its stream), session_watch.c (its clock), session_trust.c (how its peer
-   proved itself), session_bidi.c (what its peer may send), session_report.c (its rows and log
-   lines) and session_close.c (its end) share. */
+   session_pump.c (its stream), session_move.c (its worker), session_watch.c (its clock),
+   session_trust.c (how its peer proved itself), session_bidi.c (what its peer may send),
+   session_report.c (its rows and log lines) and session_close.c (its end) share. */
 #ifndef PASSERELLE_CORE_SESSION_PRIV_H
 #define PASSERELLE_CORE_SESSION_PRIV_H
 
@@ -29,6 +29,14 @@ static inline bool session_is_managed(const struct session *session)
 {
     return session->outbound ? session->out.sm != S2S_OUT_SM_OFF : session->in.sm_on;
 }
+/* session_move.c: the session becomes one of its worker's, or leaves it. */
+void session_enlist(struct session *session);
+void session_delist(struct session *session);
+/* The header that has just come may belong to another worker: true, and the session is to be
+   held, when it goes there or waits for a parcel to go with. */
+bool session_moves(struct session *session);
+/* Its socket has left the ring: it goes. */
+void session_depart(struct session *session, int descriptor);
 /* Ends the session at once and keeps the reason for the log and for who waits. */
 void session_fail(struct session *session, struct span text);
 void session_arm(struct session *session, uint64_t after_ms);

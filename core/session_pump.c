@@ -380,6 +380,8 @@ static bool on_event(struct session *session)
     if (session->state == SESSION_CLOSING)
         return session_late_event(session);
     if (session->event.kind == XML_EVENT_OPEN && !session->outbound) {
+        if (session_moves(session))
+            return false;
         uint8_t random[16];
         char id[33];
         struct writer hex = writer_make(id, sizeof(id));

@@ -253,6 +253,7 @@ void sip_connection_feed(struct sip_streams *streams, const struct ring_event *e
     case RING_ACCEPTED:
     case RING_DATAGRAM:
     case RING_SEND_FAILED:
+    case RING_DETACHED:
     case RING_WOKEN: break;
     }
 }

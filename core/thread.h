@@ -91,8 +91,8 @@ static inline uint64_t thread_trace(struct thread *thread)
 {
     return ((uint64_t)thread->self << 56) | ++thread->trace_next;
 }
-/* FNV-1a over parts, the same on every thread: which worker owns the outbound link of a domain
-   pair, which egress thread owns a conversation. */
+/* FNV-1a over parts, the same on every thread: which worker owns a domain pair, which egress
+   thread owns a conversation. */
 static inline uint32_t thread_hash(uint32_t seed, struct span text)
 {
     uint32_t hash = seed == 0 ? 2166136261u : seed;
@@ -104,6 +104,12 @@ static inline unsigned route_link(const struct config *config, struct span local
                                   struct span remote_domain)
 {
     return thread_worker(config, thread_hash(thread_hash(0, local_domain), remote_domain) >> 8);
+}
+/* Does this worker own the pair of domains: its link, and the streams that come in for it? */
+static inline bool thread_owns_pair(const struct thread *thread, struct span local_domain,
+                                    struct span remote_domain)
+{
+    return route_link(thread->config, local_domain, remote_domain) == thread->self;
 }
 /* (tenant user, remote bare JID), both by their prepared parts. */
 static inline unsigned route_egress(const struct config *config, const struct jid *user,

@@ -214,6 +214,7 @@ static void parcel_arrived(struct worker *worker, struct parcel *parcel)
     case PARCEL_STANZA_TO_XMPP:
     case PARCEL_VERIFY: link_take(worker, &parcel); return;
     case PARCEL_PROBE: probe_take(worker, &parcel); return;
+    case PARCEL_SESSION: session_arrive(worker, parcel); break;
     case PARCEL_CONFIRM: link_confirm(worker, parcel); break;
     case PARCEL_INQUIRY: answer(worker, parcel->inquiry); break;
     case PARCEL_RELOAD: worker_reload(worker); break;
@@ -381,6 +382,16 @@ static void drop_waiting(struct worker *worker)
               log_text("reason", SPAN("the relay stops")));
 }
 
+/* Streams that others sent here before they began to drain: no more will come. */
+static void take_moving(struct worker *worker)
+{
+    struct parcel *parcel;
+    while ((parcel = mesh_next(worker->thread->mesh, worker->thread->self)) != NULL) {
+        if (parcel->kind == PARCEL_SESSION && !parcel->is_return)
+            session_arrive(worker, parcel);
+    }
+}
+
 void worker_close(struct worker **closed)
 {
     struct worker *worker = *closed;
@@ -388,6 +399,7 @@ void worker_close(struct worker **closed)
     if (worker == NULL)
         return;
     probe_close_all(worker);
+    take_moving(worker);
     struct session *session;
     while ((session = TAILQ_FIRST(&worker->sessions)) != NULL) {
         ring_drop(worker->thread->ring, session->handle);

@@ -173,9 +173,9 @@ void ring_close(struct ring **out)
     struct ring_event event;
     if (ring == NULL)
         return;
+    drop_all(ring);
     while (ring_next(ring, &event))
         continue;
-    drop_all(ring);
     /* Memory may only go away when the kernel holds nothing of it any more. */
     for (unsigned i = 0; i < CLOSE_ROUNDS_MAX && ring->counters.sockets > 0; i++) {
         if (ring_wait(ring, CLOSE_ROUND_NS) < 0)
@@ -314,7 +314,8 @@ bool ring_next(struct ring *ring, struct ring_event *event)
     *event = (struct ring_event){0};
     if (!TAILQ_EMPTY(&ring->gone)) {
         struct ring_socket *socket = TAILQ_FIRST(&ring->gone);
-        event->kind = RING_GONE;
+        event->kind = socket->fd < 0 ? RING_GONE : RING_DETACHED;
+        event->result = socket->fd;
         event->handle = ring_socket_handle(ring, socket);
         event->owner = socket->owner;
         ring_socket_give(ring, socket);

@@ -39,6 +39,7 @@ enum ring_event_kind {
     RING_SENT,      /* the whole ring_send is with the kernel (result 0), or -errno */
     RING_DATAGRAM,  /* data, size, peer, local; valid as for RECEIVED */
     RING_SEND_FAILED, /* a datagram to `peer` failed: -errno */
+    RING_DETACHED,    /* the last event of a detached socket: `result` is its descriptor */
     RING_GONE,        /* the last event of a dropped socket: its owner may be freed now */
     RING_WOKEN        /* ring_wake was called (calls are merged) */
 };
@@ -87,6 +88,13 @@ int ring_send_datagram(struct ring *ring, ring_handle handle, const union net_ad
    multishot may still come as up to a few RING_RECEIVED after a pause. */
 void ring_pause(struct ring *ring, ring_handle handle);
 void ring_resume(struct ring *ring, ring_handle handle);
+/* Lets go of a connected stream, of which no send may be in flight: nothing more is read, what has
+   been read is still told, then RING_DETACHED. Until then ring_drop ends it as ever. */
+void ring_detach(struct ring *ring, ring_handle handle);
+/* Takes over a descriptor that another ring has detached; reading starts at ring_resume. -EMFILE,
+   and the descriptor is closed, when there is no room. */
+int ring_adopt(struct ring *ring, int descriptor, void *owner,
+               ring_handle *handle) NET_MUST_USE;
 /* Ends the socket: no more events but RING_GONE. A send in flight is cancelled; datagrams handed
    over before still leave. */
 void ring_drop(struct ring *ring, ring_handle handle);

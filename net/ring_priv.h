@@ -47,7 +47,7 @@ enum ring_socket_state {
     RING_OPEN,     /* also a listener and a datagram socket */
     RING_FAILED,   /* the connection was refused; waits for ring_drop */
     RING_DROPPING, /* waits for its last completion */
-    RING_CLOSED    /* in the gone list */
+    RING_CLOSED    /* in the gone list; a detached one has its descriptor yet */
 };
 
 struct ring_socket {
@@ -60,6 +60,7 @@ struct ring_socket {
     bool read_wanted;    /* the user has not paused it and the peer has not ended */
     bool cancelling;     /* a cancel of the read is on its way */
     bool starved;        /* in the starved list of its group */
+    bool detaching;      /* its descriptor goes to another ring */
     bool sending;
     bool ended;
     void *owner;
@@ -164,6 +165,10 @@ ring_handle ring_socket_handle(const struct ring *ring, const struct ring_socket
 /* An entry for an operation on `socket`, counted as in flight. */
 struct io_uring_sqe *ring_socket_entry(struct ring *ring, struct ring_socket *socket,
                                        enum ring_op op);
+/* Puts a socket that is to go into the gone list when nothing of it is in flight. */
+void ring_socket_leave(struct ring *ring, struct ring_socket *socket);
+/* Takes it out of the starved list of its group, if it is there. */
+void ring_socket_unstarve(struct ring *ring, struct ring_socket *socket);
 /* The last completion of an operation was seen. */
 void ring_socket_landed(struct ring *ring, struct ring_socket *socket);
 /* Gives the slot back after RING_GONE was told. */

@@ -70,12 +70,18 @@ struct io_uring_sqe *ring_socket_entry(struct ring *ring, struct ring_socket *so
     return ring_entry(ring, op, socket->generation, ring_socket_slot(ring, socket));
 }
 
-static void close_when_idle(struct ring *ring, struct ring_socket *socket)
+static void hang_up(struct ring_socket *socket)
 {
-    if (socket->state != RING_DROPPING || socket->in_flight > 0)
-        return;
     close(socket->fd);
     socket->fd = -1;
+}
+
+void ring_socket_leave(struct ring *ring, struct ring_socket *socket)
+{
+    if (socket->in_flight > 0 || (socket->state != RING_DROPPING && !socket->detaching))
+        return;
+    if (socket->state == RING_DROPPING)
+        hang_up(socket);
     socket->state = RING_CLOSED;
     TAILQ_INSERT_TAIL(&ring->gone, socket, link);
 }
@@ -84,7 +90,16 @@ void ring_socket_landed(struct ring *ring, struct ring_socket *socket)
 {
     assert(socket->in_flight > 0);
     socket->in_flight--;
-    close_when_idle(ring, socket);
+    ring_socket_leave(ring, socket);
+}
+
+void ring_socket_unstarve(struct ring *ring, struct ring_socket *socket)
+{
+    struct ring_group *group = socket->kind == RING_STREAM ? &ring->streams : &ring->datagrams;
+    if (!socket->starved)
+        return;
+    TAILQ_REMOVE(&group->starved, socket, link);
+    socket->starved = false;
 }
 
 void ring_socket_read(struct ring *ring, struct ring_socket *socket)
@@ -139,14 +154,14 @@ void ring_socket_cancel_read(struct ring *ring, struct ring_socket *socket)
 void ring_drop(struct ring *ring, ring_handle handle)
 {
     struct ring_socket *socket = ring_socket_find(ring, handle);
-    if (socket == NULL || socket->state == RING_DROPPING || socket->state == RING_CLOSED)
+    if (socket == NULL || socket->state == RING_DROPPING)
         return;
-    if (socket->starved) {
-        struct ring_group *group =
-            socket->kind == RING_STREAM ? &ring->streams : &ring->datagrams;
-        TAILQ_REMOVE(&group->starved, socket, link);
-        socket->starved = false;
+    if (socket->state == RING_CLOSED) {
+        if (socket->fd >= 0)
+            hang_up(socket); /* detached, and nobody was told yet */
+        return;
     }
+    ring_socket_unstarve(ring, socket);
     if (socket->kind == RING_DATAGRAM_SOCKET) {
         /* What was handed over leaves before the socket is shut down. */
         ring_datagram_flush(ring, socket);
@@ -162,7 +177,7 @@ void ring_drop(struct ring *ring, ring_handle handle)
         io_uring_prep_cancel_fd(entry, socket->fd, IORING_ASYNC_CANCEL_ALL);
         entry->user_data = ring_user_data(RING_OP_NONE, 0, 0);
     }
-    close_when_idle(ring, socket);
+    ring_socket_leave(ring, socket);
 }
 
 void ring_set_owner(struct ring *ring, ring_handle handle, void *owner)

@@ -78,7 +78,8 @@ static bool receive_ended(struct ring *ring, struct ring_socket *socket, int res
         return false;
     if (result == -ENOBUFS) {
         ring->counters.no_buffers++;
-        ring_group_starve(&ring->streams, socket);
+        if (!socket->detaching)
+            ring_group_starve(&ring->streams, socket);
         return false;
     }
     if (result > 0 || result == -ECANCELED || result == -EINTR || result == -EAGAIN) {
@@ -180,4 +181,28 @@ void ring_resume(struct ring *ring, ring_handle handle)
         return;
     socket->read_wanted = socket->state != RING_DROPPING && socket->state != RING_CLOSED;
     ring_socket_read(ring, socket);
+}
+
+void ring_detach(struct ring *ring, ring_handle handle)
+{
+    struct ring_socket *socket = ring_socket_find(ring, handle);
+    if (socket == NULL || socket->kind != RING_STREAM || socket->state != RING_OPEN)
+        return;
+    assert(!socket->sending);
+    socket->read_wanted = false;
+    socket->detaching = true;
+    ring_socket_unstarve(ring, socket);
+    ring_socket_cancel_read(ring, socket);
+    ring_socket_leave(ring, socket);
+}
+
+int ring_adopt(struct ring *ring, int descriptor, void *owner, ring_handle *handle)
+{
+    struct ring_socket *socket = ring_socket_take(ring, descriptor, RING_STREAM, owner);
+    if (socket == NULL) {
+        close(descriptor);
+        return -EMFILE;
+    }
+    *handle = ring_socket_handle(ring, socket);
+    return 0;
 }

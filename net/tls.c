@@ -292,8 +292,10 @@ enum tls_result tls_handshake(struct tls_session *session, struct net_buffer *ou
     }
     session->output = NULL;
     session->finished = true;
-    /* A lent certificate and its key have done their work. */
+    /* A lent certificate and its key have done their work. So has the context, which counts its
+       holders on its own thread only; wolfSSL's behind it counts for all threads. */
     (void)wolfSSL_UnloadCertsKeys(session->ssl);
+    tls_context_close(&session->context);
     return TLS_DONE;
 }
 

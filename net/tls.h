@@ -2,10 +2,10 @@
 /*
  * TLS 1.2/1.3 by wolfSSL over memory: bytes in, bytes out, no socket. AEAD suites only, no
  * tickets, no session cache, verification always explicit: the chain is checked (net/path.h)
- * and the result kept, identity is the caller's business (net/certificate.h). A session
- * belongs to one thread; a context may be shared by sessions of one thread only (each thread
- * opens its own). A thread with many certificates opens one context with the trust anchors and
- * the others on its base.
+ * and the result kept, identity is the caller's business (net/certificate.h). A session belongs
+ * to one thread, and may pass to another one when its handshake is over; a context may be shared
+ * by sessions of one thread only (each thread opens its own). A thread with many certificates
+ * opens one context with the trust anchors and the others on its base.
  */
 #ifndef PASSERELLE_NET_TLS_H
 #define PASSERELLE_NET_TLS_H
@@ -45,7 +45,8 @@ int tls_certificate_check(const char *certificate_file, const char *key_file, ch
                           size_t error_size) NET_MUST_USE;
 /* The file of trust anchors that is read when no others are named. */
 const char *tls_system_anchors(void);
-/* Sessions keep their context alive; this drops the caller's hold. */
+/* Sessions keep their context alive until their handshake is over; this drops the caller's hold.
+ */
 void tls_context_close(struct tls_context **context);
 
 /* Which context serves this server name (A-label, lower case, NUL-terminated, "" when the client

@@ -29,7 +29,7 @@ struct tls_context {
 
 struct tls_session {
     WOLFSSL *ssl;
-    struct tls_context *context;
+    struct tls_context *context; /* held; NULL once the handshake is over */
     bool server;
     bool finished; /* the handshake is complete */
     tls_choose_fn choose;

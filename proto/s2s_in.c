@@ -34,6 +34,15 @@ void s2s_in_set_id(struct s2s_in *in, struct span id)
     in->id[id.size] = '\0';
 }
 
+bool s2s_in_names_pair(const struct s2s_in *in, const struct xml_event *event,
+                       struct s2s_domain *local, struct s2s_domain *remote)
+{
+    assert(event->kind == XML_EVENT_OPEN);
+    return in->remote.size == 0 &&
+           s2s_domain_read(local, xml_node_attribute(event->node, SPAN("to"))) &&
+           s2s_domain_read(remote, xml_node_attribute(event->node, SPAN("from")));
+}
+
 void s2s_in_tls_done(struct s2s_in *in)
 {
     assert(in->state == S2S_IN_TLS);

@@ -45,6 +45,10 @@ void s2s_in_init(struct s2s_in *in, const struct memory *memory,
 void s2s_in_fini(struct s2s_in *in);
 /* The unpredictable id for the next header: call before each OPEN event. */
 void s2s_in_set_id(struct s2s_in *in, struct span id);
+/* Does this OPEN event name the pair of domains of the stream for the first time? They are
+   prepared, and not looked at any further. */
+bool s2s_in_names_pair(const struct s2s_in *in, const struct xml_event *event,
+                       struct s2s_domain *local, struct s2s_domain *remote);
 /* The TLS handshake is complete. */
 void s2s_in_tls_done(struct s2s_in *in);
 /* Feeds one event. */

@@ -90,6 +90,13 @@ void xml_stream_close(struct xml_stream **stream)
     old->memory->release(old->memory->context, old);
 }
 
+void xml_stream_join(struct xml_stream *stream, struct xml_pool *pool)
+{
+    assert(stream->pool != NULL);
+    assert(pool != NULL);
+    stream->pool = pool;
+}
+
 void xml_stream_set_stanza_size_max(struct xml_stream *stream, size_t size)
 {
     assert(size > 0);

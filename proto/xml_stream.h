@@ -61,6 +61,8 @@ void xml_pool_close(struct xml_pool **pool);
 struct xml_stream *xml_stream_open(const struct memory *memory, struct xml_pool *pool) MUST_USE;
 /* Frees it; *stream becomes NULL. */
 void xml_stream_close(struct xml_stream **stream);
+/* Another thread has it now, and this is its pool, over the same memory. */
+void xml_stream_join(struct xml_stream *stream, struct xml_pool *pool);
 /* Cap for the bytes between two events from now on (after authentication: the configured one).
  */
 void xml_stream_set_stanza_size_max(struct xml_stream *stream, size_t size);

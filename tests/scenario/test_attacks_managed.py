@@ -6,12 +6,19 @@ import pytest
 
 import attack_certificates as certificates
 import peers
-from attack_kit import PARTNER, SECOND, TENANT, Counting, attacked, message, scene, sip  # noqa: F401
+from attack_kit import PARTNER, SECOND, TENANT, Counting, attacked, message, running, sip  # noqa: F401
 from attack_kit import steady
 from test_managed import NS_SM, Managed, break_off
 from test_resumption import Resuming
 
 SENDER = f"juliet@{SECOND}"
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory):  # noqa: F811
+    """Whatever worker a stream comes to, it is as with one."""
+    with running(tmp_path_factory.mktemp("managed"), {"global": {"workers": 3}}) as one:
+        yield one
 
 
 @pytest.fixture

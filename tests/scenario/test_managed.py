@@ -10,8 +10,8 @@ import pytest
 
 import attack_certificates as certificates
 import peers
-from attack_kit import (NS_SASL, PATIENCE_S, SECOND, TENANT, AttackedRelay, Scene, Server,  # noqa: F401
-                        answer, attacked, message, running, sip)
+from attack_kit import (NS_SASL, NS_TLS, PATIENCE_S, SECOND, TENANT, AttackedRelay,  # noqa: F401
+                        Scene, Server, Stream, answer, attacked, header, message, running, sip)
 from conftest import XMPP_DOMAIN
 from test_restart import recover
 
@@ -61,9 +61,10 @@ class Managed(Server):
             self.answer(element)
 
 
-@pytest.fixture(scope="module")
-def scene(tmp_path_factory):  # noqa: F811
-    with running(tmp_path_factory.mktemp("managed"), {"xmpp": {"confirm_timeout_ms": 500}}) as one:
+@pytest.fixture(scope="module", params=[1, 3], ids=["one worker", "three workers"])
+def scene(request, tmp_path_factory):  # noqa: F811
+    with running(tmp_path_factory.mktemp("managed"), {
+            "global": {"workers": request.param}, "xmpp": {"confirm_timeout_ms": 500}}) as one:
         yield one
 
 
@@ -267,6 +268,47 @@ def test_error_counts_when_it_is_acknowledged(line, managed, scene):  # noqa: F8
 
 
 # ---- resumption ----
+
+def direct(attacked, credential):  # noqa: F811
+    return Stream(attacked.direct).wrap(credential.client(), TENANT)
+
+
+def starttls(attacked, credential):  # noqa: F811
+    stream = attacked.stream()
+    stream.starttls(credential.client(), TENANT, SECOND)
+    return stream
+
+
+def nameless(attacked, credential):  # noqa: F811
+    """It says its name under TLS only."""
+    stream = attacked.stream()
+    stream.send(header(TENANT, ""))
+    stream.until("</stream:features>")
+    stream.send(f"<starttls xmlns='{NS_TLS}'/>")
+    stream.until("<proceed ")
+    stream.until("/>")
+    return stream.wrap(credential.client(), TENANT)
+
+
+@pytest.mark.parametrize("begin", [starttls, direct, nameless])
+def test_streams_come_to_the_worker_of_their_pair(attacked, managed, scene, begin):  # noqa: F811
+    """Where its link is, wherever the kernel gave the connection to."""
+    credential = attacked.authority.issue(SECOND, [certificates.dns(SECOND)])
+    before = attacked.count("xmpp_sessions_moved_total")
+    assert ask(scene) == 200
+    streams = []
+    for _ in range(16):
+        streams.append(begin(attacked, credential))
+        if begin is not starttls:
+            streams[-1].open(sender=SECOND)
+        streams[-1].external(sender=SECOND)
+    workers = {row["worker"] for row in attacked.sessions() if row["remote"] == SECOND}
+    assert len(workers) == 1
+    has_moved = attacked.count("xmpp_sessions_moved_total") > before
+    assert has_moved == (scene.relay.settings["global"]["workers"] > 1)
+    for stream in streams:
+        stream.close()
+
 
 def test_resumed_stream_goes_on_counting(attacked, scene, broken):  # noqa: F811
     """What the peer sends again is known by its number: nothing comes twice, nothing is lost."""

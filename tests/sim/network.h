@@ -62,7 +62,7 @@ struct network_words {
 
 struct network_socket {
     ring_handle handle;
-    struct ring *ring; /* NULL once the ring is closed */
+    struct ring *ring; /* NULL once the ring is closed, and between two rings */
     enum network_kind kind;
     enum network_state state;
     void *owner;
@@ -71,6 +71,7 @@ struct network_socket {
     struct network_socket *other;
     bool is_reading; /* what arrives is told; else it waits in `held` */
     bool is_dark;    /* it connects where nobody ever answers */
+    bool is_detaching;
     bool has_ended;  /* its end was queued: nothing more arrives */
     bool is_sending, is_blocked;
     struct network_words held;

@@ -9,6 +9,9 @@
 #define BATCH_MAX     64
 #define GONE_DELAY_NS (200 * SIM_US)
 #define PORT_FIRST    20000u
+/* Per mille of those that are detached are long about it: the network or a stop may be faster. */
+#define DETACH_SLOW    50
+#define DETACH_SLOW_NS (2 * SIM_S)
 
 struct network network;
 
@@ -127,7 +130,7 @@ void network_word_tell(struct network_word *word)
 {
     struct network_socket *socket = word->socket;
     bool is_read = word->kind == RING_RECEIVED || word->kind == RING_END;
-    if (socket->ring == NULL)
+    if (socket->state == NETWORK_GONE)
         free(word);
     else if (is_read && !socket->is_reading)
         words_add(&socket->held, word);
@@ -138,7 +141,7 @@ void network_word_tell(struct network_word *word)
 void network_stream_read(struct network_socket *socket)
 {
     struct network_word *word;
-    while (socket->ring != NULL && (word = words_take(&socket->held)) != NULL)
+    while (socket->state != NETWORK_GONE && (word = words_take(&socket->held)) != NULL)
         words_add(&socket->ring->words, word);
 }
 
@@ -195,6 +198,47 @@ void ring_drop(struct ring *ring, ring_handle handle)
     if (socket->kind == NETWORK_STREAM)
         network_stream_drop(socket);
     network_socket_leave(socket);
+}
+
+static void on_detached(void *context, uint64_t is_slow)
+{
+    struct network_socket *socket = context;
+    if (is_slow)
+        network_socket_trouble(socket);
+    if (socket->state != NETWORK_OPEN)
+        return;
+    struct network_word *word = network_word_make(socket, RING_DETACHED, NULL, 0);
+    word->result = (int)socket->handle;
+    network_word_tell(word);
+}
+
+void ring_detach(struct ring *ring, ring_handle handle)
+{
+    struct network_socket *socket = network_socket_find(ring, handle);
+    if (socket == NULL || socket->kind != NETWORK_STREAM || socket->state != NETWORK_OPEN ||
+        socket->is_detaching)
+        return;
+    assert(!socket->is_sending);
+    socket->is_reading = false;
+    socket->is_detaching = true;
+    bool is_slow = sim_chance(DETACH_SLOW);
+    if (is_slow)
+        network_socket_trouble(socket);
+    uint64_t most_ns = is_slow ? DETACH_SLOW_NS : GONE_DELAY_NS;
+    sim_after(sim_below(most_ns), on_detached, socket, is_slow);
+}
+
+int ring_adopt(struct ring *ring, int descriptor, void *owner, ring_handle *handle)
+{
+    assert(descriptor > 0 && (unsigned)descriptor <= network.socket_count);
+    struct network_socket *socket = network.sockets[descriptor - 1];
+    assert(socket->ring == NULL && socket->state == NETWORK_OPEN);
+    socket->ring = ring;
+    socket->owner = owner;
+    socket->is_detaching = false;
+    ring->counters.sockets++;
+    *handle = socket->handle;
+    return 0;
 }
 
 void ring_set_owner(struct ring *ring, ring_handle handle, void *owner)
@@ -334,7 +378,7 @@ int ring_wait(struct ring *ring, uint64_t timeout_ns)
 static void trace_word(const struct ring *ring, const struct network_word *word)
 {
     static const char *const names[] = {"accepted", "connected",   "received", "end",  "sent",
-                                        "datagram", "send_failed", "gone",     "woken"};
+                                        "datagram", "send_failed", "detached", "gone", "woken"};
     sim_trace("ring %u: %s %llu result %d size %zu digest %llx", ring->number,
               names[word->kind], (unsigned long long)word->socket->handle, word->result,
               word->size,
@@ -381,10 +425,12 @@ bool ring_next(struct ring *ring, struct ring_event *event)
                                      .data = word->data,
                                      .size = word->size,
                                      .peer = word->peer};
-        if (word->kind == RING_GONE) {
+        if (word->kind == RING_GONE)
             socket->state = NETWORK_GONE;
+        if (word->kind == RING_DETACHED)
+            socket->ring = NULL;
+        if (word->kind == RING_GONE || word->kind == RING_DETACHED)
             ring->counters.sockets--;
-        }
         return true;
     }
     return false;

@@ -240,6 +240,7 @@ void sip_flow_event(struct sip_flow *flow, const struct ring_event *event)
     case RING_ACCEPTED:
     case RING_DATAGRAM:
     case RING_SEND_FAILED:
+    case RING_DETACHED:
     case RING_WOKEN: break;
     }
     flush(flow);

@@ -141,6 +141,10 @@ static void on_failed(struct xmpp_stream *stream)
 {
     struct xmpp_pair *pair = xmpp_server_pair(stream->server, span_of(stream->remote));
     sim_trace("%s: stream %u is not resumed", stream->local, (unsigned)stream->number);
+    /* Whatever worker the connection came to. But a relay that was restarted knows nothing of it,
+       and one that was sent rubbish has ended it, which the network may not have told us. */
+    if (ledger.restarted_ns == 0 && stream->server->partner->rubbish == 0)
+        sim_fail("%s: stream %u is not resumed", stream->local, (unsigned)stream->number);
     xmpp_managed_bounce(pair);
     enable(stream);
     xmpp_stream_ready(stream);

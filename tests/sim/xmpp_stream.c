@@ -529,6 +529,7 @@ void xmpp_stream_event(struct xmpp_stream *stream, const struct ring_event *even
     case RING_ACCEPTED:
     case RING_DATAGRAM:
     case RING_SEND_FAILED:
+    case RING_DETACHED:
     case RING_WOKEN: break;
     }
     xmpp_stream_flush(stream);

@@ -18,6 +18,7 @@ struct side {
     size_t received_size;
     size_t received_max;
     int connected, sent, ended, gone;
+    int descriptor; /* once it is detached */
     int result;
 };
 
@@ -100,6 +101,7 @@ static inline void take_event(struct world *world, const struct ring_event *even
         memcpy(world->datagram_data, event->data, event->size);
         break;
     case RING_SEND_FAILED: world->failed++; break;
+    case RING_DETACHED: side->descriptor = event->result; break;
     case RING_GONE:
         if (side != NULL && event->owner != &listener_mark)
             side->gone++;

@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 #include <errno.h>
+#include <pthread.h>
 
 #include "net/tls_priv.h"
 #include "tls_pair.h"
@@ -68,6 +69,36 @@ static void test_echo(void **state)
     tls_context_close(&server);
     free(data);
     free(back);
+}
+
+static void *talk_on(void *argument)
+{
+    struct pair *pair = argument;
+    uint8_t back[8];
+    bool is_heard =
+        tls_write(pair->server, "hi", 2, &pair->to_client) == TLS_DONE &&
+        read_all(pair->client, &pair->to_client, &pair->to_server, back, 2, 0) == 2;
+    pair_fini(pair);
+    return is_heard ? argument : NULL;
+}
+
+/* Behind the handshake a session needs neither its context nor its thread. */
+static void test_other_thread(void **state)
+{
+    (void)state;
+    struct pair pair;
+    pthread_t thread;
+    void *heard = NULL;
+    struct tls_context *client = open_context(NULL, "root.pem");
+    struct tls_context *server = open_context("one.pem", "root.pem");
+    pair_open(&pair, client, server);
+    pair_handshake(&pair);
+    assert_finished(&pair);
+    tls_context_close(&server);
+    assert_int_equal(pthread_create(&thread, NULL, talk_on, &pair), 0);
+    tls_context_close(&client);
+    assert_int_equal(pthread_join(thread, &heard), 0);
+    assert_ptr_equal(heard, &pair);
 }
 
 static void test_close_notify(void **state)
@@ -344,6 +375,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_echo),
+        cmocka_unit_test(test_other_thread),
         cmocka_unit_test(test_close_notify),
         cmocka_unit_test(test_garbage),
         cmocka_unit_test(test_sni),
