@@ -223,6 +223,7 @@ bool link_write(struct link *link)
 static void become_ready(struct link *link)
 {
     link->ready = true;
+    link_breaker_worked(link);
     link->failures = 0;
     link->sent_away = false;
     free(link->answer);
@@ -244,6 +245,7 @@ void link_pump(struct link *link)
         return;
     }
     if (link->probe != NULL) {
+        link_breaker_worked(link);
         session_close(session, STREAM_ERROR_NONE, SPAN("it was only asked whether it works"));
         return;
     }

@@ -95,6 +95,7 @@ static bool is_vouched(const struct session *session, const struct certificate *
 
 static void refuse(struct session *session, enum stats_counter counter)
 {
+    session->is_pairs_fault = !session->contradicted; /* else the rules of the pair want more */
     stats_count(session->worker->thread->stats, counter);
     session_drop(session);
 }
