@@ -86,7 +86,7 @@ static void tell_failed(const struct link *link)
         config_find_tenant(thread->config, s2s_domain_span(&link->local));
     trouble_tell(thread, LOG_LEVEL_WARN,
                  &(struct stats_trouble){.event = "link.failed",
-                                         .tenant = span_of(tenant != NULL ? tenant->name : ""),
+                                         .tenant = config_tenant_name(tenant),
                                          .partner = s2s_domain_span(&link->remote),
                                          .reason = span_of(link->reason)});
 }
@@ -299,8 +299,8 @@ static void refuse_parcel(struct worker *worker, struct parcel *parcel, enum sta
     mesh_return(thread->mesh, thread->self, &parcel);
 }
 
-/* Is a stream to be sought for the first parcel, and its partner's breaker open? Then the parcel
-   is refused. */
+/* Is a stream to be sought for the first parcel, and its partner's breaker open? Then the
+   parcel is refused. */
 static bool break_off(struct worker *worker, const struct link *link, struct parcel *parcel)
 {
     uint64_t now_ms = worker->thread->now_ms;

@@ -107,7 +107,7 @@ static void tell_downgrade(const struct session *session, uint32_t reaction, con
         config_find_tenant(thread->config, s2s_domain_span(&session->out.local));
     trouble_tell(thread, reaction == REACTION_ALLOW ? LOG_LEVEL_INFO : LOG_LEVEL_WARN,
                  &(struct stats_trouble){.event = "trust.downgrade",
-                                         .tenant = span_of(tenant != NULL ? tenant->name : ""),
+                                         .tenant = config_tenant_name(tenant),
                                          .partner = s2s_domain_span(&session->out.remote),
                                          .reason = span_of(reason)});
 }
