@@ -10,6 +10,7 @@
 #include "bench/rogue.h"
 
 #define SOAK_SECONDS 600
+#define SOAK_EVERY_S 3   /* from fault to fault */
 #define SOAK_RATE    200 /* messages a second, of each direction */
 #define SOAK_PEERS   4   /* slow ones, and hostile ones */
 
@@ -111,15 +112,6 @@ static bool options_seed(struct choice_options *choice, const char *text)
     return errno == 0 && end != text && *end == '\0' && *text != '-';
 }
 
-static bool options_minutes(struct load_phase *phase, const char *text)
-{
-    double minutes;
-    bool good = options_real(text, 30.0 * 24 * 60, &minutes);
-    phase->count = 100000000;
-    phase->seconds = good ? minutes * 60 : 0;
-    return good;
-}
-
 static bool options_set_load(struct bench_options *options, int option, const char *text)
 {
     struct load_options *load = &options->load;
@@ -163,7 +155,7 @@ static bool options_set(struct bench_options *options, int option, const char *t
     case OPT_SECONDS:
         phase->count = 100000000;
         return options_real(text, 3600, &phase->seconds);
-    case OPT_MINUTES: return options_minutes(phase, text);
+    case OPT_MINUTES: return options_real(text, 30.0 * 24 * 60, &options->minutes);
     case OPT_EVERY: return options_real(text, 3600, &options->every_s);
     case OPT_STATS: options->stats = text; return true;
     case OPT_MESSAGES: return options_number(text, 1, 100000, &options->messages);
@@ -197,8 +189,12 @@ static void options_complete_soak(struct bench_options *options)
     load->drive = LOAD_DUPLEX;
     if (load->slow + load->hostile == 0)
         load->slow = load->hostile = SOAK_PEERS;
+    if (options->minutes > 0)
+        phase->seconds = options->minutes * 60;
     if (phase->seconds == 0)
         phase->seconds = SOAK_SECONDS;
+    if (options->every_s == 0)
+        options->every_s = SOAK_EVERY_S;
     if (phase->rate == 0)
         phase->rate = SOAK_RATE;
     phase->count = UINT32_MAX / 4;
@@ -242,6 +238,9 @@ static bool options_fit(const struct bench_options *options)
         problem =
             "--ramp is for xmpp-sip, sip-xmpp and duplex, and takes --step, not --seconds "
             "or --fraction";
+    else if (options->command != BENCH_SOAK &&
+             (options->minutes > 0 || options->every_s > 0 || options->stats != NULL))
+        problem = "--minutes, --every and --stats are for soak";
     else if (load->greedy > 0 && load->slow + load->hostile > 0)
         problem = "--greedy is played alone: leave --slow, --hostile and soak away";
     else if (plays && load->slow + load->hostile + load->greedy > 0 &&
@@ -250,7 +249,8 @@ static bool options_fit(const struct bench_options *options)
         problem = "--slow, --hostile and --greedy are for xmpp-sip, sip-xmpp and duplex, the "
                   "first two for soak, without --ramp and --fraction";
     else if (load->sip_name != NULL && (load->slow + load->hostile + load->greedy > 0))
-        problem = "--slow, --hostile, --greedy and soak play against a relay: leave --sip-name away";
+        problem =
+            "--slow, --hostile, --greedy and soak play against a relay: leave --sip-name away";
     else if (load->component_secret != NULL &&
              (load->sip_name == NULL || load->drive != LOAD_XMPP_TO_SIP ||
               options->command == BENCH_CHURN))
@@ -274,7 +274,6 @@ bool bench_options_read(struct bench_options *options, int argc, char **argv)
                                       .step_s = 2,
                                       .rate_max = 1e6,
                                       .settle_s = 3,
-                                      .every_s = 3,
                                       .workers = 1,
                                       .egress = 1,
                                       .progress = isatty(STDERR_FILENO) != 0};

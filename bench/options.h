@@ -29,6 +29,7 @@ struct bench_options {
     uint32_t warmup;   /* messages of each direction before what is measured */
     double fraction;   /* of the peak: a second phase with an open loop; 0: none */
     double settle_s;   /* idle: how long to wait before the memory is read */
+    double minutes;    /* soak: how long; 0: by --seconds */
     double every_s;    /* soak: from fault to fault, the mean */
     const char *stats; /* the relay's stats socket; NULL: not asked */
     struct process_list processes;

@@ -128,6 +128,7 @@ struct config {
     bool secret_is_generated;
     size_t stanza_size_max;
     unsigned connect_timeout_ms, connect_delay_ms, deliver_timeout_ms;
+    unsigned breaker_pairs;      /* that fail until their partner's breaker opens; 0: never */
     unsigned confirm_timeout_ms; /* how long a SIP answer waits for the XMPP server's word */
     unsigned sessions_max, sessions_per_address_max;
     unsigned certificates_max;  /* of tenants, that each thread keeps ready */
@@ -235,7 +236,12 @@ struct rules_stack config_rules(const struct config *config, const struct config
 /* May this user of the tenant (prepared) talk with XMPP users? */
 bool config_user_allowed(const struct config *config, const struct config_tenant *tenant,
                          const struct jid *user);
-const struct config_tenant *config_find_named(const struct config *config, const char *name);
+const struct config_tenant *config_find_named(const struct config *config, struct span name);
+/* What logs and rows call it; empty for no tenant. */
+static inline struct span config_tenant_name(const struct config_tenant *tenant)
+{
+    return tenant != NULL ? span_of(tenant->name) : SPAN_NONE;
+}
 /* The keys with addresses to listen on: "xmpp.listen" and its addresses, which the
    configuration owns. None of a transport stands twice. */
 struct config_listeners {

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "core/breaker.h"
 #include "core/log.h"
 #include "net/digest.h"
 #include "net/tls.h"
@@ -245,6 +246,8 @@ static bool check_xmpp_certificate(struct config_load *load)
                                     before != NULL && before->stamp != config->stamp);
 }
 
+_Static_assert(BREAKER_PAIRS_MAX == 64, "the row of xmpp.breaker_pairs says so");
+
 static bool check_xmpp(struct config_load *load, const struct raw_xmpp *raw)
 {
     const struct config_file *file = &load->files[0];
@@ -258,6 +261,7 @@ static bool check_xmpp(struct config_load *load, const struct raw_xmpp *raw)
         /* RFC 8305 §5, §8. */
         {"xmpp.connect_delay_ms", raw->connect_delay_ms, &config->connect_delay_ms, 250, 10,
          2000},
+        {"xmpp.breaker_pairs", raw->breaker_pairs, &config->breaker_pairs, 5, 0, 64},
         {"xmpp.deliver_timeout_ms", raw->deliver_timeout_ms, &config->deliver_timeout_ms, 30000,
          100, 300000},
         {"xmpp.confirm_timeout_ms", raw->confirm_timeout_ms, &config->confirm_timeout_ms, 5000,

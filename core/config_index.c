@@ -152,10 +152,10 @@ const struct config_tenant *config_find_tenant_ascii(const struct config *config
     return found ? &config->tenants[value] : NULL;
 }
 
-const struct config_tenant *config_find_named(const struct config *config, const char *name)
+const struct config_tenant *config_find_named(const struct config *config, struct span name)
 {
     uint32_t value;
-    bool found = index_find(config, CONFIG_SCOPE_NAME, span_of(name), &value);
+    bool found = index_find(config, CONFIG_SCOPE_NAME, name, &value);
     return found ? &config->tenants[value] : NULL;
 }
 

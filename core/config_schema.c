@@ -66,6 +66,7 @@ static const cyaml_schema_field_t xmpp_fields[] = {
     NUMBER("stanza_size_max", raw_xmpp, stanza_size_max),
     NUMBER("connect_timeout_ms", raw_xmpp, connect_timeout_ms),
     NUMBER("connect_delay_ms", raw_xmpp, connect_delay_ms),
+    NUMBER("breaker_pairs", raw_xmpp, breaker_pairs),
     NUMBER("deliver_timeout_ms", raw_xmpp, deliver_timeout_ms),
     NUMBER("confirm_timeout_ms", raw_xmpp, confirm_timeout_ms),
     NUMBER("sessions_max", raw_xmpp, sessions_max),

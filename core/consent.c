@@ -411,7 +411,7 @@ static void answer_domain(struct consent *consent, struct domain *domain,
 
 void consent_answer(struct thread *thread, struct consent_query *query, FILE *out)
 {
-    const struct config_tenant *tenant = config_find_named(thread->config, query->tenant);
+    const struct config_tenant *tenant = config_find_named(thread->config, span_of(query->tenant));
     for (size_t i = 0; tenant != NULL && i < tenant->domain_count; i++) {
         struct domain *domain =
             domain_find(thread->consent, span_of(tenant->domains[i].unicode));

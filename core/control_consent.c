@@ -35,7 +35,7 @@ static const char *read_query(const struct config *config, struct span words[3],
         return "error: which tenant? show tenants lists them\n";
     memcpy(query->tenant, words[0].data, words[0].size);
     query->tenant[words[0].size] = '\0';
-    if (config_find_named(config, query->tenant) == NULL)
+    if (config_find_named(config, span_of(query->tenant)) == NULL)
         return "error: there is no tenant of this name; show tenants lists them\n";
     if (words[1].size > 0 && !read_address(words[1], true, query->user, sizeof(query->user)))
         return "error: this is no user; write BOB or BOB@DOMAIN\n";

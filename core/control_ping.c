@@ -10,6 +10,7 @@
 
 #include "net/clock.h"
 #include "net/digest.h"
+#include "proto/service_iq.h"
 
 struct ping {
     struct jid from, to;
@@ -44,7 +45,7 @@ static void compose(struct parcel *parcel, struct span message)
         writer_put_xml_text(&writer, message);
         writer_put_literal(&writer, "</body></message>");
     } else {
-        writer_put_literal(&writer, "><ping xmlns='urn:xmpp:ping'/></iq>");
+        writer_put_literal(&writer, "><ping xmlns='" NS_PING "'/></iq>");
     }
     assert(!writer.overflow); /* a command is not that long */
     parcel->bytes = writer_span(&writer);

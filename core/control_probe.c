@@ -287,12 +287,9 @@ bool control_probe_tenant(struct control *control, struct client *client, struct
                           struct s2s_domain *local)
 {
     const struct config *config = control->options.config;
-    char name[256] = "";
-    if (word.size < sizeof(name) && word.size > 0)
-        memcpy(name, word.data, word.size);
     const struct config_tenant *tenant = word.size == 0 && config->tenant_count == 1
                                              ? &config->tenants[0]
-                                             : config_find_named(config, name);
+                                             : config_find_named(config, word);
     if (tenant != NULL && s2s_domain_read(local, span_of(tenant->domains[0].unicode)))
         return true;
     if (word.size > 0 && s2s_domain_read(local, word) &&

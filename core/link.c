@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "core/breaker.h"
 #include "core/intake.h"
 #include "core/trouble.h"
 #include "net/digest.h"
@@ -86,7 +87,7 @@ static void tell_failed(const struct link *link)
         config_find_tenant(thread->config, s2s_domain_span(&link->local));
     trouble_tell(thread, LOG_LEVEL_WARN,
                  &(struct stats_trouble){.event = "link.failed",
-                                         .tenant = span_of(tenant != NULL ? tenant->name : ""),
+                                         .tenant = config_tenant_name(tenant),
                                          .partner = s2s_domain_span(&link->remote),
                                          .reason = span_of(link->reason)});
 }
@@ -104,6 +105,7 @@ static void give_up(struct link *link, enum stanza_error error)
         probe_over(link->probe, span_of(link->reason));
         return;
     }
+    link_breaker_failed(link, error);
     link->failures++;
     link->sent_away = false; /* the next try is a new one */
     link->last_fault = error;
@@ -183,7 +185,7 @@ void link_start(struct link *link)
     unsigned proofs = worker_pair_proofs(link->worker, s2s_domain_span(&link->local),
                                          s2s_domain_span(&link->remote));
     const char *name = link->remote_ascii;
-    link->elsewhere = false;
+    link->elsewhere = link->is_partners_fault = false;
     question.wants_tlsa = true;
     question.family_delay_ms = link->is_patient || link->probe != NULL ? 0 : FAMILY_DELAY_MS;
     link->is_patient = false;
@@ -264,6 +266,7 @@ void link_resolved(struct link *link, struct resolver_answer *answer)
         connect_next(link, STANZA_ERROR_REMOTE_SERVER_TIMEOUT);
         return;
     }
+    link->is_partners_fault = true;
     snprintf(link->reason, sizeof(link->reason), "DNS names no XMPP server for %s: %s",
              link->remote_ascii, resolver_status_text(answer->status));
     give_up(link, answer->status == RESOLVER_TIMEOUT ? STANZA_ERROR_REMOTE_SERVER_TIMEOUT
@@ -273,6 +276,7 @@ void link_resolved(struct link *link, struct resolver_answer *answer)
 /* Everybody who waits is told that the pair is not served. */
 static void bar(struct link *link)
 {
+    link->is_partners_fault = false;
     snprintf(link->reason, sizeof(link->reason), "%s", barred_text.data);
     give_up(link, STANZA_ERROR_FORBIDDEN);
 }
@@ -296,6 +300,26 @@ static void refuse_parcel(struct worker *worker, struct parcel *parcel, enum sta
     mesh_return(thread->mesh, thread->self, &parcel);
 }
 
+/* Is a stream to be sought for the first parcel, and its partner's breaker open? Then the
+   parcel is refused. */
+static bool break_off(struct worker *worker, const struct link *link, struct parcel *parcel)
+{
+    uint64_t now_ms = worker->thread->now_ms;
+    struct span local = parcel->from.domain, remote = parcel->to.domain;
+    struct breaker_verdict verdict;
+    bool is_tried = link != NULL && (link->session != NULL || link->state != LINK_IDLE ||
+                                     now_ms < link->backoff_until_ms);
+    if (worker->draining || is_tried ||
+        breaker_allows(worker->breakers, remote, pair_hash(local, remote), now_ms, &verdict))
+        return false;
+    stats_count(worker->thread->stats, STAT_BREAKER_REFUSED);
+    refuse_parcel(worker, parcel,
+                  parcel->kind == PARCEL_VERIFY ? STANZA_ERROR_REMOTE_CONNECTION_FAILED
+                                                : verdict.fault,
+                  verdict.reason);
+    return true;
+}
+
 void link_take(struct worker *worker, struct parcel **taken)
 {
     struct parcel *parcel = *taken;
@@ -311,6 +335,8 @@ void link_take(struct worker *worker, struct parcel **taken)
                       barred_text);
         return;
     }
+    if (break_off(worker, link, parcel))
+        return;
     if (link == NULL)
         link = make_known(worker, local, remote);
     if (link == NULL) {
@@ -424,6 +450,7 @@ void link_lost(struct link *link, struct session *session)
     link_race_leave(link, session);
     link->session = NULL;
     link->ready = false;
+    link->is_partners_fault = !was_ready && !session->is_pairs_fault && !link->worker->draining;
     snprintf(link->reason, sizeof(link->reason), "%s: %s", link->remote_ascii, session->reason);
     if (link->probe != NULL)
         probe_lost(link->probe, span_of(session->reason));

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "core/log.h"
+#include "proto/service_iq.h"
 
 void link_push(struct parcel_list *list, struct parcel *parcel)
 {
@@ -119,7 +120,7 @@ uint64_t link_write_ping(struct link *link)
     writer_put_attribute(&writer, SPAN("to"), s2s_domain_span(&link->remote));
     writer_put_literal(&writer, " id='");
     write_ping_id(ping, &writer);
-    writer_put_literal(&writer, "'><ping xmlns='urn:xmpp:ping'/></iq>");
+    writer_put_literal(&writer, "'><ping xmlns='" NS_PING "'/></iq>");
     assert(!writer.overflow);
     return session_write(link->session, writer_span(&writer)) ? ping : 0;
 }
@@ -223,6 +224,7 @@ bool link_write(struct link *link)
 static void become_ready(struct link *link)
 {
     link->ready = true;
+    link_breaker_worked(link);
     link->failures = 0;
     link->sent_away = false;
     free(link->answer);
@@ -244,6 +246,7 @@ void link_pump(struct link *link)
         return;
     }
     if (link->probe != NULL) {
+        link_breaker_worked(link);
         session_close(session, STREAM_ERROR_NONE, SPAN("it was only asked whether it works"));
         return;
     }

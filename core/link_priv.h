@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
  * What link.c (finding the remote server and having a stream to it), link_race.c (which of its
- * addresses), link_flow.c (what goes over the stream and how it ended), link_sm.c
- * (acknowledgements) and link_resume.c (a stream that broke goes on) share.
+ * addresses), link_breaker.c (whether its partner can be reached at all), link_flow.c (what goes
+ * over the stream and how it ended), link_sm.c (acknowledgements) and link_resume.c (a stream
+ * that broke goes on) share.
  */
 #ifndef PASSERELLE_CORE_LINK_PRIV_H
 #define PASSERELLE_CORE_LINK_PRIV_H
@@ -78,6 +79,7 @@ struct link {
     uint64_t ping, ping_deadline_ms; /* the one in flight */
     struct link_sm sm;
     struct timer timer;
+    bool is_partners_fault; /* that no stream came of this try: other pairs would have none */
     unsigned failures;
     uint64_t backoff_until_ms, forget_ms; /* forget: without anything to do until then */
     enum stanza_error last_fault;
@@ -118,6 +120,10 @@ void link_race_won(struct link *link, struct session *session);
 void link_race_stop(struct link *link, struct span reason);
 /* The target of this session is to be tried once more. */
 void link_race_again(struct link *link, const struct session *session);
+/* link_breaker.c: no stream came of a try; senders are told `error`. */
+void link_breaker_failed(struct link *link, enum stanza_error error);
+/* A stream of this pair is authenticated. */
+void link_breaker_worked(const struct link *link);
 /* link_sm.c: a stanza was written: its number. */
 uint32_t link_sm_sent(struct link *link);
 /* Asks for an acknowledgement of what was written, once for all of it. */

@@ -2,6 +2,10 @@
 /* What a probe says of our own policy, before it asks anybody else. */
 #include "core/probe_priv.h"
 
+#include <inttypes.h>
+
+#include "core/breaker.h"
+
 /* The rules that say how the partner may prove itself, each with its place. */
 static void write_rules(const struct rules_stack *rules, struct writer *writer)
 {
@@ -40,6 +44,21 @@ static void tell_allowed(struct probe *probe, const struct config_tenant *tenant
                    tenant->name, tenant->user_count, tenant->users_allowed ? " not" : "");
 }
 
+/* Traffic waits while the breaker is open; a probe does not. */
+static void tell_breaker(struct probe *probe)
+{
+    const struct worker *worker = probe->worker;
+    struct breaker_verdict verdict;
+    if (!breaker_is_open(worker->breakers, s2s_domain_span(&probe->talk->remote), &verdict))
+        return;
+    uint64_t now_ms = worker->thread->now_ms;
+    uint64_t left_ms = verdict.until_ms > now_ms ? verdict.until_ms - now_ms : 0;
+    probe_tell(probe, PROBE_POLICY, PROBE_NOTE,
+               "messages are refused at once for %" PRIu64 " s, as no tenant reached it; the "
+               "last one was told: %.*s",
+               left_ms / 1000, (int)verdict.reason.size, verdict.reason.data);
+}
+
 bool probe_check_policy(struct probe *probe)
 {
     const struct worker *worker = probe->worker;
@@ -54,6 +73,7 @@ bool probe_check_policy(struct probe *probe)
     }
     if (worker_pair_proofs(worker, local, s2s_domain_span(remote)) != S2S_PROOF_NONE) {
         tell_allowed(probe, tenant);
+        tell_breaker(probe);
         return true;
     }
     if (config_find_tenant(config, s2s_domain_span(remote)) != NULL)

@@ -78,7 +78,7 @@ static void tell_failed(struct worker *worker, const struct parcel *parcel, stru
     trouble_tell(worker->thread, LOG_LEVEL_INFO,
                  &(struct stats_trouble){.event = "xmpp.message_failed",
                                          .trace = parcel->trace,
-                                         .tenant = span_of(tenant != NULL ? tenant->name : ""),
+                                         .tenant = config_tenant_name(tenant),
                                          .partner = parcel->from.domain,
                                          .status = parcel->outcome.sip_status,
                                          .reason = reason});

@@ -25,21 +25,11 @@ static void row_proofs(unsigned proofs, FILE *out)
     fprintf(out, "proof\t%.*s\ttls, sasl, dialback, trust\n", (int)writer.used, names);
 }
 
-static const struct config_tenant *find_tenant(const struct config *config, struct span name)
-{
-    char text[256];
-    if (name.size == 0 || name.size >= sizeof(text))
-        return NULL;
-    memcpy(text, name.data, name.size);
-    text[name.size] = '\0';
-    return config_find_named(config, text);
-}
-
 bool report_policy(const struct config *config, struct span tenant, struct span domain,
                    FILE *out, const char **error)
 {
     struct s2s_domain prepared;
-    const struct config_tenant *found = find_tenant(config, tenant);
+    const struct config_tenant *found = config_find_named(config, tenant);
     if (found == NULL) {
         *error = "error: there is no tenant of this name; show tenants lists them\n";
         return false;

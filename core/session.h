@@ -43,6 +43,7 @@ struct session {
     bool listening; /* closing: what the peer still says counts until its own closing tag */
     bool ended;     /* the peer will send nothing more */
     bool cut;       /* the peer closed the stream, or it broke */
+    bool is_pairs_fault; /* outbound: it failed for a reason that another pair may not have */
     bool broken;    /* it ended without a closing tag or a stream error */
     bool in_total_only; /* its place in the census: of our own making, or not yet a client's */
     bool is_check;      /* the proxy's own, to see whether we are there */

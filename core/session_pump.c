@@ -65,6 +65,14 @@ static void tls_done(struct session *session)
         session_fail(session, SPAN("the connection cannot be written"));
 }
 
+/* Outbound: does it show the certificate of its tenant, and not the relay's? */
+static bool has_own_certificate(const struct session *session)
+{
+    const struct config_tenant *tenant = config_find_tenant(
+        session->worker->thread->config, s2s_domain_span(session_local(session)));
+    return tenant != NULL && tenant->certificate != NULL;
+}
+
 static bool pump_handshake(struct session *session)
 {
     struct span input = session_input(session);
@@ -80,6 +88,7 @@ static bool pump_handshake(struct session *session)
     stats_count(session->worker->thread->stats, STAT_TLS_FAILURES);
     snprintf(session->reason, sizeof(session->reason), "the TLS handshake failed: %s",
              tls_error(session->tls));
+    session->is_pairs_fault = has_own_certificate(session);
     /* The alert is in the output: it goes out before the socket is closed. */
     session_log_end(session, STREAM_ERROR_NONE);
     session->state = SESSION_CLOSING;
@@ -289,6 +298,7 @@ static void start_tls(struct session *session)
 static void on_close(struct session *session, const struct s2s_action *action)
 {
     session->fault = action->fault;
+    session->is_pairs_fault = !action->received || stream_error_is_about_from(action->error);
     session->cut = action->received || session->event.kind == XML_EVENT_CLOSE;
     if (session->event.kind == XML_EVENT_CLOSE)
         session->ended = true;

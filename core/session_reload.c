@@ -8,6 +8,7 @@
  */
 #include <assert.h>
 
+#include "core/breaker.h"
 #include "core/link_priv.h"
 #include "core/log.h"
 #include "core/reload.h"
@@ -86,6 +87,7 @@ void worker_reload(struct worker *worker)
     thread->config = offer->config;
     if (offer->context != NULL)
         tls_store_renew(&worker->tls, &offer->context);
+    breaker_reset(worker->breakers); /* what was wrong may be mended */
     /* New ones stand at the head of the list, and none is freed before the ring lets go of it.
      */
     struct session *session;

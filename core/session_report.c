@@ -81,27 +81,24 @@ void session_report(const struct session *session, FILE *out)
 
 /* Who came in and was turned away. What a stranger says of itself does not make a row of its
    own: that is by its address. */
-static void tell_refused(const struct session *session, const char *peer)
+static void tell_refused(const struct session *session)
 {
     struct thread *thread = session->worker->thread;
     bool is_known = session_ready(session);
     const struct s2s_in *in = &session->in;
     const struct config_tenant *tenant =
         config_find_tenant(thread->config, s2s_domain_span(&in->local));
-    struct span host = span_of(peer);
-    while (host.size > 0 && host.data[host.size - 1] != ':')
-        host.size--;
-    char reason[512];
+    char reason[512], host[NET_ADDRESS_TEXT_SIZE];
+    net_address_format_host(&session->peer, host);
     snprintf(reason, sizeof(reason), "%s%s: %s",
              in->remote.size > 0 ? in->remote.text : "A server that did not say its name",
              is_known || in->remote.size == 0 ? "" : " (as it says)", session->reason);
     stats_error(thread->stats,
-                &(struct stats_trouble){
-                    .event = "session.close",
-                    .tenant = span_of(tenant != NULL ? tenant->name : ""),
-                    .partner = is_known ? s2s_domain_span(&in->remote)
-                                        : span_to(host, host.size > 0 ? host.size - 1 : 0),
-                    .reason = span_of(reason)});
+                &(struct stats_trouble){.event = "session.close",
+                                        .tenant = config_tenant_name(tenant),
+                                        .partner = is_known ? s2s_domain_span(&in->remote)
+                                                            : span_of(host),
+                                        .reason = span_of(reason)});
 }
 
 void session_log_refusal(const union net_address *peer, struct span reason)
@@ -125,5 +122,5 @@ void session_log_end(const struct session *session, enum stream_error error)
     bool is_trouble =
         error != STREAM_ERROR_NONE || (!session_ready(session) && !session->is_check);
     if (!session->outbound && !session->worker->draining && is_trouble)
-        tell_refused(session, peer);
+        tell_refused(session);
 }

@@ -103,6 +103,7 @@ static bool is_vouched(const struct session *session, const struct certificate *
 
 static void refuse(struct session *session, enum stats_counter counter)
 {
+    session->is_pairs_fault = !session->contradicted; /* else the rules of the pair want more */
     stats_count(session->worker->thread->stats, counter);
     session_drop(session);
 }
@@ -114,7 +115,7 @@ static void tell_downgrade(const struct session *session, uint32_t reaction, con
         config_find_tenant(thread->config, s2s_domain_span(&session->out.local));
     trouble_tell(thread, reaction == REACTION_ALLOW ? LOG_LEVEL_INFO : LOG_LEVEL_WARN,
                  &(struct stats_trouble){.event = "trust.downgrade",
-                                         .tenant = span_of(tenant != NULL ? tenant->name : ""),
+                                         .tenant = config_tenant_name(tenant),
                                          .partner = s2s_domain_span(&session->out.remote),
                                          .reason = span_of(reason)});
 }

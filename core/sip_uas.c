@@ -201,7 +201,7 @@ static void tell_outcome(struct sip_uas *uas, const struct parcel *parcel, int s
     trouble_tell(uas->thread, LOG_LEVEL_INFO,
                  &(struct stats_trouble){.event = "sip.message_failed",
                                          .trace = parcel->trace,
-                                         .tenant = span_of(tenant != NULL ? tenant->name : ""),
+                                         .tenant = config_tenant_name(tenant),
                                          .partner = parcel->to.domain,
                                          .status = status,
                                          .reason = fault->text.size > 0
@@ -316,7 +316,7 @@ static void tell_stranger(struct sip_uas *uas, const struct sip_flow *flow,
                             : "that is no trunk of its From domain's tenant");
     trouble_tell(uas->thread, LOG_LEVEL_INFO,
                  &(struct stats_trouble){.event = "sip.stranger",
-                                         .tenant = span_of(tenant != NULL ? tenant->name : ""),
+                                         .tenant = config_tenant_name(tenant),
                                          .status = 403,
                                          .reason = span_of(reason)});
 }

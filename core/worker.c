@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "core/breaker.h"
 #include "core/heap.h"
 #include "core/inquiry.h"
 #include "core/intake.h"
@@ -130,7 +131,8 @@ int worker_open(struct worker **opened, struct thread *thread, char *error, size
     TAILQ_INIT(&worker->probes);
     worker->xml_pool = xml_pool_open(&heap_memory);
     worker->quota = quota_open();
-    if (worker->xml_pool != NULL && worker->quota != NULL)
+    worker->breakers = breaker_open();
+    if (worker->xml_pool != NULL && worker->quota != NULL && worker->breakers != NULL)
         result = tls_store_open(&worker->tls, thread, TLS_STORE_XMPP, error, error_size);
     if (result != 0)
         goto fail;
@@ -415,6 +417,7 @@ void worker_close(struct worker **closed)
         resolver_port_close(&worker->resolver);
     tls_store_close(&worker->tls);
     quota_close(&worker->quota);
+    breaker_close(&worker->breakers);
     xml_pool_close(&worker->xml_pool);
     free(worker->listeners);
     free(worker);

@@ -48,6 +48,7 @@ struct worker {
     struct table sessions_by_ticket, links, intakes, intakes_by_id;
     struct intake_list waiting_intakes; /* of broken streams, the oldest first */
     unsigned waiting_intake_count;
+    struct breaker_set *breakers;       /* of the partners of `links` */
     struct probe_list probes;
     unsigned session_count;
     uint64_t ticket_next;

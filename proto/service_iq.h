@@ -9,6 +9,8 @@
 #include "proto/jid.h"
 #include "proto/stanza_error.h"
 
+#define NS_PING "urn:xmpp:ping"
+
 struct service_identity {
     struct span name;    /* of the software */
     struct span version; /* empty: withheld */

@@ -52,6 +52,14 @@ enum stream_error stream_error_find(struct span name)
     return STREAM_ERROR_UNDEFINED_CONDITION;
 }
 
+bool stream_error_is_about_from(enum stream_error error)
+{
+    return error == STREAM_ERROR_IMPROPER_ADDRESSING || error == STREAM_ERROR_INVALID_FROM ||
+           error == STREAM_ERROR_NOT_AUTHORIZED || error == STREAM_ERROR_POLICY_VIOLATION ||
+           error == STREAM_ERROR_REMOTE_CONNECTION_FAILED ||
+           error == STREAM_ERROR_UNDEFINED_CONDITION;
+}
+
 void stream_error_write(struct writer *writer, enum stream_error error, struct span text,
                         struct span application)
 {

@@ -41,6 +41,9 @@ struct span stream_error_name(enum stream_error error);
 /* The condition a peer named (old name xml-not-well-formed accepted); UNDEFINED_CONDITION when
    it is unknown. */
 enum stream_error stream_error_find(struct span name);
+/* May a server say so because of the domain in `from`? Then another one on the same host may be
+   welcome. An unknown condition may mean anything. */
+bool stream_error_is_about_from(enum stream_error error);
 /* Writes <stream:error>…</stream:error></stream:stream> with an English text (may be empty) and,
    when `application` is not empty, that ready-made application-specific element. */
 void stream_error_write(struct writer *writer, enum stream_error error, struct span text,

@@ -111,7 +111,7 @@ static bool check_certificates(struct ctl_job *job, const struct config *config)
         if (is_time(&told_ns))
             fprintf(stderr, "certificates: %zu of %zu tenants\n", number,
                     json_object_size(job->touched));
-        const struct config_tenant *tenant = config_find_named(config, name);
+        const struct config_tenant *tenant = config_find_named(config, span_of(name));
         if (tenant->certificate != NULL &&
             tls_certificate_check(tenant->certificate, tenant->key, problem, sizeof(problem)) !=
                 0)

@@ -160,6 +160,9 @@ def test_help_lists_every_peer_and_fault():
     ("--minutes 0", "bad value for --minutes"), ("--every 0", "bad value for --every"),
     ("--slow 1 --ramp 5", "without --ramp"), ("--hostile 1 --fraction 0.5", "without --ramp"),
     ("--slow 1 --drive churn", "--slow, --hostile and --greedy are for"),
+    ("--minutes 1", "--minutes, --every and --stats are for soak"),
+    ("--every 1 --drive churn", "--minutes, --every and --stats are for soak"),
+    ("--stats s", "--minutes, --every and --stats are for soak"),
     ("soak --sip-name sip.example", "leave --sip-name away"),
     ("soak soak", "unexpected argument: soak")])
 def test_what_does_not_go_together_is_refused(words, said):

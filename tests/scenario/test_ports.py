@@ -31,7 +31,12 @@ def test_two_processes_never_get_the_same():
 def test_wanted_port_only_when_it_is_free():
     wanted = take_port()
     assert take_port(wanted) != wanted
-    with socket.create_server(("127.0.0.1", 0)) as other:
-        busy = other.getsockname()[1]
-        assert take_port(busy) != busy
-    assert take_port(busy) == busy
+    code = "import ports, sys; print(ports.take_port(), flush=True); sys.stdin.read()"
+    # While its process lives nobody else is given it.
+    with subprocess.Popen([sys.executable, "-c", code], cwd=rig.TOP / "tools", text=True,
+                          stdin=subprocess.PIPE, stdout=subprocess.PIPE) as owner:
+        busy = int(owner.stdout.readline())
+        with socket.create_server(("127.0.0.1", busy)):
+            assert take_port(busy) != busy
+        assert take_port(busy) == busy
+        owner.communicate()

@@ -208,6 +208,7 @@ void plan_draw(struct plan *plan)
                           .confirm_timeout_ms = sim_chance(300) ? 1000 : 5000,
                           .deliver_timeout_ms = sim_chance(300) ? 40000 : 25000,
                           .users = (unsigned)sim_between(1, 4),
+                          .breaker_pairs = (unsigned)sim_below(3),
                           .to_sip = (unsigned)sim_between(5, 80),
                           .to_xmpp = (unsigned)sim_between(5, 80),
                           .questions = sim_chance(500) ? (unsigned)sim_between(1, 20) : 0,

@@ -67,6 +67,7 @@ struct plan {
     unsigned recipient_queue_max, confirm_timeout_ms, deliver_timeout_ms;
     struct network_faults network;
     unsigned dns_fail;
+    unsigned breaker_pairs; /* with two tenants at most, one or two open it */
     struct plan_partner partners[PLAN_PARTNER_MAX];
     struct plan_tenant tenants[PLAN_TENANT_MAX];
     unsigned partner_count, tenant_count;

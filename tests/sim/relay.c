@@ -122,7 +122,7 @@ static void write_config(const struct relay *relay)
             "  listen_direct_tls: [\"" PLAN_RELAY_HOST ":5270\"]\n"
             "  certificate: relay.pem\n  key: relay.key\n  ca_file: ca.pem\n"
             "  dialback_secret: the-secret-of-the-simulated-relay\n"
-            "  confirm_timeout_ms: %u\n  deliver_timeout_ms: %u\n"
+            "  confirm_timeout_ms: %u\n  deliver_timeout_ms: %u\n  breaker_pairs: %u\n"
             "  connect_timeout_ms: 5000\n  negotiation_timeout_ms: 10000\n"
             "  idle_timeout_ms: 60000\n  sessions_max: 200\n"
             "sip:\n  listen_udp: [\"" PLAN_RELAY_HOST ":5060\"]\n"
@@ -131,7 +131,7 @@ static void write_config(const struct relay *relay)
             "  recipient_queue_max: %u\n"
             "dns:\n  allow_special: true\n  timeout_ms: 5000\ntenants:\n",
             plan->workers, plan->egress, plan->parcels, plan->confirm_timeout_ms,
-            plan->deliver_timeout_ms, plan->recipient_queue_max);
+            plan->deliver_timeout_ms, plan->breaker_pairs, plan->recipient_queue_max);
     write_tenants(relay, file);
     fputs("partners:\n", file);
     for (unsigned i = 0; i < plan->partner_count; i++)

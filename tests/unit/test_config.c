@@ -249,7 +249,7 @@ static struct config *read_again(const struct config *previous)
 
 static uint32_t index_of(const struct config *config, const char *name)
 {
-    const struct config_tenant *tenant = config_find_named(config, name);
+    const struct config_tenant *tenant = config_find_named(config, span_of(name));
     assert_non_null(tenant);
     assert_ptr_equal(config_tenant_at(config, tenant->index), tenant);
     return tenant->index;
@@ -258,7 +258,7 @@ static uint32_t index_of(const struct config *config, const char *name)
 /* The trunk that is first to be tried. */
 static const struct config_trunk *trunk_of(const struct config *config, const char *name)
 {
-    const struct config_trunk *trunk = &config_find_named(config, name)->trunks[0];
+    const struct config_trunk *trunk = &config_find_named(config, span_of(name))->trunks[0];
     assert_ptr_equal(config_trunk_at(config, trunk->index), trunk);
     return trunk;
 }

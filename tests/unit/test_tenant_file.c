@@ -158,10 +158,10 @@ static void test_tenants_of_both(void **state)
     tenant_file_close(&file);
     struct config *config = opened("main.yaml");
     assert_int_equal(config->tenant_count, 3);
-    const struct config_tenant *acme = config_find_named(config, "acme");
+    const struct config_tenant *acme = config_find_named(config, SPAN("acme"));
     assert_ptr_equal(config_find_tenant_ascii(config, SPAN("xn--bcher-kva.example")), acme);
     assert_int_equal(acme->policy, PARTNER_LIST);
-    const struct config_tenant *odd = config_find_named(config, "o'\"\\ne");
+    const struct config_tenant *odd = config_find_named(config, SPAN("o'\"\\ne"));
     assert_ptr_equal(config_find_tenant(config, SPAN("o.example")), odd);
     assert_int_equal(odd->trunks[0].priority, 7);
     assert_int_equal(odd->trunks[0].source_count, 0);
