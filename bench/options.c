@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "bench/report_beside.h"
 #include "bench/rogue.h"
 
 #define SOAK_SECONDS 600
@@ -149,6 +150,7 @@ static bool options_set_load(struct bench_options *options, int option, const ch
     case OPT_SEED: return options_seed(&load->choice, text);
     case OPT_SLOW: return options_number(text, 0, ROGUE_MAX, &load->slow);
     case OPT_HOSTILE: return options_number(text, 0, ROGUE_MAX, &load->hostile);
+    case OPT_ROUNDS: return options_number(text, 1, REPORT_ROUND_MAX, &options->rounds);
     case OPT_GREEDY: return options_number(text, 1, 10000, &load->greedy);
     case OPT_TIMEOUT: return options_number(text, 1, 600, &load->timeout_s);
     default: return false;
@@ -272,6 +274,7 @@ bool bench_options_read(struct bench_options *options, int argc, char **argv)
                                       .phase = {.window = 256},
                                       .messages = 10,
                                       .step_s = 2,
+                                      .rounds = 1,
                                       .rate_max = 1e6,
                                       .settle_s = 3,
                                       .every_s = 3,

@@ -81,9 +81,10 @@ void page_greedy(const struct document *document, FILE *out)
     fputs("<p>", out);
     html_text(out, document->name);
     fprintf(out,
-            ": it may have %.0f messages a second. Of %.0f %.0f were delivered, %.0f refused, "
-            "%.0f unanswered. With it, to the load alone:",
-            document_number(greedy, "quota"), document_number(greedy, "sent"),
+            ": it may have %.0f messages a second. Of %.0f %.0f were sent, %.0f were delivered, "
+            "%.0f refused, %.0f unanswered. With it, to the load alone:",
+            document_number(greedy, "quota"), document_number(greedy, "due"),
+            document_number(greedy, "sent"),
             document_number(greedy, "delivered"), document_number(greedy, "refused"),
             document_number(greedy, "unanswered"));
     page_ratios(greedy, out);
