@@ -20,6 +20,9 @@
 /* How often those are looked at that wait for their rate. What may pass in between comes in one
    run: longer, and others wait behind it; shorter, and it wakes the worker more often. */
 #define PACE_MS 10
+/* Of one turn: thousands of connections may come to their deadlines at once, and messages are
+   not to wait for all of them. */
+#define TIMERS_MAX 16
 
 bool worker_has_certificate(const struct worker *worker, const struct config_tenant *tenant)
 {
@@ -254,7 +257,10 @@ static void run_timers(struct worker *worker)
 {
     struct thread *thread = worker->thread;
     struct timer *timer;
-    while ((timer = timer_take_due(&thread->timers, thread->now_ms)) != NULL) {
+    for (unsigned n = 0; n < TIMERS_MAX; n++) {
+        timer = timer_take_due(&thread->timers, thread->now_ms);
+        if (timer == NULL)
+            return;
         if (timer->kind == WORKER_TIMER_SESSION)
             session_timer(timer->owner);
         else if (timer->kind == WORKER_TIMER_INTAKE)
