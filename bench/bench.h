@@ -39,6 +39,8 @@ bool mode_soak(struct bench *bench);
 bool mode_beside(struct bench *bench);
 /* --greedy: alone, and beside a tenant that is sent more than it may have, --rounds times. */
 bool mode_greedy(struct bench *bench);
+/* --half-open: alone, beside connections that stop half-way, and while those end. */
+bool mode_half_open(struct bench *bench);
 /* --ramp: the highest rate that holds. */
 bool mode_ramp(struct bench *bench);
 

@@ -163,6 +163,8 @@ static int bench_run(const struct bench_options *options)
         clean = mode_beside(&bench);
     } else if (options->load.greedy > 0) {
         clean = mode_greedy(&bench);
+    } else if (options->load.half_open > 0) {
+        clean = mode_half_open(&bench);
     } else {
         clean = bench_load(&bench);
     }

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "bench/half_open.h"
 #include "bench/report_beside.h"
 #include "bench/rogue.h"
 
@@ -150,6 +151,8 @@ static bool options_set_load(struct bench_options *options, int option, const ch
     case OPT_SEED: return options_seed(&load->choice, text);
     case OPT_SLOW: return options_number(text, 0, ROGUE_MAX, &load->slow);
     case OPT_HOSTILE: return options_number(text, 0, ROGUE_MAX, &load->hostile);
+    case OPT_HALF_OPEN:
+        return options_number(text, HALF_OPEN_KINDS, HALF_OPEN_MAX, &load->half_open);
     case OPT_ROUNDS: return options_number(text, 1, REPORT_ROUND_MAX, &options->rounds);
     case OPT_GREEDY: return options_number(text, 1, 10000, &load->greedy);
     case OPT_TIMEOUT: return options_number(text, 1, 600, &load->timeout_s);
@@ -229,6 +232,7 @@ static bool options_fit(const struct bench_options *options)
     const char *problem = NULL;
     const struct load_options *load = &options->load;
     bool plays = options->command != BENCH_CONFIG && options->command != BENCH_HELP;
+    unsigned beside = load->slow + load->hostile + load->greedy + load->half_open;
     if (plays && (load->certificate == NULL || load->key == NULL || load->ca == NULL))
         problem = "--certificate, --key and --ca are needed: SASL EXTERNAL shows a certificate";
     else if (options->command == BENCH_CONFIG &&
@@ -244,15 +248,19 @@ static bool options_fit(const struct bench_options *options)
         problem =
             "--ramp is for xmpp-sip, sip-xmpp and duplex, and takes --step, not --seconds "
             "or --fraction";
-    else if (load->greedy > 0 && load->slow + load->hostile > 0)
-        problem = "--greedy is played alone: leave --slow, --hostile and soak away";
-    else if (plays && load->slow + load->hostile + load->greedy > 0 &&
+    else if (load->greedy > 0 && load->slow + load->hostile + load->half_open > 0)
+        problem = "--greedy is played alone: leave --slow, --hostile, --half-open and soak away";
+    else if (load->half_open > 0 &&
+             (load->slow + load->hostile > 0 || (plays && options->phase.seconds <= 0)))
+        problem = "--half-open needs --seconds and is played without --slow, --hostile and soak";
+    else if (plays && beside > 0 &&
              options->command != BENCH_SOAK &&
              (options->command != BENCH_LOAD || options->ramp_ms > 0 || options->fraction > 0))
-        problem = "--slow, --hostile and --greedy are for xmpp-sip, sip-xmpp and duplex, the "
-                  "first two for soak, without --ramp and --fraction";
-    else if (load->sip_name != NULL && (load->slow + load->hostile + load->greedy > 0))
-        problem = "--slow, --hostile, --greedy and soak play against a relay: leave --sip-name away";
+        problem = "--slow, --hostile and --greedy are for xmpp-sip, sip-xmpp and duplex, as is "
+                  "--half-open, the first two for soak, without --ramp and --fraction";
+    else if (load->sip_name != NULL && beside > 0)
+        problem = "--slow, --hostile, --greedy, --half-open and soak play against a relay: leave "
+                  "--sip-name away";
     else if (load->component_secret != NULL &&
              (load->sip_name == NULL || load->drive != LOAD_XMPP_TO_SIP ||
               options->command == BENCH_CHURN))

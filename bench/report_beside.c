@@ -112,3 +112,50 @@ void report_greedy(const struct load *load, const struct report_pairs *pairs, bo
         report_ratios_json(&ratios));
     report_member("greedy", json);
 }
+
+static json_t *report_half_open_kinds(const struct report_half_open *report)
+{
+    json_t *kinds = json_array();
+    for (enum half_open_kind kind = 0; kind < HALF_OPEN_KINDS; kind++)
+        json_array_append_new(kinds, json_pack("{s:s, s:s, s:f}", "name", half_open_name(kind),
+                                               "where", half_open_where(kind), "kib",
+                                               report->kib[kind]));
+    return kinds;
+}
+
+static void report_half_open_text(const struct report_half_open *report,
+                                  const struct half_open_count *count, double timeout_s)
+{
+    printf("%u connections that stop half-way, KiB of the relay for each:\n", count->opened);
+    for (enum half_open_kind kind = 0; kind < HALF_OPEN_KINDS; kind++)
+        printf("  %-9s %6.1f  %s\n", half_open_name(kind), report->kib[kind],
+               half_open_where(kind));
+    printf("  the kernel adds %.1f for both ends\n", report->kernel_kib);
+    printf("%u are gone, after %.2f to %.2f s of %.2f that they may have\n", count->gone,
+           count->first_s, count->last_s, timeout_s);
+}
+
+void report_half_open(const struct load *load, const struct report_half_open *report, bool clean,
+                      const struct bench_options *options)
+{
+    struct report_ratios held = report_compare(&report->alone, &report->held);
+    struct report_ratios expiring = report_compare(&report->alone, &report->expiring);
+    struct half_open_count count = half_open_count(load->half_open);
+    double timeout_s = half_open_timeout_ms(load->options.half_open) / 1000.0;
+    if (options->json) {
+        report_member(
+            "half_open",
+            json_pack("{s:I, s:I, s:I, s:f, s:f, s:f, s:f, s:b, s:o, s:o, s:o}", "opened",
+                      (json_int_t)count.opened, "gone", (json_int_t)count.gone, "early",
+                      (json_int_t)count.early, "timeout_s", timeout_s, "first_s",
+                      count.first_s, "last_s", count.last_s, "kernel_kib", report->kernel_kib,
+                      "clean", clean, "kinds", report_half_open_kinds(report), "held",
+                      report_ratios_json(&held), "expiring", report_ratios_json(&expiring)));
+        return;
+    }
+    report_half_open_text(report, &count, timeout_s);
+    printf("beside them,");
+    report_ratios_text(&held);
+    printf("while they end,");
+    report_ratios_text(&expiring);
+}

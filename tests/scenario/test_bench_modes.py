@@ -314,7 +314,8 @@ def test_help_and_manual_have_every_option():
         assert f"--{option}" in said, option
     manual = (TOP / "docs/man/passerelle-bench.1").read_text().replace("\\-", "-")
     for option in ("ramp", "step", "rate-max", "tls", "spread", "seed", "size", "text", "messages",
-                   "slow", "hostile", "greedy", "rounds", "minutes", "every", "stats", "stream-management"):
+                   "slow", "hostile", "greedy", "half-open", "rounds",
+                   "minutes", "every", "stats", "stream-management"):
         assert f"--{option}" in manual, option
 
 
@@ -362,3 +363,32 @@ def test_rounds_of_a_greedy_tenant(make_relay):  # noqa: F811
 def test_a_greedy_tenant_is_played_alone(make_relay):  # noqa: F811
     result = play(make_relay(), "--greedy", "10", "--slow", "1")
     assert result.returncode != 0 and "--greedy is played alone" in result.stderr
+
+
+# ---- connections that stop half-way ----
+
+def test_half_open_connections_end_in_their_time(make_relay, tmp_path):  # noqa: F811
+    """Each is held until its deadline and gone behind it; the load loses nothing meanwhile."""
+    relay = make_relay(load=["--half-open", "100"])
+    result = play(relay, "--rate", "200", "--seconds", "1", "--warmup", "50")
+    assert result.returncode == 0, result.stdout + result.stderr
+    report = json.loads(result.stdout)
+    for phase in (report, report["beside_half_open"], report["beside_expiring"]):
+        assert_clean(phase, "xmpp-sip", phase["xmpp-sip"]["sent"])
+    half_open = report["half_open"]
+    assert half_open["opened"] == half_open["gone"] == 100
+    assert half_open["early"] == 0 and half_open["clean"]
+    assert half_open["first_s"] >= half_open["timeout_s"] / 2
+    assert [one["name"] for one in half_open["kinds"]] == ["silent", "header", "starttls", "hello",
+                                                           "flight"]
+    assert sum(one["kib"] for one in half_open["kinds"]) > 0
+    assert metric(relay, "xmpp_sessions_opened_total") == 104
+    (tmp_path / "half.json").write_text(result.stdout)
+    page = page_of(tmp_path / "half.json")
+    assert "Then beside half-open connections" in page.text
+    assert "100 half-open connections" in page.text
+
+
+def test_half_open_connections_need_a_length(make_relay):  # noqa: F811
+    result = play(make_relay(), "--half-open", "10")
+    assert result.returncode != 0 and "--half-open needs --seconds" in result.stderr
