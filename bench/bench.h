@@ -21,6 +21,9 @@ bool bench_is_clean(const struct ledger *ledger);
  */
 bool bench_phase(struct bench *bench, const struct load_phase *phase, const char *key,
                  struct report_summary *summary);
+/* One phase that is only summed up. */
+bool bench_measure(struct bench *bench, const struct load_phase *phase,
+                   struct report_summary *summary);
 /* From here until usage_stop the cost of the relay and our own is watched. */
 void bench_watch(struct bench *bench);
 /* The messages of --warmup. True when every one ended as it should. */
@@ -34,8 +37,10 @@ bool mode_churn(struct bench *bench);
 bool mode_soak(struct bench *bench);
 /* --slow, --hostile: without them, then with them. */
 bool mode_beside(struct bench *bench);
-/* --greedy. */
+/* --greedy: alone, and beside a tenant that is sent more than it may have, --rounds times. */
 bool mode_greedy(struct bench *bench);
+/* --half-open: alone, beside connections that stop half-way, and while those end. */
+bool mode_half_open(struct bench *bench);
 /* --ramp: the highest rate that holds. */
 bool mode_ramp(struct bench *bench);
 

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "bench/greedy.h"
+#include "bench/half_open.h"
 #include "bench/rogue.h"
 
 static const char *const config_transports[] = {"udp", "tcp", "tls"};
@@ -13,16 +14,20 @@ static void config_print_relay(const struct bench_options *options)
 {
     /* By chance one recipient gets so many at a time that the relay refuses some by default. */
     bool crowded = options->load.choice.spread != CHOICE_EVEN;
-    char s2s[NET_ADDRESS_TEXT_SIZE], sip[NET_ADDRESS_TEXT_SIZE];
+    unsigned half_open = options->load.half_open, sessions = 100000 + half_open;
+    char s2s[NET_ADDRESS_TEXT_SIZE], sip[NET_ADDRESS_TEXT_SIZE], timeout[64] = "";
+    if (half_open > 0)
+        snprintf(timeout, sizeof(timeout), "  negotiation_timeout_ms: %u\n",
+                 half_open_timeout_ms(half_open));
     net_address_format(&options->load.relay_xmpp, s2s);
     net_address_format(&options->load.relay_sip, sip);
     printf("global:\n  workers: %u\n  egress: %u\n  stats_socket: stats.sock\n"
            "xmpp:\n  listen: [\"%s\"]\n  certificate: %s\n  key: %s\n  ca_file: %s\n"
-           "  sessions_max: 100000\n  sessions_per_address_max: 100000\n"
+           "  sessions_max: %u\n  sessions_per_address_max: %u\n%s"
            "sip:\n  listen_%s: [\"%s\"]\n%s"
            "dns:\n  allow_special: true\n",
            options->workers, options->egress, s2s, options->relay_certificate,
-           options->relay_key, options->load.ca, config_transports[options->load.transport],
+           options->relay_key, options->load.ca, sessions, sessions, timeout, config_transports[options->load.transport],
            sip, crowded ? "  recipient_queue_max: 10000\n" : "");
 }
 

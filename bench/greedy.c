@@ -12,6 +12,7 @@
 #define GREEDY_TEXT    "greedy "
 #define GREEDY_USERS   64
 #define GREEDY_BATCH   64 /* sends of one turn */
+#define GREEDY_WAIT_S  5 /* of its quota: so many may be unanswered, as in TCP's buffers */
 #define GREEDY_OPEN_NS 15000000000ull
 #define GREEDY_STEP_NS 20000000ull /* while it waits */
 
@@ -69,17 +70,31 @@ static bool greedy_send(struct greedy *greedy)
     return bench_stream_write(&greedy->stream, writer_span(&writer));
 }
 
+/* Many users, each at a time of its own: not in step with the load. */
+static void greedy_draw(struct greedy *greedy)
+{
+    double mean_ns = 1e9 / ((double)greedy->load->options.greedy * GREEDY_TIMES);
+    while ((double)greedy->load->now_ns >= greedy->due_ns) {
+        greedy->due_ns -= log(1 - random_share(&greedy->chance)) * mean_ns;
+        greedy->count.due++;
+    }
+}
+
+static bool greedy_may_send(const struct greedy *greedy)
+{
+    const struct greedy_count *count = &greedy->count;
+    return count->sent < count->due && count->sent - count->delivered - count->refused <
+                                           GREEDY_WAIT_S * greedy->load->options.greedy;
+}
+
 void greedy_turn(struct greedy *greedy)
 {
-    const struct load *load = greedy->load;
-    double mean_ns = 1e9 / ((double)load->options.greedy * GREEDY_TIMES);
     bool sent = greedy->active && greedy->stream.state == BENCH_STREAM_READY;
+    if (sent)
+        greedy_draw(greedy);
     for (unsigned i = 0; i < GREEDY_BATCH && sent; i++) {
-        sent = (double)load->now_ns >= greedy->due_ns && greedy_send(greedy);
+        sent = greedy_may_send(greedy) && greedy_send(greedy);
         greedy->count.sent += sent;
-        /* Many users, each at a time of its own: not in step with the load. */
-        if (sent)
-            greedy->due_ns -= log(1 - random_share(&greedy->chance)) * mean_ns;
     }
     bench_stream_flush(&greedy->stream);
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
  * A tenant beside a load that is sent GREEDY_TIMES what its quota allows, on the load's ring: a
- * stream to it of its own, an open loop of drawn times. What it sends has no number of the load;
- * each message is counted as it ends. One thread.
+ * stream to it of its own, an open loop of drawn times, as long as not too many are unanswered.
+ * What it sends has no number of the load; each message is counted as it ends. One thread.
  */
 #ifndef PASSERELLE_BENCH_GREEDY_H
 #define PASSERELLE_BENCH_GREEDY_H
@@ -13,7 +13,9 @@
 #define GREEDY_TIMES  100
 
 struct greedy_count {
-    uint32_t sent, delivered, refused;
+    uint32_t due;  /* what its users would have sent by now */
+    uint32_t sent; /* what went of it: some hundreds at most are unanswered */
+    uint32_t delivered, refused;
 };
 
 /* Opens its stream and waits until it is ready; the load owns it from now on. -errno. */

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "bench/greedy.h"
+#include "bench/half_open.h"
 #include "bench/rogue.h"
 #include "net/clock.h"
 
@@ -93,6 +94,8 @@ void load_turn(struct load *load, uint64_t wait_ns)
             component_event(&load->component, &event);
         else if (bench_is_of(&event, BENCH_OWNER_ROGUE))
             rogues_event(load->rogues, &event);
+        else if (bench_is_of(&event, BENCH_OWNER_HALF_OPEN))
+            half_open_event(load->half_open, &event);
         else if (!sip_side_event(&load->sip, &event) && event.kind == RING_ACCEPTED)
             load_on_accept(load, &event);
     }
@@ -101,6 +104,8 @@ void load_turn(struct load *load, uint64_t wait_ns)
         rogues_turn(load->rogues);
     if (load->greedy != NULL)
         greedy_turn(load->greedy);
+    if (load->half_open != NULL)
+        half_open_turn(load->half_open);
     if (load->tick != NULL && load->now_ns >= load->tick_ns) {
         load->tick_ns = load->now_ns + LOAD_TICK_NS;
         load->tick(load->tick_context, load);

@@ -38,6 +38,7 @@ struct load_options {
     unsigned timeout_s; /* without any progress: the rest counts as lost */
     unsigned slow, hostile; /* peers beside the load (rogue.h) */
     unsigned greedy;        /* messages a second that a greedy tenant may have (greedy.h); 0 */
+    unsigned half_open;     /* connections that stop half-way (half_open.h) */
 };
 
 /* What is wrong with the SIP side; all zero: nothing. */
@@ -82,6 +83,7 @@ struct load {
     uint64_t chance;       /* the state of what is drawn for them */
     struct rogues *rogues; /* rogue.h; NULL: none are beside the load */
     struct greedy *greedy; /* greedy.h; NULL: none is */
+    struct half_open *half_open; /* half_open.h; NULL: none are */
     struct choice choice;
     char *text; /* that messages are filled up with: CHOICE_SIZE_MAX bytes */
     void (*tick)(void *context, const struct load *load); /* about 50 times a second */

@@ -9,6 +9,7 @@
 #include <sys/resource.h>
 
 #include "bench/greedy.h"
+#include "bench/half_open.h"
 #include "bench/rogue.h"
 #include "net/clock.h"
 #include "net/digest.h"
@@ -111,7 +112,7 @@ static int load_open_files(struct load *load)
     rlim_t need = load->options.streams + LOAD_FILES_ELSE;
     if (load->options.drive != LOAD_XMPP_TO_SIP)
         need += load->options.streams;
-    need += load->options.slow + load->options.hostile;
+    need += load->options.slow + load->options.hostile + load->options.half_open;
     if (getrlimit(RLIMIT_NOFILE, &files) != 0)
         return -errno;
     if (files.rlim_cur >= need)
@@ -131,7 +132,8 @@ static int load_open_files(struct load *load)
 static int load_open_ring(struct load *load)
 {
     const char *cause = "";
-    struct ring_options ring = {.socket_max = 2 * LOAD_STREAM_MAX + 64,
+    struct ring_options ring = {.socket_max = 2 * LOAD_STREAM_MAX + 64 +
+                                              load->options.half_open,
                                 .receive_buffer_count = 512,
                                 .datagram_send_max = 4096,
                                 .error_text = &cause};
@@ -203,6 +205,7 @@ void load_close(struct load *load)
     }
     rogues_close(load->rogues);
     greedy_close(load->greedy);
+    half_open_close(load->half_open);
     sip_side_close(&load->sip);
     component_close(&load->component);
     free(load->out);

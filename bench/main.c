@@ -41,21 +41,35 @@ void bench_watch(struct bench *bench)
     bench->load.tick_context = bench;
 }
 
-bool bench_phase(struct bench *bench, const struct load_phase *phase, const char *key,
-                 struct report_summary *summary)
+/* True when every message ended as it should. */
+static bool bench_watched(struct bench *bench, const struct load_phase *phase)
 {
     bench_watch(bench);
     int status = load_run(&bench->load, phase);
     usage_stop(&bench->usage);
-    usage_measure_floor(&bench->usage, &bench->options.load);
     if (bench->options.progress)
         report_progress(&bench->load, &bench->usage, true);
-    bool clean = status == 0 && bench_is_clean(&bench->load.to_sip) &&
-                 bench_is_clean(&bench->load.to_xmpp);
-    report_phase(&bench->load, &bench->options, &bench->usage, key, summary);
-    report_texts(&bench->load, &bench->options, key);
     if (status != 0)
         bench_explain(bench, status);
+    return status == 0 && bench_is_clean(&bench->load.to_sip) &&
+           bench_is_clean(&bench->load.to_xmpp);
+}
+
+bool bench_phase(struct bench *bench, const struct load_phase *phase, const char *key,
+                 struct report_summary *summary)
+{
+    bool clean = bench_watched(bench, phase);
+    usage_measure_floor(&bench->usage, &bench->options.load);
+    report_phase(&bench->load, &bench->options, &bench->usage, key, summary);
+    report_texts(&bench->load, &bench->options, key);
+    return clean;
+}
+
+bool bench_measure(struct bench *bench, const struct load_phase *phase,
+                   struct report_summary *summary)
+{
+    bool clean = bench_watched(bench, phase);
+    report_sum_up(&bench->load, &bench->usage, summary);
     return clean;
 }
 
@@ -149,6 +163,8 @@ static int bench_run(const struct bench_options *options)
         clean = mode_beside(&bench);
     } else if (options->load.greedy > 0) {
         clean = mode_greedy(&bench);
+    } else if (options->load.half_open > 0) {
+        clean = mode_half_open(&bench);
     } else {
         clean = bench_load(&bench);
     }

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "bench/half_open.h"
+#include "bench/report_beside.h"
 #include "bench/rogue.h"
 
 #define SOAK_SECONDS 600
@@ -141,6 +143,9 @@ static bool options_set_load(struct bench_options *options, int option, const ch
     case OPT_SEED: return options_seed(&load->choice, text);
     case OPT_SLOW: return options_number(text, 0, ROGUE_MAX, &load->slow);
     case OPT_HOSTILE: return options_number(text, 0, ROGUE_MAX, &load->hostile);
+    case OPT_HALF_OPEN:
+        return options_number(text, HALF_OPEN_KINDS, HALF_OPEN_MAX, &load->half_open);
+    case OPT_ROUNDS: return options_number(text, 1, REPORT_ROUND_MAX, &options->rounds);
     case OPT_GREEDY: return options_number(text, 1, 10000, &load->greedy);
     case OPT_TIMEOUT: return options_number(text, 1, 600, &load->timeout_s);
     default: return false;
@@ -223,6 +228,7 @@ static bool options_fit(const struct bench_options *options)
     const char *problem = NULL;
     const struct load_options *load = &options->load;
     bool plays = options->command != BENCH_CONFIG && options->command != BENCH_HELP;
+    unsigned beside = load->slow + load->hostile + load->greedy + load->half_open;
     if (plays && (load->certificate == NULL || load->key == NULL || load->ca == NULL))
         problem = "--certificate, --key and --ca are needed: SASL EXTERNAL shows a certificate";
     else if (options->command == BENCH_CONFIG &&
@@ -241,16 +247,19 @@ static bool options_fit(const struct bench_options *options)
     else if (options->command != BENCH_SOAK &&
              (options->minutes > 0 || options->every_s > 0 || options->stats != NULL))
         problem = "--minutes, --every and --stats are for soak";
-    else if (load->greedy > 0 && load->slow + load->hostile > 0)
-        problem = "--greedy is played alone: leave --slow, --hostile and soak away";
-    else if (plays && load->slow + load->hostile + load->greedy > 0 &&
+    else if (load->greedy > 0 && load->slow + load->hostile + load->half_open > 0)
+        problem = "--greedy is played alone: leave --slow, --hostile, --half-open and soak away";
+    else if (load->half_open > 0 &&
+             (load->slow + load->hostile > 0 || (plays && options->phase.seconds <= 0)))
+        problem = "--half-open needs --seconds and is played without --slow, --hostile and soak";
+    else if (plays && beside > 0 &&
              options->command != BENCH_SOAK &&
              (options->command != BENCH_LOAD || options->ramp_ms > 0 || options->fraction > 0))
-        problem = "--slow, --hostile and --greedy are for xmpp-sip, sip-xmpp and duplex, the "
-                  "first two for soak, without --ramp and --fraction";
-    else if (load->sip_name != NULL && (load->slow + load->hostile + load->greedy > 0))
-        problem =
-            "--slow, --hostile, --greedy and soak play against a relay: leave --sip-name away";
+        problem = "--slow, --hostile and --greedy are for xmpp-sip, sip-xmpp and duplex, as is "
+                  "--half-open, the first two for soak, without --ramp and --fraction";
+    else if (load->sip_name != NULL && beside > 0)
+        problem = "--slow, --hostile, --greedy, --half-open and soak play against a relay: leave "
+                  "--sip-name away";
     else if (load->component_secret != NULL &&
              (load->sip_name == NULL || load->drive != LOAD_XMPP_TO_SIP ||
               options->command == BENCH_CHURN))
@@ -272,6 +281,7 @@ bool bench_options_read(struct bench_options *options, int argc, char **argv)
                                       .phase = {.window = 256},
                                       .messages = 10,
                                       .step_s = 2,
+                                      .rounds = 1,
                                       .rate_max = 1e6,
                                       .settle_s = 3,
                                       .workers = 1,

@@ -26,6 +26,7 @@ struct bench_options {
     double ramp_ms;    /* search the highest rate with p99 within that; 0: not asked */
     double step_s;     /* of each rate that is tried */
     double rate_max;   /* of those rates */
+    unsigned rounds;   /* greedy: alone and beside it, so many times */
     uint32_t warmup;   /* messages of each direction before what is measured */
     double fraction;   /* of the peak: a second phase with an open loop; 0: none */
     double settle_s;   /* idle: how long to wait before the memory is read */

@@ -11,7 +11,8 @@ enum bench_owner {
     BENCH_OWNER_SIP_LISTENER, /* also the datagram socket */
     BENCH_OWNER_SIP_WIRE,
     BENCH_OWNER_COMPONENT,
-    BENCH_OWNER_ROGUE
+    BENCH_OWNER_ROGUE,
+    BENCH_OWNER_HALF_OPEN
 };
 
 static inline bool bench_is_of(const struct ring_event *event, enum bench_owner kind)

@@ -113,6 +113,7 @@ void page_write(const struct document *documents, size_t count, FILE *out)
         case DOCUMENT_LOAD: /* the rest is above, together */
             page_peers(&documents[i], out);
             page_greedy(&documents[i], out);
+            page_half_open(&documents[i], out);
             page_soak(&documents[i], out);
             break;
         case DOCUMENT_FIGURES: page_figures(&documents[i], out); break;

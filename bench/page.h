@@ -31,6 +31,7 @@ void page_summary(const struct page_runs *runs, FILE *out);
    none. */
 void page_peers(const struct document *document, FILE *out);
 void page_greedy(const struct document *document, FILE *out);
+void page_half_open(const struct document *document, FILE *out);
 void page_soak(const struct document *document, FILE *out);
 /* One document of another kind. */
 void page_figures(const struct document *document, FILE *out);

@@ -227,4 +227,8 @@ void page_loads(const struct document *documents, size_t count, FILE *out)
     page_phase(&runs, "Then with slow and hostile peers beside it", out);
     page_collect(&runs, documents, count, "beside_greedy");
     page_phase(&runs, "Then beside a greedy tenant", out);
+    page_collect(&runs, documents, count, "beside_half_open");
+    page_phase(&runs, "Then beside half-open connections", out);
+    page_collect(&runs, documents, count, "beside_expiring");
+    page_phase(&runs, "Then while those end", out);
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* Peers or a greedy tenant beside a load, and a soak: behind the tables of the load. */
+/* Peers, a greedy tenant or half-open connections beside a load, and a soak: behind the tables of
+   the load. */
 #include <math.h>
 #include <string.h>
 
@@ -41,15 +42,13 @@ static void page_kinds(const json_t *kinds, FILE *out)
 }
 
 /* What they cost the load; ends the paragraph. */
-static void page_ratios(const json_t *beside, FILE *out)
+static void page_ratios(const json_t *all, FILE *out)
 {
-    static const char *const ratios[][2] = {{"ratio.rate", "rate"},
-                                            {"ratio.cpu", "CPU a message"},
-                                            {"ratio.p50", "p50"},
-                                            {"ratio.p99", "p99"}};
+    static const char *const ratios[][2] = {
+        {"rate", "rate"}, {"cpu", "CPU a message"}, {"p50", "p50"}, {"p99", "p99"}};
     char number[32];
     for (size_t i = 0; i < 4; i++) {
-        double ratio = document_number(beside, ratios[i][0]);
+        double ratio = document_number(all, ratios[i][0]);
         /* Zero: the generator was not told which process to watch. */
         if (ratio > 0)
             fprintf(out, "%s %s %s ×", i > 0 ? "," : "", ratios[i][1],
@@ -68,7 +67,7 @@ void page_peers(const struct document *document, FILE *out)
     html_text(out, document->name);
     fprintf(out, ": %.0f slow and %.0f hostile ones at a time. With them, to the load alone:",
             document_number(peers, "slow"), document_number(peers, "hostile"));
-    page_ratios(peers, out);
+    page_ratios(document_at(peers, "ratio"), out);
     page_kinds(document_at(peers, "kinds"), out);
 }
 
@@ -81,12 +80,40 @@ void page_greedy(const struct document *document, FILE *out)
     fputs("<p>", out);
     html_text(out, document->name);
     fprintf(out,
-            ": it may have %.0f messages a second. Of %.0f %.0f were delivered, %.0f refused, "
-            "%.0f unanswered. With it, to the load alone:",
-            document_number(greedy, "quota"), document_number(greedy, "sent"),
+            ": it may have %.0f messages a second. Of %.0f %.0f were sent, %.0f were delivered, "
+            "%.0f refused, %.0f unanswered. With it, to the load alone:",
+            document_number(greedy, "quota"), document_number(greedy, "due"),
+            document_number(greedy, "sent"),
             document_number(greedy, "delivered"), document_number(greedy, "refused"),
             document_number(greedy, "unanswered"));
-    page_ratios(greedy, out);
+    page_ratios(document_at(greedy, "ratio"), out);
+}
+
+void page_half_open(const struct document *document, FILE *out)
+{
+    const json_t *half_open = document_at(document->root, "half_open");
+    const json_t *kinds = document_at(half_open, "kinds");
+    char number[32];
+    if (half_open == NULL)
+        return;
+    html_element(out, "h2", "Half-open connections");
+    fputs("<p>", out);
+    html_text(out, document->name);
+    fprintf(out, ": %.0f half-open connections, %.0f gone after %.2f to %.2f s of %.2f. Each holds",
+            document_number(half_open, "opened"), document_number(half_open, "gone"),
+            document_number(half_open, "first_s"), document_number(half_open, "last_s"),
+            document_number(half_open, "timeout_s"));
+    for (size_t i = 0; i < json_array_size(kinds); i++) {
+        const json_t *kind = json_array_get(kinds, i);
+        fprintf(out, "%s %s KiB (", i > 0 ? "," : "",
+                html_number(number, sizeof(number), document_number(kind, "kib")));
+        html_text(out, document_text(kind, "where"));
+        fputs(")", out);
+    }
+    fputs(". Beside them, to the load alone:", out);
+    page_ratios(document_at(half_open, "held"), out);
+    fputs("<p>While they end:", out);
+    page_ratios(document_at(half_open, "expiring"), out);
 }
 
 /* ---- a soak ---- */

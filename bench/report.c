@@ -106,10 +106,18 @@ static size_t report_flows(struct load *load, struct report_flow *flows)
     return count;
 }
 
-static void report_sum_up(const struct report_flow *flows, size_t count, double cpu_us,
-                          struct report_summary *summary)
+static double report_messages(const struct load *load)
 {
-    *summary = (struct report_summary){.cpu_us = cpu_us};
+    double messages = load->to_sip.arrived + load->to_xmpp.arrived;
+    return messages > 0 ? messages : 1;
+}
+
+static void report_sum_up_flows(const struct report_flow *flows, size_t count,
+                                const struct usage *usage, double messages,
+                                struct report_summary *summary)
+{
+    *summary =
+        (struct report_summary){.cpu_us = (double)usage->relay.cpu_ns / 1000 / messages};
     for (size_t i = 0; i < count; i++) {
         summary->rate += flows[i].rate;
         summary->p50_us = flows[i].us[0] > summary->p50_us ? flows[i].us[0] : summary->p50_us;
@@ -117,16 +125,22 @@ static void report_sum_up(const struct report_flow *flows, size_t count, double 
     }
 }
 
+void report_sum_up(struct load *load, const struct usage *usage,
+                   struct report_summary *summary)
+{
+    struct report_flow flows[2];
+    size_t count = report_flows(load, flows);
+    report_sum_up_flows(flows, count, usage, report_messages(load), summary);
+}
+
 void report_phase(struct load *load, const struct bench_options *options,
                   const struct usage *usage, const char *key, struct report_summary *summary)
 {
     struct report_flow flows[2];
     size_t count = report_flows(load, flows);
-    double messages = load->to_sip.arrived + load->to_xmpp.arrived;
-    if (messages == 0)
-        messages = 1;
+    double messages = report_messages(load);
     if (summary != NULL)
-        report_sum_up(flows, count, (double)usage->relay.cpu_ns / 1000 / messages, summary);
+        report_sum_up_flows(flows, count, usage, messages, summary);
     if (!options->json) {
         report_title(load);
         for (size_t i = 0; i < count; i++)

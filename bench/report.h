@@ -17,6 +17,9 @@ struct report_summary {
    ledgers. `summary` may be NULL. */
 void report_phase(struct load *load, const struct bench_options *options,
                   const struct usage *usage, const char *key, struct report_summary *summary);
+/* A phase in short only. Uses up the ledgers. */
+void report_sum_up(struct load *load, const struct usage *usage,
+                   struct report_summary *summary);
 /* Ends the outermost JSON object. */
 void report_end(const struct bench_options *options);
 /* A line on stderr that replaces itself: the last second at a glance; `done` ends it. */

@@ -142,10 +142,10 @@ def may_be_first():
 
 class Relay:
     """A relay with 1 worker and 1 egress thread, made for one kind of load; `first`: at real-time
-    priority."""
+    priority; `config_words`: more options that its configuration depends on."""
 
     def __init__(self, folder, name, transport="udp", xmpp_domains=4, sip_domains=1,
-                 direct_tls=False, first=False, tenants_file=False, own_certificates=False):
+                 direct_tls=False, first=False, tenants_file=False, own_certificates=False, config_words=()):
         self.folder = folder / name
         self.folder.mkdir()
         certificates(self.folder, "relay.bench,127.0.0.1", "partner.bench,*.bench,trunk.bench")
@@ -158,7 +158,7 @@ class Relay:
                       "--xmpp-domains", xmpp_domains, "--sip-domains", sip_domains]
         config = subprocess.run(
             [str(word) for word in
-             [BUILD / "passerelle-bench", *self.words, "--print-config",
+             [BUILD / "passerelle-bench", *self.words, *config_words, "--print-config",
               "--relay-certificate", dev / "relay.bench.pem",
               "--relay-key", dev / "relay.bench.key"]],
             check=True, text=True, stdout=subprocess.PIPE).stdout
@@ -268,11 +268,19 @@ class Rig:
 
 
 DIRECTIONS = ("xmpp-sip", "sip-xmpp")
+# By their key in a report: how a table names them.
+INNER_PHASES = {"at_fraction": "then the half", "beside_greedy": "then beside",
+                "beside_half_open": "then beside", "beside_expiring": "then while they end"}
 
 
 def phases(report):
     """A report and the phases inside it."""
-    return [report] + [report[key] for key in ("at_fraction",) if key in report]
+    return [report] + [report[key] for key in INNER_PHASES if key in report]
+
+
+def inner_names(report):
+    """What the phases inside it are called, behind the name of the run."""
+    return [f", {name}" for key, name in INNER_PHASES.items() if key in report]
 
 
 def faults(reports):

@@ -22,7 +22,9 @@ struct quota_account {
     unsigned in_flight, waiting;
     bool shares;                  /* the pool, with other tenants */
     bool is_left;                 /* it ends when nobody holds it */
-    uint64_t level, filled_ms;    /* of the bucket */
+    /* Of the buckets: for messages that pass, and for those that are refused before the next
+       should wait. */
+    uint64_t level, refusals, filled_ms;
     struct quota_account *tenant; /* of a partner's account: its tenant's, which is held when
                                      it is; NULL: it is a tenant's */
     struct table_node node;       /* of a partner's, as the next */
@@ -120,8 +122,9 @@ static struct quota_account *make(struct span tenant, struct span partner)
     struct quota_account *account = aligned_alloc(LINE_SIZE, whole);
     if (account == NULL)
         return NULL;
-    /* A full bucket, whatever fits in. */
-    *account = (struct quota_account){.magic = ACCOUNT_MAGIC, .level = UINT64_MAX};
+    /* Full buckets, whatever fits in. */
+    *account = (struct quota_account){
+        .magic = ACCOUNT_MAGIC, .level = UINT64_MAX, .refusals = UINT64_MAX};
     account->tenant_size = (uint32_t)tenant.size;
     account->size = (uint32_t)size;
     memcpy(account->names, tenant.data, tenant.size);
@@ -260,23 +263,30 @@ struct quota_account *quota_account(struct quota *quota, const struct config *co
 
 /* ---- messages ---- */
 
-bool quota_is_full(const struct quota_account *account, unsigned free)
+static bool is_full(const struct quota_account *account, unsigned free)
 {
-    assert(account->magic == ACCOUNT_MAGIC);
     return (account->in_flight_max > 0 && account->in_flight >= account->in_flight_max) ||
            (account->shares && account->in_flight > free);
 }
 
+static void fill(uint64_t *level, uint64_t gain, uint64_t most)
+{
+    if (*level < most)
+        *level += gain;
+    if (*level > most)
+        *level = most;
+}
+
 static bool is_empty(struct quota_account *account, uint64_t now_ms)
 {
-    uint64_t most = (uint64_t)account->burst_max * WHOLE;
-    if (account->per_second_max == 0)
+    uint64_t most = (uint64_t)account->burst_max * WHOLE, rate = account->per_second_max;
+    if (rate == 0)
         return false;
     assert(now_ms >= account->filled_ms);
-    if (account->level < most)
-        account->level += account->per_second_max * (now_ms - account->filled_ms);
-    if (account->level > most)
-        account->level = most;
+    uint64_t passed_ms = now_ms - account->filled_ms;
+    fill(&account->level, rate * passed_ms, most);
+    fill(&account->refusals,
+         (rate > QUOTA_REFUSALS_MIN ? rate : QUOTA_REFUSALS_MIN) * passed_ms, most);
     account->filled_ms = now_ms;
     return account->level < WHOLE;
 }
@@ -287,7 +297,7 @@ enum quota_verdict quota_judge(struct quota_account *account, unsigned free, uin
     for (*over = account; *over != NULL; *over = (*over)->tenant) {
         if (is_empty(*over, now_ms))
             return QUOTA_RATE;
-        if (quota_is_full(*over, free))
+        if (is_full(*over, free))
             return QUOTA_IN_FLIGHT;
     }
     return QUOTA_WITHIN;
@@ -330,6 +340,26 @@ void quota_leave(struct quota *quota, struct quota_account *account)
             lay_down(quota, account);
         account = tenant;
     }
+}
+
+void quota_refuse(struct quota_account *over)
+{
+    assert(over->magic == ACCOUNT_MAGIC);
+    over->refusals -= over->refusals < WHOLE ? over->refusals : WHOLE;
+}
+
+bool quota_has_refused(const struct quota_account *over)
+{
+    assert(over->magic == ACCOUNT_MAGIC);
+    return over->refusals < WHOLE;
+}
+
+enum quota_verdict quota_look(struct quota_account *account, unsigned free, uint64_t now_ms)
+{
+    assert(account->magic == ACCOUNT_MAGIC);
+    if (is_full(account, free))
+        return QUOTA_IN_FLIGHT;
+    return is_empty(account, now_ms) && quota_has_refused(account) ? QUOTA_RATE : QUOTA_WITHIN;
 }
 
 void quota_wait(struct quota *quota, struct quota_account *account)

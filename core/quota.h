@@ -5,15 +5,18 @@
  * messages that it lets in: nothing is shared, nothing locked. Whatever the rules say, where
  * there are several tenants none may hold more parcels than are left free: one that does not
  * get rid of its messages has half of the pool, n of them have n / (n + 1) of it, and the next
- * finds room. Bounded: one account for each tenant; of partners with tenants those of which
- * something is in flight or waits, and QUOTA_IDLE_MAX others.
+ * finds room. What is over a rate is refused as long as that is cheap: as many a second as may
+ * pass, or QUOTA_REFUSALS_MIN where that is more; whoever can lets the next one wait. Bounded:
+ * one account for each tenant; of partners with tenants those of which something is in flight or
+ * waits, and QUOTA_IDLE_MAX others.
  */
 #ifndef PASSERELLE_CORE_QUOTA_H
 #define PASSERELLE_CORE_QUOTA_H
 
 #include "core/config.h"
 
-#define QUOTA_IDLE_MAX 4096u
+#define QUOTA_IDLE_MAX     4096u
+#define QUOTA_REFUSALS_MIN 20u /* a second */
 
 struct quota;
 struct quota_account; /* of a tenant, or of a partner with it */
@@ -46,11 +49,16 @@ struct span quota_reason(const struct quota_account *over, enum quota_verdict ve
 void quota_enter(struct quota *quota, struct quota_account *account, bool is_within);
 /* Its parcel is free again. */
 void quota_leave(struct quota *quota, struct quota_account *account);
-/* Somebody waits until less of it is in flight, and so keeps the account; or no more. */
+/* A message that is over the rate of this account is refused. */
+void quota_refuse(struct quota_account *over);
+/* Were so many refused that the next should wait? After quota_judge. */
+bool quota_has_refused(const struct quota_account *over);
+/* Somebody waits until the account has room, and so keeps it; or no more. */
 void quota_wait(struct quota *quota, struct quota_account *account);
 void quota_go_on(struct quota *quota, struct quota_account *account);
-/* Is as much of it in flight as may be? */
-bool quota_is_full(const struct quota_account *account, unsigned free);
+/* Why who waits for this account waits on: QUOTA_IN_FLIGHT, until some have left, or QUOTA_RATE,
+   until some time has passed. QUOTA_WITHIN: no more; the next is let in or refused. */
+enum quota_verdict quota_look(struct quota_account *account, unsigned free, uint64_t now_ms);
 /* How many accounts there are. */
 size_t quota_count(const struct quota *quota);
 

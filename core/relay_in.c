@@ -202,8 +202,21 @@ struct message_ration {
     enum quota_verdict verdict;
 };
 
+/* On a stream that carries nothing else. */
+static bool may_wait(const struct message_ration *ration)
+{
+    switch (ration->verdict) {
+    case QUOTA_WITHIN: break;
+    case QUOTA_RATE: return quota_has_refused(ration->over);
+    case QUOTA_IN_FLIGHT: return true;
+    }
+    return false;
+}
+
 /* False: it is to wait. That is fair on a stream of one pair of domains; on others, whose
-   messages would wait with it, it is refused, and so is what comes too often. */
+   messages would wait with it, it is refused. So is what comes too often, unless it comes so
+   often that the refusals would take the worker from others: what is not read then costs
+   nothing. */
 static bool ask_quota(struct session *session, const struct config_tenant *tenant,
                       const struct jid *from, struct message_ration *ration)
 {
@@ -215,13 +228,11 @@ static bool ask_quota(struct session *session, const struct config_tenant *tenan
     ration->account = quota_account(worker->quota, thread->config, tenant, from->domain);
     ration->verdict = quota_judge(ration->account, mesh_free(thread->mesh, thread->self),
                                   thread->now_ms, &ration->over);
-    bool waits = ration->verdict == QUOTA_IN_FLIGHT && session->state == SESSION_OPEN &&
-                 session_hears_one(session);
-    if (waits) {
-        stats_count(thread->stats, STAT_QUOTA_PAUSES);
-        session_ration(session, ration->over);
-    }
-    return !waits;
+    if (session->state != SESSION_OPEN || !session_hears_one(session) || !may_wait(ration))
+        return true;
+    stats_count(thread->stats, STAT_QUOTA_PAUSES);
+    session_ration(session, ration->over, ration->verdict);
+    return false;
 }
 
 static struct stanza_fault quota_fault(const struct message_ration *ration)
@@ -328,6 +339,8 @@ static bool on_message(struct session *session, const struct xml_node *stanza,
     }
     parcel->account = ration.account;
     quota_enter(worker->quota, ration.account, ration.verdict == QUOTA_WITHIN);
+    if (ration.verdict == QUOTA_RATE)
+        quota_refuse(ration.over);
     count_accepted(thread->stats, tenant);
     parcel_keep(parcel, &writer);
     if (result == MAP_FAULT) {

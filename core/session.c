@@ -77,13 +77,20 @@ static struct session *make(struct worker *worker, bool outbound, bool direct)
     return session;
 }
 
+static struct session_list *line_of(struct session *session)
+{
+    struct worker *worker = session->worker;
+    if (session->rationed_by == NULL)
+        return &worker->held;
+    return session->rationed_for == QUOTA_RATE ? &worker->paced : &worker->rationed;
+}
+
 /* Takes it out of the list that will have it go on. */
 static void leave_line(struct session *session)
 {
     struct worker *worker = session->worker;
     if (session->in_line)
-        TAILQ_REMOVE(session->rationed_by != NULL ? &worker->rationed : &worker->held, session,
-                     holding);
+        TAILQ_REMOVE(line_of(session), session, holding);
     quota_go_on(worker->quota, session->rationed_by);
     session->in_line = false;
     session->rationed_by = NULL;
@@ -97,10 +104,8 @@ void session_unhold(struct session *session)
 
 static void join_line(struct session *session)
 {
-    struct worker *worker = session->worker;
     session->in_line = true;
-    TAILQ_INSERT_TAIL(session->rationed_by != NULL ? &worker->rationed : &worker->held, session,
-                      holding);
+    TAILQ_INSERT_TAIL(line_of(session), session, holding);
 }
 
 void session_hold(struct session *session)
@@ -111,10 +116,12 @@ void session_hold(struct session *session)
         join_line(session);
 }
 
-void session_ration(struct session *session, struct quota_account *account)
+void session_ration(struct session *session, struct quota_account *account,
+                    enum quota_verdict verdict)
 {
     assert(session->rationed_by == NULL);
     session->rationed_by = account;
+    session->rationed_for = verdict;
     quota_wait(session->worker->quota, account);
 }
 

@@ -38,7 +38,8 @@ struct session {
     bool in_line; /* held for want of parcels; else its own outcomes are too many */
     struct parcel *mover; /* inbound: held until its socket is free to go with it to the worker
                              that owns its pair; NULL: it stays */
-    struct quota_account *rationed_by; /* … or its tenant's messages are; NULL: they are not */
+    struct quota_account *rationed_by; /* … or its tenant has enough; NULL: it has not */
+    enum quota_verdict rationed_for;   /* of what */
     bool muted;   /* nothing of it is read any more */
     bool listening; /* closing: what the peer still says counts until its own closing tag */
     bool ended;     /* the peer will send nothing more */
@@ -95,8 +96,9 @@ void session_pump(struct session *session);
 void session_mute(struct session *session);
 /* Its open outcomes are few enough again. */
 void session_widen(struct session *session);
-/* The stanza that it is held for next waits until less of the account is in flight. */
-void session_ration(struct session *session, struct quota_account *account);
+/* The stanza that it is held for next waits until the account has room. */
+void session_ration(struct session *session, struct quota_account *account,
+                    enum quota_verdict verdict);
 /* Goes on after the relay was full. */
 void session_resume(struct session *session);
 /* Queues bytes of the stream for the end of this turn; false when too much waits already. */

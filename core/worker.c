@@ -18,6 +18,13 @@
 #include "net/clock.h"
 #include "net/digest.h"
 
+/* How often those are looked at that wait for their rate. What may pass in between comes in one
+   run: longer, and others wait behind it; shorter, and it wakes the worker more often. */
+#define PACE_MS 10
+/* Of one turn: thousands of connections may come to their deadlines at once, and messages are
+   not to wait for all of them. */
+#define TIMERS_MAX 16
+
 bool worker_has_certificate(const struct worker *worker, const struct config_tenant *tenant)
 {
     return (tenant != NULL && tenant->certificate != NULL) ||
@@ -122,6 +129,8 @@ int worker_open(struct worker **opened, struct thread *thread, char *error, size
     TAILQ_INIT(&worker->sessions);
     TAILQ_INIT(&worker->held);
     TAILQ_INIT(&worker->rationed);
+    TAILQ_INIT(&worker->paced);
+    worker->pace_timer.kind = WORKER_TIMER_PACE;
     TAILQ_INIT(&worker->unsent);
     table_init(&worker->sessions_by_ticket);
     table_init(&worker->links);
@@ -229,17 +238,40 @@ static void parcel_arrived(struct worker *worker, struct parcel *parcel)
     mesh_return(thread->mesh, thread->self, &parcel);
 }
 
+/* Sessions whose tenant has room again go on; each is looked at once. */
+static void look_at(struct worker *worker, struct session_list *waiting)
+{
+    struct thread *thread = worker->thread;
+    struct session *session;
+    unsigned left = 0;
+    TAILQ_FOREACH(session, waiting, holding)
+    left++;
+    for (; left > 0 && !TAILQ_EMPTY(waiting); left--) {
+        session = TAILQ_FIRST(waiting);
+        TAILQ_REMOVE(waiting, session, holding);
+        TAILQ_INSERT_TAIL(waiting, session, holding);
+        if (quota_look(session->rationed_by, mesh_free(thread->mesh, thread->self),
+                       thread->now_ms) != session->rationed_for)
+            session_resume(session);
+    }
+}
+
 static void run_timers(struct worker *worker)
 {
     struct thread *thread = worker->thread;
     struct timer *timer;
-    while ((timer = timer_take_due(&thread->timers, thread->now_ms)) != NULL) {
+    for (unsigned n = 0; n < TIMERS_MAX; n++) {
+        timer = timer_take_due(&thread->timers, thread->now_ms);
+        if (timer == NULL)
+            return;
         if (timer->kind == WORKER_TIMER_SESSION)
             session_timer(timer->owner);
         else if (timer->kind == WORKER_TIMER_INTAKE)
             intake_timer(timer->owner);
         else if (timer->kind == WORKER_TIMER_PROBE)
             probe_timer(timer->owner);
+        else if (timer->kind == WORKER_TIMER_PACE)
+            look_at(worker, &worker->paced);
         else
             link_timer(timer->owner);
     }
@@ -256,24 +288,21 @@ static void resume_held(struct worker *worker)
     }
 }
 
-/* So do those whose tenant has room again; each is looked at once, when anything has changed. */
+/* So do those whose tenant has less in flight, when parcels have come home. */
 static void resume_rationed(struct worker *worker)
 {
-    struct thread *thread = worker->thread;
-    struct session *session;
-    unsigned left = 0;
     if (!worker->has_freed)
         return;
     worker->has_freed = false;
-    TAILQ_FOREACH(session, &worker->rationed, holding)
-    left++;
-    for (; left > 0 && !TAILQ_EMPTY(&worker->rationed); left--) {
-        session = TAILQ_FIRST(&worker->rationed);
-        TAILQ_REMOVE(&worker->rationed, session, holding);
-        TAILQ_INSERT_TAIL(&worker->rationed, session, holding);
-        if (!quota_is_full(session->rationed_by, mesh_free(thread->mesh, thread->self)))
-            session_resume(session);
-    }
+    look_at(worker, &worker->rationed);
+}
+
+/* Whoever waits for a rate is looked at when some time has passed. */
+static void arm_pace(struct worker *worker)
+{
+    struct thread *thread = worker->thread;
+    if (!TAILQ_EMPTY(&worker->paced) && worker->pace_timer.position == 0)
+        timer_arm(&thread->timers, &worker->pace_timer, thread->now_ms + PACE_MS);
 }
 
 static void send_all(struct worker *worker)
@@ -306,6 +335,7 @@ void worker_turn(struct worker *worker, uint64_t wait_ms)
     run_timers(worker);
     resume_held(worker);
     resume_rationed(worker);
+    arm_pace(worker);
     send_all(worker);
     mesh_flush(thread->mesh, thread->self);
     thread_count_ring(thread);

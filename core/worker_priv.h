@@ -22,7 +22,8 @@ enum worker_timer {
     WORKER_TIMER_SESSION,
     WORKER_TIMER_LINK,
     WORKER_TIMER_INTAKE,
-    WORKER_TIMER_PROBE
+    WORKER_TIMER_PROBE,
+    WORKER_TIMER_PACE
 };
 
 struct worker_listener {
@@ -43,6 +44,8 @@ struct worker {
     struct session_list held;     /* stopped because the relay was full */
     struct session_list rationed; /* stopped because their tenant has enough in flight */
     bool has_freed;               /* a parcel since they were looked at last */
+    struct session_list paced;    /* … because it has far too many a second */
+    struct timer pace_timer;      /* armed while there are some */
     struct quota *quota;          /* of the messages that come in here */
     struct session_list unsent;   /* with something to send at the end of this turn */
     struct table sessions_by_ticket, links, intakes, intakes_by_id;

@@ -65,8 +65,8 @@ static const char *open_error_text(int rc)
 
 static unsigned completion_queue_size(const struct ring *ring)
 {
-    /* The worst case: each socket ends a read, a send and a cancel at once, each buffer is
-       filled and each datagram sent. */
+    /* The worst case: each socket ends a read, a send and the cancels of both at once, each
+       buffer is filled and each datagram sent. */
     uint64_t need = 4ull * ring->socket_max + ring->streams.count + ring->datagram_send_max +
                     RING_DATAGRAM_BUFFERS + SUBMISSION_MAX;
     unsigned size = 4096;

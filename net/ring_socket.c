@@ -137,18 +137,34 @@ void ring_socket_read(struct ring *ring, struct ring_socket *socket)
     entry->user_data = user_data;
 }
 
-void ring_socket_cancel_read(struct ring *ring, struct ring_socket *socket)
+static void cancel(struct ring *ring, const struct ring_socket *socket, enum ring_op op)
 {
-    if (!socket->reading || socket->cancelling)
-        return;
-    enum ring_op op = socket->kind == RING_LISTENER ? RING_OP_ACCEPT
-                      : socket->kind == RING_STREAM ? RING_OP_RECEIVE
-                                                    : RING_OP_DATAGRAM_RECEIVE;
     uint64_t target = ring_user_data(op, socket->generation, ring_socket_slot(ring, socket));
     struct io_uring_sqe *entry = ring_entry(ring, RING_OP_NONE, 0, 0);
     io_uring_prep_cancel64(entry, target, 0);
     entry->user_data = ring_user_data(RING_OP_NONE, 0, 0);
+}
+
+void ring_socket_cancel_read(struct ring *ring, struct ring_socket *socket)
+{
+    if (!socket->reading || socket->cancelling)
+        return;
+    cancel(ring, socket,
+           socket->kind == RING_LISTENER ? RING_OP_ACCEPT
+           : socket->kind == RING_STREAM ? RING_OP_RECEIVE
+                                         : RING_OP_DATAGRAM_RECEIVE);
     socket->cancelling = true;
+}
+
+/* The kernel finds an operation by its name at once. By its descriptor it walks all that wait on
+   the ring: for a thousand connections that end together, a thousand times. */
+static void cancel_stream(struct ring *ring, struct ring_socket *socket, bool is_connecting)
+{
+    if (is_connecting)
+        cancel(ring, socket, RING_OP_CONNECT);
+    ring_socket_cancel_read(ring, socket);
+    if (socket->sending)
+        cancel(ring, socket, RING_OP_SEND);
 }
 
 void ring_drop(struct ring *ring, ring_handle handle)
@@ -167,12 +183,15 @@ void ring_drop(struct ring *ring, ring_handle handle)
         ring_datagram_flush(ring, socket);
         (void)io_uring_submit(&ring->uring);
     }
+    bool is_connecting = socket->state == RING_CONNECTING;
     socket->state = RING_DROPPING;
     socket->read_wanted = false;
     /* An operation that the cancel just misses ends by itself on a socket that is shut down.
        The answer says nothing: a socket never connected refuses, a peer's reset came before. */
     (void)shutdown(socket->fd, SHUT_RDWR);
-    if (socket->in_flight > 0) {
+    if (socket->kind == RING_STREAM) {
+        cancel_stream(ring, socket, is_connecting);
+    } else if (socket->in_flight > 0) {
         struct io_uring_sqe *entry = ring_entry(ring, RING_OP_NONE, 0, 0);
         io_uring_prep_cancel_fd(entry, socket->fd, IORING_ASYNC_CANCEL_ALL);
         entry->user_data = ring_user_data(RING_OP_NONE, 0, 0);

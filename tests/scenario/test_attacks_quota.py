@@ -126,6 +126,33 @@ def test_too_many_a_second(tmp_path, place):
             assert scene.to_xmpp(f"another tenant {number}")[0] in (200, 202)
 
 
+def test_far_too_many_a_second_on_its_own_stream(tmp_path):
+    """L15: What a stream that carries nothing else brings is read no faster than twice the rate, and
+    a little more where the rate is small; each message is delivered or refused in the end."""
+    count = 60
+    with running(tmp_path, {"xmpp": RATED}) as scene:
+        relay = scene.relay
+        with relay.trusted(to=OTHER_TENANT) as stream:
+            with Counting(relay, "quota_pauses_total"):
+                flood(stream, count)
+            scene.to_sip("beside the stream")
+            assert scene.to_xmpp("the other way")[0] in (200, 202)
+            delivered, refused = set(), set()
+            end_s = time.monotonic() + PATIENCE_S
+            while len(delivered | refused) < count and time.monotonic() < end_s:
+                with contextlib.suppress(queue.Empty):
+                    request = scene.other_trunk.requests.get(timeout=0.05)
+                    delivered.update(re.findall(rb"\r\n\r\nflood (\d+)", request))
+                with contextlib.suppress(queue.Empty):
+                    stanza = scene.partner.stanzas.get(timeout=0.05)
+                    if "type='error'" in stanza:
+                        assert "Too many messages a second for this SIP domain" in stanza
+                        refused.update(re.findall(rb"id='f(\d+)'", stanza.encode()))
+            assert len(delivered | refused) == len(delivered) + len(refused) == count
+            assert min(len(delivered), len(refused)) >= BURST
+            assert over_quota(relay)["b"] == len(refused)
+
+
 def refused_or_taken(scene, sender):
     """The final answer to a message of that user when it is a refusal; else None."""
     trunk = scene.other_trunk

@@ -284,12 +284,13 @@ void ledger_heard_answer(struct ledger_message *message)
 }
 
 /* May an answer of an XMPP server take longer than the relay waits for it? Also behind messages
-   that the relay has no parcels for. */
+   that the relay has no parcels for, or that are over a quota. */
 static bool is_slow(const struct plan *plan)
 {
     bool may_be_full = plan->parcels == 128 && plan->to_sip > 30;
     for (unsigned i = 0; i < plan->tenant_count; i++)
-        may_be_full = may_be_full || plan->tenants[i].in_flight_max > 0;
+        may_be_full = may_be_full || plan->tenants[i].in_flight_max > 0 ||
+                      plan->tenants[i].per_second_max > 0;
     return plan->network.latency_max_ns > 10 * SIM_MS || plan->network.window < 65536 ||
            plan->pause > 0 || plan->is_flood || may_be_full;
 }

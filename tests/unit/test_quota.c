@@ -123,11 +123,11 @@ static void test_in_flight(void **state)
         quota_enter(quota, account, true);
     }
     assert_int_equal(judge(account, PLENTY, 1), QUOTA_IN_FLIGHT);
-    assert_true(quota_is_full(account, PLENTY));
+    assert_int_equal(quota_look(account, PLENTY, 1), QUOTA_IN_FLIGHT);
     assert_true(span_equal(quota_reason(account, QUOTA_IN_FLIGHT),
                            SPAN("Too many messages for this SIP domain are in flight")));
     quota_leave(quota, account);
-    assert_false(quota_is_full(account, PLENTY));
+    assert_int_equal(quota_look(account, PLENTY, 1), QUOTA_WITHIN);
     assert_int_equal(judge(account, PLENTY, 1), QUOTA_WITHIN);
     account = account_of(1, "x.example");
     for (unsigned i = 0; i < 5; i++)
@@ -155,6 +155,53 @@ static void test_rate(void **state)
     quota_enter(quota, account, false);
     quota_leave(quota, account);
     assert_int_equal(pass(1, "x.example", 900250, 100), 1);
+    end();
+}
+
+/* How many are refused before the next should wait, `max` at most. */
+static unsigned refuse(struct quota_account *account, uint64_t now_ms, unsigned max)
+{
+    unsigned count = 0;
+    while (count < max && judge(account, PLENTY, now_ms) == QUOTA_RATE &&
+           !quota_has_refused(account)) {
+        quota_refuse(account);
+        count++;
+    }
+    return count;
+}
+
+/* What may be refused has a rate, too: whoever waits goes on when one may pass or be refused. */
+static void test_the_rate_of_refusals(void **state)
+{
+    (void)state;
+    begin(XMPP TENANT "    xmpp: {messages_per_second_max: 50, messages_burst_max: 3}\n" MORE(
+        "b.example") "    xmpp: {messages_per_second_max: 1}\n");
+    struct quota_account *account = account_of(0, "x.example");
+    quota_wait(quota, account); /* it stays */
+    assert_int_equal(refuse(account, 1000, 100), 0); /* nothing is over */
+    assert_int_equal(pass(0, "x.example", 1000, 100), 3);
+    assert_int_equal(quota_look(account, PLENTY, 1000), QUOTA_WITHIN);
+    assert_int_equal(refuse(account, 1000, 100), 3); /* a burst, again */
+    assert_int_equal(quota_look(account, PLENTY, 1000), QUOTA_RATE);
+    quota_refuse(account); /* where nobody can wait */
+    assert_int_equal(quota_look(account, PLENTY, 1019), QUOTA_RATE);
+    assert_int_equal(quota_look(account, PLENTY, 1020), QUOTA_WITHIN);
+    assert_int_equal(pass(0, "x.example", 1020, 100), 1);
+    assert_int_equal(refuse(account, 1020, 100), 1);
+    quota_go_on(quota, account);
+    /* With a small quota some more are refused, so that their senders hear of it. */
+    account = account_of(1, "x.example");
+    assert_int_equal(pass(1, "x.example", 1000, 100), 1);
+    assert_int_equal(refuse(account, 1000, 100), 1);
+    assert_int_equal(refuse(account, 1000 + 1000 / QUOTA_REFUSALS_MIN, 100), 1);
+    assert_int_equal(pass(1, "x.example", 1999, 100), 0);
+    /* Who waits for both is told of what is in flight: that changes with an event. */
+    assert_int_equal(quota_look(account, PLENTY, 1999), QUOTA_WITHIN);
+    assert_int_equal(refuse(account, 1999, 100), 1);
+    quota_enter(quota, account, false);
+    assert_int_equal(quota_look(account, 0, 1999), QUOTA_IN_FLIGHT);
+    quota_leave(quota, account);
+    assert_int_equal(quota_look(account, 0, 1999), QUOTA_RATE);
     end();
 }
 
@@ -294,6 +341,7 @@ int main(void)
         cmocka_unit_test(test_the_pool_is_shared),
         cmocka_unit_test(test_in_flight),
         cmocka_unit_test(test_rate),
+        cmocka_unit_test(test_the_rate_of_refusals),
         cmocka_unit_test(test_partners),
         cmocka_unit_test(test_reload),
         cmocka_unit_test(test_place_of_another),
