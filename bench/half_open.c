@@ -268,6 +268,7 @@ void half_open_event(struct half_open *all, const struct ring_event *event)
     case RING_ACCEPTED:
     case RING_DATAGRAM:
     case RING_SEND_FAILED:
+    case RING_DETACHED:
     case RING_GONE:
     case RING_WOKEN: break;
     }
