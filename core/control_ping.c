@@ -72,7 +72,7 @@ static void post(struct control *control, struct control_probe *probe, const str
     parcel->snapshot = config->snapshot;
     parcel->born_ms = probe->begin_ms = now_ms();
     parcel->wants_outcome = true;
-    parcel->wants_answer = ping->message.size == 0;
+    parcel->wants_answer = parcel->is_iq = ping->message.size == 0;
     parcel->inquiry = &probe->talk;
     parcel->from = copy_jid(parcel, &ping->from);
     parcel->to = copy_jid(parcel, &ping->to);

@@ -59,6 +59,7 @@ static struct link *make(struct worker *worker, struct span local, struct span r
     link->timer.kind = WORKER_TIMER_LINK;
     link->timer.owner = link;
     link->race.next_ms = UINT64_MAX;
+    link_queue_limit(link);
     return link;
 }
 
@@ -122,12 +123,11 @@ static void give_up(struct link *link, enum stanza_error error)
         tell_failed(link);
     if (link->sm.is_broken)
         link_resume_end(link);
-    link_fail_list(link, &link->queue, error);
     /* XEP-0220 §2.5: the originating server is told that its authority cannot be asked. */
     enum stanza_error verdict = error == STANZA_ERROR_REMOTE_SERVER_NOT_FOUND
                                     ? STANZA_ERROR_REMOTE_SERVER_NOT_FOUND
                                     : STANZA_ERROR_REMOTE_CONNECTION_FAILED;
-    link_fail_list(link, &link->verify, verdict);
+    link_queue_fail(link, error, verdict);
     link_fail_list(link, &link->asked, verdict);
     link_arm(link);
 }
@@ -284,6 +284,7 @@ static void bar(struct link *link)
 /* A stream that stands is its session's business. */
 void link_reload(struct link *link)
 {
+    link_queue_limit(link);
     if (link->state != LINK_RESOLVING || !is_barred(link))
         return;
     resolver_forget(link->worker->resolver, link);
@@ -355,12 +356,13 @@ void link_take(struct worker *worker, struct parcel **taken)
                       is_over ? SPAN("The relay is shutting down") : span_of(link->reason));
         return;
     }
-    if (link->queue.count + link->verify.count >= LINK_QUEUE_MAX) {
+    if (link_queue_is_full(link, parcel)) {
+        stats_count(worker->thread->stats, STAT_XMPP_QUEUE_REFUSED);
         refuse_parcel(worker, parcel, STANZA_ERROR_RESOURCE_CONSTRAINT,
                       SPAN("Too much waits for the remote server"));
         return;
     }
-    link_push(parcel->kind == PARCEL_VERIFY ? &link->verify : &link->queue, parcel);
+    link_queue_take(link, parcel);
     if (link->session != NULL)
         session_flush(link->session);
     else if (link->state == LINK_IDLE)
@@ -436,8 +438,7 @@ void link_saw(const struct link *link, const struct session *session,
 
 static bool wants_stream(const struct link *link)
 {
-    return link->queue.count + link->verify.count > 0 || link->probe != NULL ||
-           link->sm.intake != NULL;
+    return link_waiting(link) > 0 || link->probe != NULL || link->sm.intake != NULL;
 }
 
 void link_lost(struct link *link, struct session *session)
@@ -491,8 +492,9 @@ void link_close(struct link *link)
         table_remove(&link->worker->links, &link->node);
     }
     snprintf(link->reason, sizeof(link->reason), "The relay is shutting down");
-    link_fail_list(link, &link->queue, STANZA_ERROR_REMOTE_SERVER_TIMEOUT);
-    link_fail_list(link, &link->verify, STANZA_ERROR_REMOTE_SERVER_TIMEOUT);
+    link_queue_fail(link, STANZA_ERROR_REMOTE_SERVER_TIMEOUT,
+                    STANZA_ERROR_REMOTE_SERVER_TIMEOUT);
+    link_queue_show(link);
     link_fail_list(link, &link->asked, STANZA_ERROR_REMOTE_SERVER_TIMEOUT);
     link_fail_list(link, &link->unconfirmed, STANZA_ERROR_REMOTE_SERVER_TIMEOUT);
     link_fail_list(link, &link->fleeting, STANZA_ERROR_REMOTE_SERVER_TIMEOUT);

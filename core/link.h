@@ -10,8 +10,7 @@
 
 #include "core/session.h"
 
-#define LINK_MAGIC     0x4c494e4bu
-#define LINK_QUEUE_MAX 4096 /* parcels that wait for one link */
+#define LINK_MAGIC 0x4c494e4bu
 
 struct link;
 struct probe;
@@ -45,6 +44,10 @@ void link_pump(struct link *link);
 void link_managed(struct link *link, const struct s2s_action *action);
 /* Stanzas written to its stream that the other side has not acknowledged. */
 uint32_t link_unacked(const struct link *link);
+/* Is nothing of it unacknowledged, or waiting until what was written before is read? */
+bool link_is_settled(const struct link *link);
+/* Appends to a row of `show sess` what waits for the stream, and how fast that is read. */
+void link_report(const struct link *link, FILE *out);
 void link_verified(struct link *link, const struct s2s_action *action);
 /* The remote server names another host of its own (RFC 6120 §4.9.3.19): the next stream is tried
    there, under the same domain and with the same proof, once in a try. */

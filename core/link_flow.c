@@ -11,44 +11,6 @@
 #include "core/log.h"
 #include "proto/service_iq.h"
 
-void link_push(struct parcel_list *list, struct parcel *parcel)
-{
-    parcel->next = NULL;
-    if (list->tail != NULL)
-        list->tail->next = parcel;
-    else
-        list->head = parcel;
-    list->tail = parcel;
-    list->count++;
-}
-
-struct parcel *link_pop(struct parcel_list *list)
-{
-    struct parcel *parcel = list->head;
-    if (parcel == NULL)
-        return NULL;
-    list->head = parcel->next;
-    if (list->head == NULL)
-        list->tail = NULL;
-    list->count--;
-    parcel->next = NULL;
-    return parcel;
-}
-
-/* Takes `parcel`, which stands behind `previous` (NULL: first). */
-static void unhook(struct parcel_list *list, struct parcel *previous, struct parcel *parcel)
-{
-    if (previous == NULL) {
-        link_pop(list);
-        return;
-    }
-    previous->next = parcel->next;
-    if (list->tail == parcel)
-        list->tail = previous;
-    list->count--;
-    parcel->next = NULL;
-}
-
 void link_finish(struct link *link, struct parcel *parcel, enum outcome_kind kind)
 {
     struct thread *thread = link->worker->thread;
@@ -74,21 +36,23 @@ void link_fail_list(struct link *link, struct parcel_list *list, enum stanza_err
 /* Nothing is left to do: neither a stream nor a question nor a parcel. */
 static bool is_unused(const struct link *link)
 {
-    return link->state == LINK_IDLE && link->session == NULL && link->queue.head == NULL &&
-           link->verify.head == NULL && link->asked.head == NULL &&
-           link->unconfirmed.head == NULL && link->fleeting.head == NULL;
+    return link->state == LINK_IDLE && link->session == NULL && link_waiting(link) == 0 &&
+           link->asked.head == NULL && link->unconfirmed.head == NULL &&
+           link->fleeting.head == NULL;
 }
 
 void link_arm(struct link *link)
 {
     struct thread *thread = link->worker->thread;
-    const struct parcel *waiting[] = {link->queue.head, link->verify.head, link->asked.head};
+    const struct parcel *waiting[] = {link->queue.head, link->later.head, link->verify.head,
+                                      link->asked.head};
     uint64_t deadline = link->race.next_ms;
     if (link->pinging && link->ping_deadline_ms < deadline)
         deadline = link->ping_deadline_ms;
     if (link->probe != NULL)
         return; /* its time is the probe's business */
-    for (size_t i = 0; i < 3; i++) {
+    link_queue_show(link);
+    for (size_t i = 0; i < sizeof(waiting) / sizeof(waiting[0]); i++) {
         if (waiting[i] == NULL)
             continue;
         uint64_t end = waiting[i]->born_ms + thread->config->deliver_timeout_ms;
@@ -102,43 +66,6 @@ void link_arm(struct link *link)
         timer_disarm(&thread->timers, &link->timer);
     else if (link->timer.position == 0 || deadline < link->timer.deadline_ms)
         timer_arm(&thread->timers, &link->timer, deadline);
-}
-
-static void write_ping_id(uint64_t ping, struct writer *writer)
-{
-    writer_put_literal(writer, "ping-");
-    writer_put_uint(writer, ping);
-}
-
-uint64_t link_write_ping(struct link *link)
-{
-    char memory[2048];
-    struct writer writer = writer_make(memory, sizeof(memory));
-    uint64_t ping = ++link->worker->ping_last;
-    writer_put_literal(&writer, "<iq type='get'");
-    writer_put_attribute(&writer, SPAN("from"), s2s_domain_span(&link->local));
-    writer_put_attribute(&writer, SPAN("to"), s2s_domain_span(&link->remote));
-    writer_put_literal(&writer, " id='");
-    write_ping_id(ping, &writer);
-    writer_put_literal(&writer, "'><ping xmlns='" NS_PING "'/></iq>");
-    assert(!writer.overflow);
-    return session_write(link->session, writer_span(&writer)) ? ping : 0;
-}
-
-/* One ping at a time stands for all that was written before it (XEP-0199 §4.4). */
-static void ping(struct link *link)
-{
-    struct thread *thread = link->worker->thread;
-    if (link->pinging || link->unconfirmed.count == 0)
-        return;
-    uint64_t written = link_write_ping(link);
-    if (written == 0)
-        return;
-    (void)link_sm_sent(link);
-    link->ping = written;
-    link->pinging = true;
-    link->covered = link->unconfirmed.count;
-    link->ping_deadline_ms = thread->now_ms + thread->config->confirm_timeout_ms;
 }
 
 static void write_verify(struct link *link)
@@ -164,13 +91,6 @@ static void finish_sent(struct link *link, uint64_t sent)
 {
     while (link->fleeting.head != NULL && link->fleeting.head->connection <= sent)
         link_finish(link, link_pop(&link->fleeting), OUTCOME_HANDED_OVER);
-}
-
-void link_prepend(struct parcel_list *list, struct parcel_list *more)
-{
-    for (struct parcel *parcel = link_pop(list); parcel != NULL; parcel = link_pop(list))
-        link_push(more, parcel);
-    *list = *more;
 }
 
 /* From now on its time counts that it may stay unacknowledged. */
@@ -229,6 +149,16 @@ static void become_ready(struct link *link)
     link->sent_away = false;
     free(link->answer);
     link->answer = NULL;
+    link_pace_begin(&link->pace, link->session->written_total);
+}
+
+static void write_waiting(struct link *link)
+{
+    bool goes_on = true;
+    while (goes_on && !link_queue_is_empty(link) && link_has_room(link)) {
+        link_queue_choose(link);
+        goes_on = refuse_long(link) || link_write(link);
+    }
 }
 
 void link_pump(struct link *link)
@@ -260,10 +190,8 @@ void link_pump(struct link *link)
         finish_sent(link, session->sending_total);
     link_resume_write(link);
     if (link->sm.again == 0) {
-        while (link->queue.head != NULL && session_has_room(session) &&
-               (refuse_long(link) || link_write(link)))
-            ;
-        ping(link);
+        write_waiting(link);
+        link_ping(link);
         link_sm_ask(link);
     }
     link_arm(link);
@@ -276,7 +204,7 @@ void link_verified(struct link *link, const struct s2s_action *action)
         if (parcel->kind == PARCEL_VERIFY && span_equal(parcel->from.domain, action->local) &&
             span_equal(parcel->to.domain, action->remote) &&
             span_equal(parcel->stream_id, action->id)) {
-            unhook(&link->asked, previous, parcel);
+            link_unhook(&link->asked, previous, parcel);
             parcel->trust = (uint8_t)link->session->trust;
             if (action->verdict == S2S_VALID)
                 link_finish(link, parcel, OUTCOME_DELIVERED);
@@ -299,7 +227,7 @@ static void finish_covered(struct link *link, enum outcome_kind kind)
     for (; link->covered > 0; link->covered--)
         link_finish(link, link_pop(&link->unconfirmed), kind);
     link->pinging = false;
-    if (link->session != NULL && link->unconfirmed.count > 0)
+    if (link->session != NULL && link->unconfirmed.count + link_waiting(link) > 0)
         session_flush(link->session);
 }
 
@@ -335,7 +263,7 @@ static void answered(struct link *link, const struct parcel *word)
     for (struct parcel *parcel = link->asked.head; parcel != NULL; parcel = parcel->next) {
         if (parcel->wants_answer && span_equal(parcel->stanza_id, word->stanza_id) &&
             span_equal(parcel->to.local, word->to.local)) {
-            unhook(&link->asked, previous, parcel);
+            link_unhook(&link->asked, previous, parcel);
             if (word->outcome.kind == OUTCOME_FAILED)
                 finish_refused(link, parcel, word);
             else
@@ -358,7 +286,7 @@ static unsigned refuse_one(struct link *link, struct parcel_list *list,
             break;
         if (span_equal(stanza_id(parcel), word->stanza_id) &&
             span_equal(parcel->to.local, word->to.local)) {
-            unhook(list, previous, parcel);
+            link_unhook(list, previous, parcel);
             finish_refused(link, parcel, word);
             return position;
         }
@@ -377,6 +305,16 @@ static void confirm_error(struct link *link, const struct parcel *word)
         link->covered -= position < link->covered;
 }
 
+/* An answer that is late says no more what became of messages, but still how far they were read. */
+static void pinged_back(struct link *link, uint64_t ping)
+{
+    link_ping_answered(link, ping);
+    if (link->pinging && ping == link->ping)
+        finish_covered(link, OUTCOME_DELIVERED);
+    else if (link->session != NULL && link_waiting(link) > 0)
+        session_flush(link->session);
+}
+
 void link_confirm(struct worker *worker, const struct parcel *word)
 {
     struct link *link = link_find(worker, word->from.domain, word->to.domain);
@@ -386,14 +324,12 @@ void link_confirm(struct worker *worker, const struct parcel *word)
         confirm_error(link, word);
         return;
     }
-    char memory[32];
-    struct writer writer = writer_make(memory, sizeof(memory));
-    write_ping_id(link->ping, &writer);
     /* An error answers a ping as well as a result does (XEP-0199 §4.2). */
-    if (link->pinging && span_equal(writer_span(&writer), word->stanza_id))
-        finish_covered(link, OUTCOME_DELIVERED);
-    else
+    uint64_t ping = link_ping_read(word->stanza_id);
+    if (ping == 0)
         answered(link, word);
+    else
+        pinged_back(link, ping);
 }
 
 /* Its stream is over, and it was we who ended it or nothing was counted. */
@@ -425,12 +361,16 @@ void link_unconfirmed_lost(struct link *link, const struct session *session)
     link_sm_end(link);
 }
 
-static void expire(struct link *link, struct parcel_list *list, struct span text)
+/* How many there were. */
+static unsigned expire(struct link *link, struct parcel_list *list, struct span text)
 {
     struct thread *thread = link->worker->thread;
-    while (list->head != NULL &&
-           list->head->born_ms + thread->config->deliver_timeout_ms <= thread->now_ms)
+    unsigned count = 0;
+    for (; list->head != NULL &&
+           list->head->born_ms + thread->config->deliver_timeout_ms <= thread->now_ms;
+         count++)
         link_finish_failed(link, link_pop(list), STANZA_ERROR_REMOTE_SERVER_TIMEOUT, text);
+    return count;
 }
 
 /* No word came in time. What was acknowledged is delivered; else what the kernel took is handed
@@ -450,6 +390,7 @@ static void confirm_late(struct link *link)
                     is_acked ? OUTCOME_DELIVERED : OUTCOME_HANDED_OVER);
     }
     link->sm.asked = false; /* and asked again with the next stanza */
+    link_ping_late(link);
     if (link->covered == 0)
         finish_covered(link, OUTCOME_HANDED_OVER);
     else if (link->unconfirmed.head->born_ms + thread->config->deliver_timeout_ms <=
@@ -462,15 +403,20 @@ static void confirm_late(struct link *link)
 void link_timer(struct link *link)
 {
     assert(link->magic == LINK_MAGIC);
-    const struct span unreachable = SPAN("The remote server did not become reachable in time");
-    expire(link, &link->queue, unreachable);
-    expire(link, &link->verify, unreachable);
-    expire(link, &link->asked, SPAN("The remote server did not answer in time"));
+    const struct span late =
+        link->ready ? SPAN("The remote server takes what waits for it too slowly")
+                    : SPAN("The remote server did not become reachable in time");
+    unsigned expired = expire(link, &link->queue, late) + expire(link, &link->later, late);
+    stats_add(link->worker->thread->stats, STAT_XMPP_QUEUE_EXPIRED, expired);
+    (void)expire(link, &link->verify, late);
+    (void)expire(link, &link->asked, SPAN("The remote server did not answer in time"));
     if (link->pinging && link->worker->thread->now_ms >= link->ping_deadline_ms)
         confirm_late(link);
     if (link->worker->thread->now_ms >= link->race.next_ms)
         link_race_next(link);
     link_sm_shed(link);
+    if (link_is_stalled(link))
+        session_stalled(link->session);
     if (is_unused(link) && link->worker->thread->now_ms >= link->forget_ms)
         link_close(link);
     else

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
  * What link.c (finding the remote server and having a stream to it), link_race.c (which of its
- * addresses), link_breaker.c (whether its partner can be reached at all), link_flow.c (what goes
- * over the stream and how it ended), link_sm.c (acknowledgements) and link_resume.c (a stream
- * that broke goes on) share.
+ * addresses), link_breaker.c (whether its partner can be reached at all), link_queue.c (what
+ * waits for it), link_flow.c (what goes over the stream and how it ended), link_ping.c (pings),
+ * link_sm.c (acknowledgements) and link_resume.c (a stream that broke goes on) share.
  */
 #ifndef PASSERELLE_CORE_LINK_PRIV_H
 #define PASSERELLE_CORE_LINK_PRIV_H
 
 #include "core/link.h"
+#include "core/link_pace.h"
 #include "core/probe.h"
 #include "core/table.h"
 
@@ -69,6 +70,8 @@ struct link {
     bool elsewhere; /* the targets are of the other host */
     bool is_patient; /* DNS is asked once more, and every address is waited for */
     struct parcel_list queue;       /* stanzas not yet written; first those to be written again */
+    struct parcel_list later;       /* IQs not yet written, which go behind the messages … */
+    unsigned passed;                /* … of which so many have passed them */
     struct parcel_list verify;      /* db:verify not yet written */
     struct parcel_list asked;       /* db:verify and requests without an answer */
     struct parcel_list unconfirmed; /* written stanzas whose outcome is open */
@@ -78,6 +81,9 @@ struct link {
     bool pinging, ready;            /* ready: this session was good for stanzas */
     uint64_t ping, ping_deadline_ms; /* the one in flight */
     struct link_sm sm;
+    struct link_pace pace;  /* of its stream */
+    uint32_t queue_max;     /* by the rules; 0: none is given */
+    unsigned waiting_shown; /* of its stanzas that wait, in the statistics */
     struct timer timer;
     bool is_partners_fault; /* that no stream came of this try: other pairs would have none */
     unsigned failures;
@@ -88,11 +94,30 @@ struct link {
 
 /* NULL when there is no link of this pair on this worker. */
 struct link *link_find(struct worker *worker, struct span local, struct span remote);
+/* link_queue.c */
 void link_push(struct parcel_list *list, struct parcel *parcel);
 /* The first one; NULL when the list is empty. */
 struct parcel *link_pop(struct parcel_list *list);
+/* Takes `parcel`, which stands behind `previous` (NULL: first). */
+void link_unhook(struct parcel_list *list, struct parcel *previous, struct parcel *parcel);
 /* `more`, which is used up, stands before what is in `list`. */
 void link_prepend(struct parcel_list *list, struct parcel_list *more);
+/* How many stanzas and verifications wait to be written. */
+unsigned link_waiting(const struct link *link);
+/* Takes over what the rules say of the queue. */
+void link_queue_limit(struct link *link);
+/* Does so much wait that this one is refused? */
+bool link_queue_is_full(const struct link *link, const struct parcel *parcel);
+/* Puts it behind those of its kind. */
+void link_queue_take(struct link *link, struct parcel *parcel);
+/* Does no stanza wait? */
+bool link_queue_is_empty(const struct link *link);
+/* Sees to it that the stanza to be written next is the first of the queue. */
+void link_queue_choose(struct link *link);
+/* All that waits fails: stanzas with `error`, verifications with `verdict`. */
+void link_queue_fail(struct link *link, enum stanza_error error, enum stanza_error verdict);
+/* Has the statistics say how many wait now. */
+void link_queue_show(struct link *link);
 /* The parcel goes home with its outcome. */
 void link_finish(struct link *link, struct parcel *parcel, enum outcome_kind kind);
 void link_finish_failed(struct link *link, struct parcel *parcel, enum stanza_error error,
@@ -140,8 +165,21 @@ void link_sm_end(struct link *link);
 void link_unconfirmed_lost(struct link *link, const struct session *session);
 /* Writes the first of the queue; false when the stream takes no more now. */
 bool link_write(struct link *link);
-/* Writes a ping with a new id, which it returns; 0: the stream takes no more now. */
+/* link_ping.c: writes a ping with a new id, which it returns; 0: the stream takes no more now. */
 uint64_t link_write_ping(struct link *link);
+/* Writes one when it is due. One at a time stands for all that was written before it (XEP-0199
+   §4.4), and shows how far the other side has read. */
+void link_ping(struct link *link);
+/* The number in the id of a ping of ours; 0: it is none. */
+uint64_t link_ping_read(struct span id);
+/* May one more stanza go? Perhaps when a ping is before it. */
+bool link_has_room(struct link *link);
+/* What the answer to a ping, or that there was none in time, says of how fast the other side
+   reads. */
+void link_ping_answered(struct link *link, uint64_t ping);
+void link_ping_late(struct link *link);
+/* It has answered pings and does so no more, while it is told nothing new. */
+bool link_is_stalled(const struct link *link);
 /* link_resume.c: a counted stream broke, or the other side ended it: what was written and has no
    outcome waits for it to be resumed, or ends when it cannot be. */
 void link_resume_later(struct link *link, struct session *session);

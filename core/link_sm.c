@@ -23,6 +23,11 @@ uint32_t link_unacked(const struct link *link)
     return sm_unacked(&link->sm.sender);
 }
 
+bool link_is_settled(const struct link *link)
+{
+    return link_unacked(link) == 0 && (!link->ready || link_queue_is_empty(link));
+}
+
 uint32_t link_sm_sent(struct link *link)
 {
     return link_is_counted(link->session) ? link->sm.sender.sent++ : 0;

@@ -182,6 +182,7 @@ struct parcel *mesh_take(struct mesh *mesh, unsigned self, enum mesh_class class
     memset(parcel, 0, sizeof(*parcel));
     parcel->magic = PARCEL_MAGIC;
     parcel->home = (uint16_t)self;
+    parcel->left = mesh_free(mesh, self);
     return parcel;
 }
 

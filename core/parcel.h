@@ -63,11 +63,13 @@ struct parcel {
     bool wants_outcome; /* false: nobody waits, an error is only counted */
     bool wants_answer;  /* STANZA_TO_XMPP: an IQ request, whose answer is the outcome; CONFIRM: it
                            is the answer to one */
+    bool is_iq;         /* STANZA_TO_XMPP: it goes behind messages where it must wait */
     uint64_t trace;     /* trace id of the stanza or request */
     uint64_t ticket;    /* of the birth thread, opaque to others (a transaction, a session) */
     struct receipt receipt; /* settled when it is home with its outcome */
     struct quota_account *account; /* of the birth thread, where it counts; NULL: nowhere */
     uint64_t born_ms;
+    uint32_t left;       /* parcels for traffic in its pool, when it was taken */
     uint32_t snapshot;   /* of the configuration its maker had; 0: it matters to nobody */
     uint32_t tenant;     /* its index in that configuration; see thread_tenant */
     struct parcel *next; /* for the one queue it may be in */

@@ -389,6 +389,7 @@ static bool on_iq(struct session *session, const struct xml_node *stanza,
         return true;
     }
     stats_count(thread->stats, STAT_XMPP_IQ_ANSWERED);
+    parcel->is_iq = true;
     parcel->trace = thread_trace(thread);
     post_stanza(worker, parcel, to->domain, from->domain, writer_span(&writer));
     return true;

@@ -55,8 +55,10 @@ static void reload_out(struct session *session)
     struct span local = s2s_domain_span(&out->local), remote = s2s_domain_span(&out->remote);
     unsigned proofs = worker_pair_proofs(session->worker, local, remote);
     if (out->state == S2S_OUT_READY) {
-        if (is_served(session, local, remote) && session_may_hear(session))
+        if (is_served(session, local, remote) && session_may_hear(session)) {
+            session->retires_ms = UINT64_MAX; /* its tenant may have come back */
             return;
+        }
         session->retires_ms = thread->now_ms + RETIRE_MS;
         session_watch(session);
     } else if (proofs == S2S_PROOF_NONE || (out->proofs & ~proofs) != 0 ||

@@ -69,7 +69,7 @@ void session_report(const struct session *session, FILE *out)
     put_pairs(out, session);
     fprintf(out,
             "\t%s\t%s\t%s\t%s\t%s\t%" PRIu64 "\t%" PRIu64 "\t%" PRIu64 "\t%" PRIu64
-            "\t%zu\t%s\t%" PRIu32 "\n",
+            "\t%zu\t%s\t%" PRIu32,
             states[session->state], auth, trust,
             has_tls ? tls_protocol_name(session->tls) : "-",
             has_tls ? tls_cipher_name(session->tls) : "-", (now_ms - session->opened_ms) / 1000,
@@ -77,6 +77,11 @@ void session_report(const struct session *session, FILE *out)
             session_output_size(session), session_is_managed(session) ? "on" : "-",
             (session->link != NULL ? link_unacked(session->link) : 0) +
                 intake_open_count(session->intake));
+    if (session->link != NULL)
+        link_report(session->link, out);
+    else
+        fputs("\t-\t-", out);
+    fputc('\n', out);
 }
 
 /* Who came in and was turned away. What a stranger says of itself does not make a row of its

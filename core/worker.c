@@ -343,8 +343,8 @@ void worker_turn(struct worker *worker, uint64_t wait_ms)
 
 /* Managed streams stay until the outcome of what they brought is known, so that their peers
    hear of it; nothing more is read from them, or taken where they go both ways: there the
-   answers to our own stanzas come. So do links with stanzas that are not acknowledged, and with
-   them all others: an outcome may be an error stanza. */
+   answers to our own stanzas come. So do links with stanzas that are not acknowledged or not
+   yet written, and with them all others: an outcome may be an error stanza. */
 static bool settle_managed(struct worker *worker)
 {
     struct session *session;
@@ -353,7 +353,7 @@ static bool settle_managed(struct worker *worker)
     {
         if (session->state != SESSION_OPEN)
             continue;
-        if (session->link != NULL && link_unacked(session->link) > 0)
+        if (session->link != NULL && !link_is_settled(session->link))
             is_busy = true;
         if (intake_open_count(session->intake) == 0)
             continue;

@@ -49,6 +49,7 @@ BIDI_DOMAIN = "bidi.example"          # Prosody with certificates only, and stre
 BIDI_DIALBACK_DOMAIN = "bidi-dialback.example"  # the same, and nobody can verify it
 DIRECT_DOMAIN = "direct.example"      # Prosody, found for direct TLS only
 SIX_DOMAIN = "six.example"            # Prosody on IPv6 only
+SHAPED_DOMAIN = "shaped.example"      # Prosody that reads 10 kB a second of a server's stream
 SPARE_DOMAIN = "spare.example"        # Prosody behind SRV records of which only the last works
 DOWN_DOMAIN = "down.example"          # nobody listens
 PLAIN_DOMAIN = "plain.example"        # nobody listens, and there is no SRV record
@@ -67,14 +68,15 @@ class World:
         names = """dns kamailio kamailio_tls front relay_s2s relay_direct relay_udp relay_tcp
             relay_tls xmpp_s2s xmpp_c2s dialback_s2s dialback_c2s any_s2s any_c2s ejabberd_s2s
             ejabberd_c2s bidi_s2s bidi_c2s bidi_dialback_s2s
-            bidi_dialback_c2s many_s2s many_c2s many_direct clear_s2s clear_c2s nobody""".split()
+            bidi_dialback_c2s shaped_s2s shaped_c2s many_s2s many_c2s many_direct clear_s2s
+            clear_c2s nobody""".split()
         for name in names:
             setattr(self, name, take_port())
         self.certificates = folder / "certificates"
         # The authority of these certificates is trusted by nobody else.
         self.strange_certificates = folder / "strange-certificates"
         honest = (*TENANTS, XMPP_DOMAIN, ANY_DOMAIN, EJABBERD_DOMAIN, DIRECT_DOMAIN, SIX_DOMAIN,
-                  SPARE_DOMAIN, BIDI_DOMAIN, RELAY_HOST, PROXY_HOST)
+                  SHAPED_DOMAIN, SPARE_DOMAIN, BIDI_DOMAIN, RELAY_HOST, PROXY_HOST)
         for place, domains in (
                 (self.certificates, honest),
                 (self.strange_certificates, (
@@ -117,6 +119,7 @@ class World:
                          ("clear", 0, self.clear_s2s, "prosody"),
                          ("bidi", 0, self.bidi_s2s, "prosody"),
                          ("bidi-dialback", 0, self.bidi_dialback_s2s, "prosody"),
+                         ("shaped", 0, self.shaped_s2s, "prosody"),
                          ("ejabberd", 0, self.ejabberd_s2s, "ejabberd-host"),
                          ("rustic", 0, self.ejabberd_s2s, "ejabberd-host"),
                          ("six", 0, self.many_s2s, "prosody-six"),
@@ -221,6 +224,15 @@ def prosody_clear(world, dns_server):
     with peers.Prosody(world.folder / "clear", {CLEAR_DOMAIN: world.certificates},
                        (world.clear_s2s, world.clear_c2s), dns_server.port, world.ca_file,
                        "clear", ["rosaline"]) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def prosody_shaped(world, dns_server):
+    """The partner that reads slowly, for balthasar."""
+    with peers.Prosody(world.folder / "shaped", {SHAPED_DOMAIN: world.certificates},
+                       (world.shaped_s2s, world.shaped_c2s), dns_server.port, world.ca_file,
+                       "external", ["balthasar"], rate="10kb/s") as server:
         yield server
 
 

@@ -186,12 +186,12 @@ class Prosody(Peer):
     """An XMPP server. `domains` names each domain's certificate folder; every domain gets `users`.
     `auth` is "external" (certificates only), "dialback" (certificates are not looked at), "any" or
     "clear" (dialback without TLS). `direct_port` adds a listener for direct TLS, and `modules` are
-    further ones."""
+    further ones. `rate` is how fast it reads a server's stream (mod_limits): "10kb/s"."""
 
     name = "prosody"
 
     def __init__(self, folder, domains, ports, dns_port, ca_file, auth="external", users=(),
-                 direct_port=None, interfaces=(ADDRESS,), modules=()):
+                 direct_port=None, interfaces=(ADDRESS,), modules=(), rate=None):
         super().__init__(folder)
         self.domain, (self.s2s_port, self.c2s_port) = next(iter(domains)), ports
         self.ports = [port for port in (*ports, direct_port) if port]
@@ -203,6 +203,7 @@ class Prosody(Peer):
         external = '"s2s_auth_certs";' if auth in ("external", "any") else ""
         disabled = {"external": "", "any": "", "dialback": '"s2s_auth_certs"',
                     "clear": '"s2s_auth_certs"; "tls"'}[auth]
+        shaper = "" if rate is None else '"limits";'
         hosts = "".join(self._host(domain, place, ca_file) for domain, place in domains.items())
         more = "".join(f'"{module}"; ' for module in modules)
         addresses = "; ".join(f'"{address}"' for address in interfaces)
@@ -219,7 +220,8 @@ s2s_direct_tls_ports = {{ {direct_port or ""} }}
 s2s_direct_tls_ssl = {{ {self._credentials(self.domain, domains[self.domain], ca_file)} }}
 http_ports = {{}}
 https_ports = {{}}
-modules_enabled = {{ "roster"; "saslauth"; {'' if auth == "clear" else '"tls";'} "disco"; "ping"; "smacks"; "offline"; {more}{dialback} {external} }}
+modules_enabled = {{ "roster"; "saslauth"; {'' if auth == "clear" else '"tls";'} "disco"; "ping"; "smacks"; "offline"; {more}{dialback} {external} {shaper} }}
+limits = {{ s2sin = {{ rate = "{rate}" }} }}
 modules_disabled = {{ {disabled} }}
 authentication = "internal_plain"
 storage = "internal"

@@ -7,6 +7,7 @@ import threading
 
 import pytest
 
+import attack_certificates as certificates
 import peers
 from attack_certificates import plain_context
 from attack_kit import (HOSTILE, NS_TLS, OTHER_TRUNK_HOST, PARTNER, PATIENCE_S, TENANT,  # noqa: F401
@@ -200,11 +201,75 @@ def test_partner_that_stops_reading(scene, attacked):  # noqa: F811
     scene.to_xmpp(f"meanwhile {next(numbers)}")
     answered = set()
     while len(answered) < len(calls):
-        data = user.response()
-        answered.add(data.split(b"Call-ID: ")[1].split(b"\r\n")[0])
+        answered.add(call_of(user.response()))
     stuck.set()
     server.close()
     user.close()
+
+
+class Trickling(Server):
+    """Answers the relay's first ping over `own`, a stream to the relay, and then reads a byte a
+    second. There is no second stream to it."""
+
+    def __init__(self, relay, domain):
+        credential = relay.authority.issue(domain, [certificates.dns(domain)])
+        self.own = relay.trusted(domain, credential=credential)
+        self.began, self.over = threading.Event(), threading.Event()
+        super().__init__(relay.second, credential, domain)
+
+    def serve(self, stream):
+        if not self.began.is_set():
+            super().serve(stream)
+
+    def collect(self, stream):
+        ping = ""
+        while " id='ping-" not in ping:
+            ping = stream.until("</message>", "</iq>")
+        number = ping.split(" id='ping-")[1].split("'")[0]
+        self.own.send(f"<iq type='result' from='{self.domain}' to='{TENANT}' id='ping-{number}'/>")
+        self.began.set()
+        while not self.over.wait(1) and stream.socket.recv(1):
+            pass
+
+    def close(self):
+        self.over.set()
+        self.own.close()
+        super().close()
+
+
+def call_of(data):
+    return data.split(b"Call-ID: ")[1].split(b"\r\n")[0]
+
+
+def test_partner_that_reads_a_byte_a_second(tmp_path):
+    """L16: A partner's server that has answered a ping, so that it is believed to read, reads one byte
+    a second: it holds a fifth of the parcels, others are served, the stream is given up, and
+    every SIP sender is answered."""
+    changes = {"global": {"parcel_count": 128},
+               "xmpp": {"deliver_timeout_ms": 4000, "confirm_timeout_ms": 1000}}
+    first = 20  # more than goes before it has answered again
+    with running(tmp_path, changes) as small:
+        relay, user = small.relay, Datagrams(TRUNK_HOST, 0, small.relay.udp)
+        server = Trickling(relay, HOSTILE[31])
+        calls = [sip(uri=f"sip:x@{server.domain}", body="x" * 1000) for _ in range(300)]
+        left = {call_of(data) for data in calls}
+        for number, data in enumerate(calls):
+            user.send(data)
+            if number == 0:
+                assert server.began.wait(PATIENCE_S)
+            if number == first:
+                peers.wait_for("it is found slow", lambda: any(
+                    one["remote"] == server.domain and one["bytes_s"] is not None
+                    for one in relay.sessions()))
+            if number > first and number % 10 == 0:
+                assert small.to_xmpp(f"meanwhile {next(numbers)}")[0] == 200
+        assert relay.count("xmpp_queue_refused_total") > 0
+        while left:
+            left.discard(call_of(user.response()))
+        peers.wait_for("it is given up",
+                       lambda: relay.logged("event=session.close", "the peer does not read"))
+        server.close()
+        user.close()
 
 
 def test_many_handshakes(attacked):  # noqa: F811

@@ -366,6 +366,12 @@ static bool is_lost(const struct ledger_message *message)
     return message->is_counted && !is_known && !may_fail;
 }
 
+/* May it have to wait for longer than the relay keeps it? */
+static bool may_expire(const struct plan_partner *partner)
+{
+    return ledger.plan->is_flood && (partner->reads > 0 || partner->mute > 0);
+}
+
 static void check_to_sip(const struct ledger_message *message)
 {
     const struct plan_partner *partner = &ledger.plan->partners[message->partner];
@@ -379,7 +385,7 @@ static void check_to_sip(const struct ledger_message *message)
         return;
     bool may_be_silent = message->type == LEDGER_HEADLINE || dns_may_fail() ||
                          was_away(message) || had_trouble_before(&partner->address, message);
-    may_be_silent = may_be_silent || message->was_bounced;
+    may_be_silent = may_be_silent || message->was_bounced || may_expire(partner);
     if (!message->was_accepted && !has_error && !may_be_silent)
         sim_fail("#%u: neither delivered nor answered", message->number);
     if (is_lost(message))
@@ -397,8 +403,8 @@ static void check_to_xmpp(const struct ledger_message *message)
     const struct plan_tenant *tenant = &ledger.plan->tenants[message->tenant];
     bool partner_trouble = had_trouble(&partner->address, message);
     bool trunk_trouble = had_trouble(&tenant->trunks[message->trunk].address, message);
-    bool slow = partner->answer_ns >= SIM_S || partner->mute > 0 || is_slow(ledger.plan) ||
-                was_away(message);
+    bool slow = partner->answer_ns >= SIM_S || partner->mute > 0 || partner->reads > 0 ||
+                is_slow(ledger.plan) || was_away(message);
     if (message->is_forged || ledger.is_stopping)
         return;
     /* The relay may try for longer than a SIP client waits (RFC 4320 §4.2). */
@@ -416,7 +422,8 @@ static void check_to_xmpp(const struct ledger_message *message)
         sim_fail("#%u: 202 for what never arrived", message->number);
     bool was_full = message->status == 503 && ledger.plan->is_flood;
     bool has_reason = message->was_refused || was_in_trouble || dns_may_fail() || was_full ||
-                      message->was_over || partner->is_impostor || was_away(message);
+                      message->was_over || partner->is_impostor || was_away(message) ||
+                      may_expire(partner);
     if (message->status >= 300 && !has_reason)
         sim_fail("#%u: %d without a reason", message->number, message->status);
     if (message->status >= 300 && message->arrivals > 0 && !message->was_refused &&
@@ -426,9 +433,10 @@ static void check_to_xmpp(const struct ledger_message *message)
 
 static void check_question(const struct ledger_message *message)
 {
-    const union net_address *host = &ledger.plan->partners[message->partner].address;
+    const struct plan_partner *partner = &ledger.plan->partners[message->partner];
     if (message->arrivals == 0 && !ledger.is_stopping && !dns_may_fail() &&
-        !was_away(message) && !had_trouble_before(host, message))
+        !was_away(message) && !had_trouble_before(&partner->address, message) &&
+        !may_expire(partner))
         sim_fail("#%u: a question without an answer", message->number);
 }
 

@@ -115,6 +115,8 @@ static void draw_partner(struct plan_partner *partner, unsigned i)
         partner->refuse = (unsigned)sim_between(20, 500);
     if (sim_chance(100))
         partner->misaddress = (unsigned)sim_between(20, 100);
+    if (sim_chance(250))
+        partner->reads = (unsigned)sim_between(4000, 40000);
     if (sim_chance(200))
         partner->closes = (unsigned)sim_between(5, 100);
     if (sim_chance(100))

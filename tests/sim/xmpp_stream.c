@@ -454,14 +454,38 @@ static void pull(struct xmpp_stream *stream)
     }
 }
 
+static struct xmpp_stream *find(struct xmpp_server *server, uint64_t number)
+{
+    struct xmpp_stream *stream = server->streams;
+    while (stream != NULL && stream->number != number)
+        stream = stream->next;
+    return stream;
+}
+
+static void on_rested(void *context, uint64_t number)
+{
+    struct xmpp_server *server = context;
+    struct xmpp_stream *stream = find(server, number);
+    if (stream != NULL && stream->state != XMPP_STREAM_DEAD)
+        ring_resume(server->ring, stream->handle);
+}
+
+/* It reads no further for as long as what it has read may take. */
+static void rest(struct xmpp_stream *stream, size_t size)
+{
+    unsigned reads = stream->server->partner->reads;
+    if (reads == 0 || !stream->accepted || stream->state == XMPP_STREAM_DEAD)
+        return;
+    ring_pause(stream->server->ring, stream->handle);
+    sim_after(size * SIM_S / reads, on_rested, stream->server, stream->number);
+}
+
 /* ---- life ---- */
 
 static void on_late(void *context, uint64_t number)
 {
     struct xmpp_server *server = context;
-    struct xmpp_stream *stream = server->streams;
-    while (stream != NULL && stream->number != number)
-        stream = stream->next;
+    struct xmpp_stream *stream = find(server, number);
     if (stream != NULL && stream->state < XMPP_STREAM_READY && !server->is_over)
         xmpp_stream_kill(stream, "it takes too long");
 }
@@ -515,6 +539,7 @@ void xmpp_stream_event(struct xmpp_stream *stream, const struct ring_event *even
         if (net_buffer_add(&stream->input, event->data, event->size) != 0)
             abort();
         pull(stream);
+        rest(stream, event->size);
         break;
     case RING_SENT:
         stream->in_flight = false;

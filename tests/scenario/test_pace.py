@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A partner whose server reads slowly (Prosody's mod_limits): what it does not read waits in the
+relay, in its order, and each sender is told what became of his message."""
+import contextlib
+import json
+
+import pytest
+
+import peers
+from attack_wire import Datagrams, sip, status_of
+from conftest import SHAPED_DOMAIN, SIP_DOMAIN, XMPP_DOMAIN
+
+TEXT_SIZE = 600
+
+
+class Burst:
+    """Messages to one recipient, sent at once by a SIP server, and the answers to them."""
+
+    def __init__(self, relay, port, recipient, count):
+        self.line = Datagrams(peers.ADDRESS, 0, port)
+        self.bodies = [f"{number} ".ljust(TEXT_SIZE, "x") for number in range(count)]
+        self.statuses = []
+        requests = [sip(uri=f"sip:{recipient}", sender=f"sip:alice@{SIP_DOMAIN}", body=body)
+                    for body in self.bodies]
+        before = relay.count("sip_messages_accepted_total")
+
+        def is_accepted():
+            # Again while something was lost on the way: what the relay has takes its time.
+            is_whole = relay.count("sip_messages_accepted_total") == before + count
+            for data in requests if not is_whole else ():
+                self.line.send(data)
+            return is_whole
+        peers.wait_for("all are accepted", is_accepted)
+
+    def is_answered(self):
+        while not self.line.responses.empty():
+            status = status_of(self.line.response())
+            self.statuses += [status] if status >= 200 else []
+        return len(self.statuses) == len(self.bodies)
+
+    def close(self):
+        self.line.close()
+
+
+@pytest.fixture(scope="module")
+def patient(relay):
+    """The relay with the usual T1: SIP senders wait for 32 s."""
+    file = relay.folder / "passerelle.yaml"
+    before = file.read_text()
+    settings = json.loads(before)
+    settings["sip"]["t1_ms"] = 500
+    for text in (json.dumps(settings), before):
+        file.write_text(text)
+        relay.stop()
+        relay.start()
+        if text != before:
+            yield relay
+
+
+@pytest.fixture
+def burst(world, patient):
+    with contextlib.ExitStack() as stack:
+        def begin(recipient, count):
+            return stack.enter_context(contextlib.closing(
+                Burst(patient, world.relay_udp, recipient, count)))
+        yield begin
+
+
+def link_of(relay, domain):
+    """The row of the stream to it."""
+    rows = json.loads(relay.control("show sess json"))
+    return next((row for row in rows if row["direction"] == "out" and row["remote"] == domain), None)
+
+
+def test_slow_partner(patient, prosody_shaped, prosody, xmpp_user, burst):
+    """Twelve times as much as it reads in a second: all of it is confirmed, none handed over into
+    the dark; another partner is served as ever."""
+    balthasar, romeo = xmpp_user(prosody_shaped, "balthasar"), xmpp_user(prosody, "romeo")
+    before = patient.count("xmpp_partners_slowed_total")
+    flood = burst(balthasar.jid, 150)
+    peers.wait_for("the partner is found slow",
+                   lambda: flood.is_answered() or patient.count("xmpp_partners_slowed_total") > before)
+    assert link_of(patient, SHAPED_DOMAIN)["waiting"] > 0
+    assert patient.count("xmpp_stanzas_waiting") > 0
+    assert 1000 < link_of(patient, SHAPED_DOMAIN)["bytes_s"] < 100000
+
+    other = burst(romeo.jid, 30)
+    peers.wait_for("the others are answered", other.is_answered)
+    assert set(other.statuses) == {200}
+    assert link_of(patient, SHAPED_DOMAIN)["waiting"] > 0, "it was pressed all the while"
+
+    peers.wait_for("all are answered", flood.is_answered, patience_s=60)
+    assert set(flood.statuses) == {200}
+    assert [balthasar.next_message()["body"] for _ in flood.bodies] == flood.bodies
+    assert balthasar.messages.empty()
+    assert link_of(patient, SHAPED_DOMAIN)["waiting"] == 0
