@@ -9,7 +9,6 @@
 #include <stdlib.h>
 
 #include "core/log.h"
-#include "proto/service_iq.h"
 
 void link_finish(struct link *link, struct parcel *parcel, enum outcome_kind kind)
 {
