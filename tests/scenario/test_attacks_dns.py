@@ -293,5 +293,6 @@ def test_address_where_nobody_answers(scene, attacked, names):
         assert scene.trunk.ask(sip(uri=f"sip:x@{domain}", body="around it")) == 202
         assert "around it" in server.stanzas.get(timeout=PATIENCE_S)
         assert attacked.count("xmpp_connections_outrun_total") == before + 1
-        assert [one["peer"] for one in attacked.sessions() if one["remote"] == domain] == [
-            f"{peers.ADDRESS}:{port}"]
+        # explain's own stream may still be closing.
+        assert {one["peer"] for one in attacked.sessions() if one["remote"] == domain} == {
+            f"{peers.ADDRESS}:{port}"}

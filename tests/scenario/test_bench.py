@@ -233,7 +233,7 @@ def test_one_command_shows_every_target(tmp_path):
     figures = json.loads(report.read_text())
     # p99 and p99.9 once more where this user may have real-time priority.
     first = "half of the peak, real-time" in figures["runs"]
-    assert sum(target["met"] is not None for target in figures["targets"]) == 32 + 2 * first
+    assert sum(target["met"] is not None for target in figures["targets"]) == 37 + 2 * first
     for name, runs in figures["runs"].items():
         for run in runs:
             for direction in {"xmpp-sip", "sip-xmpp"} & run.keys():

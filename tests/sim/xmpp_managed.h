@@ -24,6 +24,7 @@ struct xmpp_managed {
     struct xmpp_letter *first, **last;
     uint32_t sent, acked;
     char id[XMPP_SM_ID_SIZE]; /* of the stream to resume; empty: none */
+    uint64_t broke_ns;        /* when we saw that it is broken */
     /* The relay's stream: what has come, and what of it is handled. */
     uint32_t received, handled;
     uint64_t seen[XMPP_LAG_MAX]; /* by number, digests of those between the two */
