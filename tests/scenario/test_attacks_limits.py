@@ -245,7 +245,7 @@ def test_partner_that_reads_a_byte_a_second(tmp_path):
     """L16: A partner's server that has answered a ping, so that it is believed to read, reads one byte
     a second: it holds a fifth of the parcels, others are served, the stream is given up, and
     every SIP sender is answered."""
-    changes = {"global": {"parcel_count": 128},
+    changes = {"global": {"parcel_count": 512},
                "xmpp": {"deliver_timeout_ms": 4000, "confirm_timeout_ms": 1000}}
     first = 20  # more than goes before it has answered again
     with running(tmp_path, changes) as small:
