@@ -118,6 +118,7 @@ static void take_up(struct quota *quota, struct quota_account *account)
 static struct quota_account *make(struct span tenant, struct span partner)
 {
     size_t size = tenant.size + partner.size;
+    assert(tenant.data != NULL);
     size_t whole = (sizeof(struct quota_account) + size + LINE_SIZE - 1) & ~(LINE_SIZE - 1);
     struct quota_account *account = aligned_alloc(LINE_SIZE, whole);
     if (account == NULL)
@@ -159,6 +160,7 @@ static struct quota_account *find_or_make_partner(struct quota *quota, struct sp
                                                   struct span partner,
                                                   struct quota_account *of_tenant)
 {
+    assert(of_tenant != NULL);
     uint64_t hash = thread_hash(thread_hash(0, tenant), partner);
     struct table_node *node = table_find(&quota->partners, hash);
     while (node != NULL && !has_names(node->owner, tenant, partner))
