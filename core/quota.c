@@ -88,19 +88,24 @@ size_t quota_count(const struct quota *quota)
 static bool is_held(const struct quota_account *account)
 {
     assert(account->magic == ACCOUNT_MAGIC);
-    return account->in_flight + account->waiting > 0;
+    return account->in_flight > 0 || account->waiting > 0;
+}
+
+static void add_idle(struct quota *quota, struct quota_account *account)
+{
+    assert(!is_held(account));
+    TAILQ_INSERT_TAIL(&quota->idle, account, idle);
+    quota->idle_count++;
 }
 
 /* Nobody holds it any more. */
 static void lay_down(struct quota *quota, struct quota_account *account)
 {
     assert(!is_held(account));
-    if (account->tenant != NULL) {
-        TAILQ_INSERT_TAIL(&quota->idle, account, idle);
-        quota->idle_count++;
-    } else if (account->is_left) {
+    if (account->tenant != NULL)
+        add_idle(quota, account);
+    else if (account->is_left)
         free(account);
-    }
 }
 
 /* Somebody is about to hold it. */
@@ -154,8 +159,17 @@ static bool has_names(const struct quota_account *account, struct span tenant,
             memcmp(account->names + tenant.size, partner.data, partner.size) == 0);
 }
 
-/* One that nobody holds moves to the end of the idle; a new one takes the place of the one that
-   was used least recently when there are many. */
+/* Room for one more: in the place of the one that was used least recently when there are many. */
+static void make_room(struct quota *quota)
+{
+    struct quota_account *oldest = TAILQ_FIRST(&quota->idle);
+    if (quota->idle_count < QUOTA_IDLE_MAX)
+        return;
+    take_up(quota, oldest);
+    forget_partner(quota, oldest);
+}
+
+/* One that nobody holds moves to the end of the idle. */
 static struct quota_account *find_or_make_partner(struct quota *quota, struct span tenant,
                                                   struct span partner,
                                                   struct quota_account *of_tenant)
@@ -165,6 +179,8 @@ static struct quota_account *find_or_make_partner(struct quota *quota, struct sp
     struct table_node *node = table_find(&quota->partners, hash);
     while (node != NULL && !has_names(node->owner, tenant, partner))
         node = table_next(node);
+    if (node == NULL)
+        make_room(quota);
     struct quota_account *account = node != NULL ? node->owner : make(tenant, partner);
     if (account == NULL)
         return NULL;
@@ -172,17 +188,11 @@ static struct quota_account *find_or_make_partner(struct quota *quota, struct sp
         account->tenant = of_tenant; /* else it is counted there */
     if (is_held(account))
         return account;
-    if (node != NULL) {
+    if (node != NULL)
         take_up(quota, account);
-    } else {
-        if (quota->idle_count >= QUOTA_IDLE_MAX) {
-            struct quota_account *oldest = TAILQ_FIRST(&quota->idle);
-            take_up(quota, oldest);
-            forget_partner(quota, oldest);
-        }
+    else
         table_add(&quota->partners, &account->node, hash, account);
-    }
-    lay_down(quota, account);
+    add_idle(quota, account);
     return account;
 }
 
