@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
  * One XMPP connection: its socket on the worker's ring, TLS, XML and the negotiation machine.
- * Lives on one worker; see session_move.c. session_pump owns the loop: it pulls events until there are none or the
- * relay is full; then the socket is paused and session_resume goes on with the same stanza.
+ * Lives on one worker; see session_move.c. session_pump owns the loop: it pulls events until
+ * there are none or the relay is full; then the socket is paused and session_resume goes on with
+ * the same stanza.
  */
 #ifndef PASSERELLE_CORE_SESSION_H
 #define PASSERELLE_CORE_SESSION_H

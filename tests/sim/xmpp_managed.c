@@ -145,8 +145,10 @@ static void on_failed(struct xmpp_stream *stream)
     sim_trace("%s: stream %u is not resumed", stream->local, (unsigned)stream->number);
     bool is_kept = sim.now_ns < pair->managed.broke_ns + KEPT_NS;
     /* Whatever worker the connection came to. But a relay that was restarted knows nothing of it,
-       and one that was sent rubbish has ended it, which the network may not have told us. */
-    if (is_kept && ledger.restarted_ns == 0 && stream->server->partner->rubbish == 0)
+       and one that was sent rubbish or serves its tenant no more has ended it, which the network may
+       not have told us. */
+    if (is_kept && ledger.restarted_ns == 0 && stream->server->partner->rubbish == 0 &&
+        !ledger.plan->removes)
         sim_fail("%s: stream %u is not resumed", stream->local, (unsigned)stream->number);
     xmpp_managed_bounce(pair);
     enable(stream);
