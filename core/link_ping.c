@@ -61,6 +61,22 @@ void link_ping(struct link *link)
     link_pace_pinged(&link->pace, written, link->session->written_total, thread->now_ms);
 }
 
+static bool hears(const struct session_list *list, const struct link *link)
+{
+    const struct session *session;
+    TAILQ_FOREACH(session, list, holding)
+    if (session_hears(session, s2s_domain_span(&link->local), s2s_domain_span(&link->remote)))
+        return true;
+    return false;
+}
+
+/* Is what the partner sends not read for a quota? Its answers to pings stand behind that: how
+   it reads they do not tell then. */
+static bool is_deaf(const struct link *link)
+{
+    return hears(&link->worker->paced, link) || hears(&link->worker->rationed, link);
+}
+
 bool link_has_room(struct link *link)
 {
     const struct session *session = link->session;
@@ -68,7 +84,7 @@ bool link_has_room(struct link *link)
         return false;
     if (!link_pace_has_room(&link->pace, session->written_total))
         link_ping(link);
-    if (link_pace_has_room(&link->pace, session->written_total))
+    if (link_pace_has_room(&link->pace, session->written_total) || is_deaf(link))
         return true;
     link_pace_press(&link->pace);
     return false;
@@ -92,6 +108,8 @@ void link_ping_answered(struct link *link, uint64_t ping)
 void link_ping_late(struct link *link)
 {
     bool was_slow = link->pace.slow;
+    if (is_deaf(link))
+        return;
     link_pace_late(&link->pace);
     count_slowed(link, was_slow);
 }
@@ -101,5 +119,7 @@ bool link_is_stalled(const struct link *link)
     const struct thread *thread = link->worker->thread;
     return link->session != NULL && link->ready &&
            !link_pace_has_room(&link->pace, link->session->written_total) &&
-           link_pace_silent_ms(&link->pace, thread->now_ms) >= thread->config->deliver_timeout_ms;
+           link_pace_silent_ms(&link->pace, thread->now_ms) >=
+               thread->config->deliver_timeout_ms &&
+           !is_deaf(link);
 }
