@@ -222,7 +222,9 @@ static bool ask_quota(struct session *session, const struct config_tenant *tenan
 {
     struct worker *worker = session->worker;
     struct thread *thread = worker->thread;
+    bool is_again = session->rationed_for != QUOTA_WITHIN;
     *ration = (struct message_ration){.verdict = QUOTA_WITHIN};
+    session->rationed_for = QUOTA_WITHIN;
     if (tenant == NULL)
         return true;
     ration->account = quota_account(worker->quota, thread->config, tenant, from->domain);
@@ -230,7 +232,8 @@ static bool ask_quota(struct session *session, const struct config_tenant *tenan
                                   thread->now_ms, &ration->over);
     if (session->state != SESSION_OPEN || !session_hears_one(session) || !may_wait(ration))
         return true;
-    stats_count(thread->stats, STAT_QUOTA_PAUSES);
+    if (!is_again)
+        stats_count(thread->stats, STAT_QUOTA_PAUSES);
     session_ration(session, ration->over, ration->verdict);
     return false;
 }

@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "core/worker_priv.h"
 #include "worker_world.h"
 
 /* b has fewer parcels than messages come: it stops reading, goes on when some come home, and in
@@ -173,6 +174,42 @@ static void test_peer_that_does_not_read(void **state)
     world_close(&world);
 }
 
+/* A message for which a stream stops is counted once, also when it stops again for another quota. */
+static void test_stop_is_counted_once(void **state)
+{
+    (void)state;
+    struct world world;
+    enum { MESSAGES = 60, PASSED = 25 };
+    struct parcel *held[MESSAGES], *parcel;
+    unsigned held_count = 0, ended = 0;
+    world_open(&world, "sasl: optional", "messages_per_second_max: 25", false);
+    /* The partner has its rate, the tenant no more in flight than it lets in at first. */
+    rules_give(&world.b.config->rules, RULE_MESSAGES_IN_FLIGHT, PASSED);
+    for (unsigned n = 0; n < MESSAGES; n++)
+        send_message(&world, "m", "b.example");
+    for (unsigned n = 0; n < TURNS && TAILQ_EMPTY(&world.b.worker->rationed); n++) {
+        turn(&world);
+        while ((parcel = mesh_next(world.b.thread.mesh, EGRESS)) != NULL)
+            held[held_count++] = parcel;
+    }
+    assert_false(TAILQ_EMPTY(&world.b.worker->rationed));
+    assert_int_equal(count(&world.b, STAT_QUOTA_PAUSES), 1);
+    for (unsigned n = 0; n < TURNS && ended < MESSAGES; n++) {
+        while (held_count > 0) {
+            held[--held_count]->outcome.kind = OUTCOME_DELIVERED;
+            mesh_return(world.b.thread.mesh, EGRESS, &held[held_count]);
+        }
+        mesh_flush(world.b.thread.mesh, EGRESS);
+        turn(&world);
+        while ((parcel = mesh_next(world.b.thread.mesh, EGRESS)) != NULL)
+            held[held_count++] = parcel;
+        for (; (parcel = mesh_next(world.a.thread.mesh, EGRESS)) != NULL; ended++)
+            mesh_give(world.a.thread.mesh, EGRESS, &parcel);
+    }
+    assert_int_equal(ended, MESSAGES);
+    world_close(&world);
+}
+
 static void answer(struct world *world, struct parcel *parcel)
 {
     parcel->outcome.kind = OUTCOME_DELIVERED;
@@ -225,6 +262,7 @@ int main(void)
         cmocka_unit_test(test_full_keeps_answers),
         cmocka_unit_test(test_end_behind_backpressure),
         cmocka_unit_test(test_peer_that_does_not_read),
+        cmocka_unit_test(test_stop_is_counted_once),
         cmocka_unit_test(test_acknowledged_in_order),
     };
     return cmocka_run_group_tests(tests, start, stop);
