@@ -305,9 +305,9 @@ static void confirm_error(struct link *link, const struct parcel *word)
 }
 
 /* An answer that is late says no more what became of messages, but still how far they were read. */
-static void pinged_back(struct link *link, uint64_t ping)
+static void pinged_back(struct link *link, uint64_t ping, uint64_t read_ms)
 {
-    link_ping_answered(link, ping);
+    link_ping_answered(link, ping, read_ms);
     if (link->pinging && ping == link->ping)
         finish_covered(link, OUTCOME_DELIVERED);
     else if (link->session != NULL && link_waiting(link) > 0)
@@ -328,7 +328,7 @@ void link_confirm(struct worker *worker, const struct parcel *word)
     if (ping == 0)
         answered(link, word);
     else
-        pinged_back(link, ping);
+        pinged_back(link, ping, word->born_ms);
 }
 
 /* Its stream is over, and it was we who ended it or nothing was counted. */

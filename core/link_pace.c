@@ -93,8 +93,8 @@ static void adapt(struct link_pace *pace, uint64_t size, uint64_t delay_ms, uint
     pace->window = within(window);
 }
 
-void link_pace_answered(struct link_pace *pace, uint64_t ping, uint64_t now_ms,
-                        uint32_t aim_ms)
+void link_pace_answered(struct link_pace *pace, uint64_t ping, uint64_t read_ms,
+                        uint64_t now_ms, uint32_t aim_ms)
 {
     unsigned i = 0;
     while (i < pace->mark_count && pace->marks[i].ping != ping)
@@ -104,13 +104,16 @@ void link_pace_answered(struct link_pace *pace, uint64_t ping, uint64_t now_ms,
     struct link_mark mark = pace->marks[i];
     assert(now_ms >= mark.at_ms);
     uint64_t took_ms = now_ms - mark.at_ms;
-    if (pace->pressed)
+    bool is_timed = mark.at_ms >= read_ms;
+    if (pace->pressed && is_timed)
         measure(pace, &mark, now_ms);
     if (took_ms < pace->quickest_ms)
         pace->quickest_ms = (uint32_t)took_ms;
     /* The quickest may have had something before it, too. */
     uint32_t usual_ms = pace->quickest_ms < aim_ms / 2 ? pace->quickest_ms : aim_ms / 2;
-    adapt(pace, mark.place - pace->read, took_ms - usual_ms, aim_ms);
+    uint64_t delay_ms = took_ms - usual_ms;
+    if (is_timed || delay_ms <= aim_ms / 2)
+        adapt(pace, mark.place - pace->read, delay_ms, aim_ms);
     pace->read = mark.place;
     pace->mark_count -= i + 1;
     memmove(pace->marks, pace->marks + i + 1, pace->mark_count * sizeof(pace->marks[0]));

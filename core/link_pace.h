@@ -59,9 +59,10 @@ void link_pace_pinged(struct link_pace *pace, uint64_t ping, uint64_t place, uin
 /* Something waits for room. */
 void link_pace_press(struct link_pace *pace);
 /* A ping was answered; one that is not known says nothing. Where much waits, an answer is to take
-   `aim_ms` longer than the quickest. */
-void link_pace_answered(struct link_pace *pace, uint64_t ping, uint64_t now_ms,
-                        uint32_t aim_ms);
+   `aim_ms` longer than the quickest. One to a ping from before `read_ms` may have stood unread
+   here: that it comes late says nothing of the other server. */
+void link_pace_answered(struct link_pace *pace, uint64_t ping, uint64_t read_ms,
+                        uint64_t now_ms, uint32_t aim_ms);
 /* The last ping was not answered in time. */
 void link_pace_late(struct link_pace *pace);
 /* For how long the oldest ping has waited for an answer; 0: none waits. */

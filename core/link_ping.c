@@ -70,11 +70,13 @@ static bool hears(const struct session_list *list, const struct link *link)
     return false;
 }
 
-/* Is what the partner sends not read for a quota? Its answers to pings stand behind that: how
-   it reads they do not tell then. */
+/* Is what the partner sends not read, for a quota or for want of room? Its answers to pings
+   stand behind that: how it reads they do not tell then. At a stop none is awaited. */
 static bool is_deaf(const struct link *link)
 {
-    return hears(&link->worker->paced, link) || hears(&link->worker->rationed, link);
+    const struct worker *worker = link->worker;
+    return worker->draining || hears(&worker->paced, link) || hears(&worker->rationed, link) ||
+           hears(&worker->full, link) || hears(&worker->held, link);
 }
 
 bool link_has_room(struct link *link)
@@ -96,11 +98,11 @@ static void count_slowed(const struct link *link, bool was_slow)
         stats_count(link->worker->thread->stats, STAT_XMPP_SLOWED);
 }
 
-void link_ping_answered(struct link *link, uint64_t ping)
+void link_ping_answered(struct link *link, uint64_t ping, uint64_t read_ms)
 {
     const struct thread *thread = link->worker->thread;
     bool was_slow = link->pace.slow;
-    link_pace_answered(&link->pace, ping, thread->now_ms,
+    link_pace_answered(&link->pace, ping, read_ms, thread->now_ms,
                        thread->config->confirm_timeout_ms / PACE_PART);
     count_slowed(link, was_slow);
 }

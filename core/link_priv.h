@@ -175,8 +175,8 @@ uint64_t link_ping_read(struct span id);
 /* May one more stanza go? Perhaps when a ping is before it. */
 bool link_has_room(struct link *link);
 /* What the answer to a ping, or that there was none in time, says of how fast the other side
-   reads. */
-void link_ping_answered(struct link *link, uint64_t ping);
+   reads; read_ms: since then we have read what it says without a stop. */
+void link_ping_answered(struct link *link, uint64_t ping, uint64_t read_ms);
 void link_ping_late(struct link *link);
 /* It has answered pings and does so no more, while it is told nothing new. */
 bool link_is_stalled(const struct link *link);

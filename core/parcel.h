@@ -68,7 +68,7 @@ struct parcel {
     uint64_t ticket;    /* of the birth thread, opaque to others (a transaction, a session) */
     struct receipt receipt; /* settled when it is home with its outcome */
     struct quota_account *account; /* of the birth thread, where it counts; NULL: nowhere */
-    uint64_t born_ms;
+    uint64_t born_ms;    /* CONFIRM: since when its stream is read without a stop */
     uint32_t left;       /* parcels for traffic in its pool, when it was taken */
     uint32_t snapshot;   /* of the configuration its maker had; 0: it matters to nobody */
     uint32_t tenant;     /* its index in that configuration; see thread_tenant */

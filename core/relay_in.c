@@ -142,6 +142,7 @@ static bool confirm(struct session *session, const struct xml_node *stanza,
     parcel->from = parcel_copy_jid(parcel, to);
     parcel->to = parcel_copy_jid(parcel, from);
     parcel->stanza_id = parcel_copy(parcel, xml_node_attribute(stanza, SPAN("id")));
+    parcel->born_ms = session->unheld_ms;
     parcel->wants_answer = is_answer;
     parcel->outcome.kind = OUTCOME_DELIVERED;
     if (span_equal(xml_node_attribute(stanza, SPAN("type")), SPAN("error"))) {

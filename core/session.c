@@ -80,39 +80,39 @@ static struct session *make(struct worker *worker, bool outbound, bool direct)
 static struct session_list *line_of(struct session *session)
 {
     struct worker *worker = session->worker;
-    if (session->rationed_by == NULL)
-        return &worker->held;
-    return session->rationed_for == QUOTA_RATE ? &worker->paced : &worker->rationed;
+    if (session->rationed_by != NULL)
+        return session->rationed_for == QUOTA_RATE ? &worker->paced : &worker->rationed;
+    return intake_has_room(session->intake) ? &worker->held : &worker->full;
 }
 
 /* Takes it out of the list that will have it go on. */
 static void leave_line(struct session *session)
 {
-    struct worker *worker = session->worker;
-    if (session->in_line)
-        TAILQ_REMOVE(line_of(session), session, holding);
-    quota_go_on(worker->quota, session->rationed_by);
-    session->in_line = false;
+    if (session->line != NULL)
+        TAILQ_REMOVE(session->line, session, holding);
+    quota_go_on(session->worker->quota, session->rationed_by);
+    session->line = NULL;
     session->rationed_by = NULL;
 }
 
 void session_unhold(struct session *session)
 {
     leave_line(session);
+    if (session->held)
+        session->unheld_ms = session->worker->thread->now_ms;
     session->held = false;
 }
 
 static void join_line(struct session *session)
 {
-    session->in_line = true;
-    TAILQ_INSERT_TAIL(line_of(session), session, holding);
+    session->line = line_of(session);
+    TAILQ_INSERT_TAIL(session->line, session, holding);
 }
 
 void session_hold(struct session *session)
 {
     session->held = true;
-    /* Until then session_widen puts it in line. */
-    if (!session->muted && session->mover == NULL && intake_has_room(session->intake))
+    if (!session->muted && session->mover == NULL)
         join_line(session);
 }
 
@@ -127,8 +127,10 @@ void session_ration(struct session *session, struct quota_account *account,
 
 void session_widen(struct session *session)
 {
-    if (session->held && !session->in_line && !session->muted)
-        session_hold(session);
+    if (session->line != &session->worker->full)
+        return;
+    leave_line(session);
+    join_line(session);
 }
 
 void session_mute(struct session *session)

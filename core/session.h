@@ -32,15 +32,15 @@ struct session {
     enum session_state state;
     struct worker *worker;
     TAILQ_ENTRY(session) all, holding, sending_next; /* in the worker's lists */
+    struct session_list *line; /* … `holding` in this one, until it may go on; NULL: in none */
     struct table_node by_ticket;
     struct intake *intake; /* what its peer's stanzas came to; NULL: they are not counted */
     struct link *link; /* outbound: whom it serves, until all is sent or lost */
     bool outbound, direct, in_flight, held, unsent;
-    bool in_line; /* held for want of parcels; else its own outcomes are too many */
     struct parcel *mover; /* inbound: held until its socket is free to go with it to the worker
                              that owns its pair; NULL: it stays */
-    struct quota_account *rationed_by; /* … or its tenant has enough; NULL: it has not */
-    enum quota_verdict rationed_for;   /* of what */
+    struct quota_account *rationed_by; /* held as its tenant has enough; NULL: it has not */
+    enum quota_verdict rationed_for;   /* of what; kept until the message has passed */
     bool muted;   /* nothing of it is read any more */
     bool listening; /* closing: what the peer still says counts until its own closing tag */
     bool ended;     /* the peer will send nothing more */
@@ -54,6 +54,7 @@ struct session {
     uint64_t blank_from_ms;       /* since then `blank_size` bytes came without an event */
     size_t blank_size;
     uint64_t ticket, opened_ms, active_ms, stanzas_in, stanzas_out;
+    uint64_t unheld_ms; /* when it was held last */
     uint64_t spoke_ms; /* when bytes last went to the kernel, or a blank was due */
     /* Bytes of the stream, in clear: queued, being sent, and taken by the kernel. */
     uint64_t written_total, sending_total, sent_total;

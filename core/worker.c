@@ -128,6 +128,7 @@ int worker_open(struct worker **opened, struct thread *thread, char *error, size
     digest_random(&worker->ping_last, sizeof(worker->ping_last) / 2);
     TAILQ_INIT(&worker->sessions);
     TAILQ_INIT(&worker->held);
+    TAILQ_INIT(&worker->full);
     TAILQ_INIT(&worker->rationed);
     TAILQ_INIT(&worker->paced);
     worker->pace_timer.kind = WORKER_TIMER_PACE;
@@ -283,7 +284,7 @@ static void resume_held(struct worker *worker)
     struct session *session;
     while ((session = TAILQ_FIRST(&worker->held)) != NULL) {
         session_resume(session);
-        if (session->in_line)
+        if (session->line == &worker->held)
             return; /* still full: the others would find it so, too */
     }
 }

@@ -42,6 +42,7 @@ struct worker {
     size_t listener_count;
     struct session_list sessions;
     struct session_list held;     /* stopped because the relay was full */
+    struct session_list full;     /* stopped because too many outcomes of theirs are open */
     struct session_list rationed; /* stopped because their tenant has enough in flight */
     bool has_freed;               /* a parcel since they were looked at last */
     struct session_list paced;    /* … because it has far too many a second */

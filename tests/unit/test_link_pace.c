@@ -42,7 +42,7 @@ static void pass(struct scene *scene, bool has_more)
     scene->came = scene->came < scene->place * 1000 ? scene->came : scene->place * 1000;
     if (pace->mark_count > 0 && scene->came >= pace->marks[0].place * 1000 &&
         scene->now_ms >= pace->marks[0].at_ms + scene->way_ms)
-        link_pace_answered(pace, pace->marks[0].ping, scene->now_ms, AIM_MS);
+        link_pace_answered(pace, pace->marks[0].ping, 0, scene->now_ms, AIM_MS);
     while (has_more && link_pace_has_room(pace, scene->place)) {
         scene->place += STANZA_SIZE;
         if (pace->mark_count == 0 &&
@@ -135,7 +135,7 @@ static void test_mute(void **state)
     assert_true(link_pace_has_room(&scene.pace, UINT64_MAX - 1));
     ping(&scene);
     assert_true(link_pace_has_room(&scene.pace, UINT64_MAX - 1));
-    link_pace_answered(&scene.pace, 1, scene.now_ms, AIM_MS);
+    link_pace_answered(&scene.pace, 1, 0, scene.now_ms, AIM_MS);
     assert_false(link_pace_has_room(&scene.pace, UINT64_MAX - 1));
 }
 
@@ -167,9 +167,9 @@ static void test_stops_and_goes_on(void **state)
     struct link_pace next = scene.pace;
     link_pace_begin(&next, 0);
     assert_true(next.slow); /* also on a new stream */
-    link_pace_answered(&scene.pace, 99999, scene.now_ms, AIM_MS);
+    link_pace_answered(&scene.pace, 99999, 0, scene.now_ms, AIM_MS);
     assert_int_equal(scene.pace.mark_count, LINK_PACE_MARKS);
-    link_pace_answered(&scene.pace, first + 1, scene.now_ms, AIM_MS);
+    link_pace_answered(&scene.pace, first + 1, 0, scene.now_ms, AIM_MS);
     assert_int_equal(scene.pace.mark_count, LINK_PACE_MARKS - 2);
     assert_int_equal(scene.pace.read, place);
     assert_true(link_pace_has_room(&scene.pace, place));
