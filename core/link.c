@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* How a link finds the remote server and gets a stream to it. */
+/* The life of a link: what it takes, and what becomes of that when a stream ends or none comes.
+ */
 #include "core/link_priv.h"
 
 #include <assert.h>
@@ -12,10 +13,8 @@
 #include "net/digest.h"
 #include "proto/jid.h"
 
-#define PORT_DEFAULT    5269
-#define BACKOFF_MS      2000
-#define FAMILY_DELAY_MS 50 /* RFC 8305 §8 */
-#define BACKOFF_MAX_MS  60000
+#define BACKOFF_MS     2000
+#define BACKOFF_MAX_MS 60000
 /* A stream that ended sooner is no reason to open the next at once. */
 #define STREAM_LIFE_MIN_MS 1000
 
@@ -93,8 +92,7 @@ static void tell_failed(const struct link *link)
                                          .reason = span_of(link->reason)});
 }
 
-/* No stream is possible now: everybody who waits is told why. */
-static void give_up(struct link *link, enum stanza_error error)
+void link_give_up(struct link *link, enum stanza_error error)
 {
     unsigned shift = link->failures < 5 ? link->failures : 5;
     uint64_t wait = (uint64_t)BACKOFF_MS << shift;
@@ -132,153 +130,12 @@ static void give_up(struct link *link, enum stanza_error error)
     link_arm(link);
 }
 
-/* A round that began without all addresses is followed by one with all. */
-static void connect_next(struct link *link, enum stanza_error error)
-{
-    link->state = LINK_CONNECTING;
-    link_race_next(link);
-    if (link->race.count > 0)
-        return;
-    if (!link->answer->is_partial) {
-        give_up(link, error);
-        return;
-    }
-    link->state = LINK_IDLE;
-    link->is_patient = true;
-    link_start(link);
-}
-
-/* One address, or what DNS says of `question`. */
-static void locate(struct link *link, struct resolver_question *question)
-{
-    union net_address address;
-    assert(link->state == LINK_IDLE);
-    question->owner = link;
-    if (question->service_count == 0 &&
-        net_address_parse_host(&address, question->domain, question->fallback_port) == 0) {
-        link->answer = calloc(1, sizeof(*link->answer));
-        if (link->answer == NULL) {
-            give_up(link, STANZA_ERROR_RESOURCE_CONSTRAINT);
-            return;
-        }
-        link->answer->target_count = 1;
-        link->answer->targets[0].address = address;
-        link_race_set(link);
-        if (link->probe != NULL)
-            probe_located(link->probe, link->answer);
-        connect_next(link, STANZA_ERROR_REMOTE_SERVER_TIMEOUT);
-        return;
-    }
-    link->state = LINK_RESOLVING;
-    question->keeps_dead = link->probe != NULL;
-    if (resolver_ask(link->worker->resolver, question) != 0) {
-        snprintf(link->reason, sizeof(link->reason), "Too many DNS questions wait");
-        give_up(link, STANZA_ERROR_REMOTE_SERVER_TIMEOUT);
-    }
-}
-
-void link_start(struct link *link)
-{
-    struct resolver_question question = {.fallback_port = PORT_DEFAULT};
-    const struct config_partner *partner =
-        config_find_partner(link->worker->thread->config, s2s_domain_span(&link->remote));
-    unsigned proofs = worker_pair_proofs(link->worker, s2s_domain_span(&link->local),
-                                         s2s_domain_span(&link->remote));
-    const char *name = link->remote_ascii;
-    link->elsewhere = link->is_partners_fault = false;
-    question.wants_tlsa = true;
-    question.family_delay_ms = link->is_patient || link->probe != NULL ? 0 : FAMILY_DELAY_MS;
-    link->is_patient = false;
-    if (partner != NULL && partner->host != NULL) {
-        link->has_direct = partner->direct_tls;
-        name = partner->host;
-        if (partner->port != 0)
-            question.fallback_port = partner->port;
-    } else {
-        link->has_direct = proofs != S2S_PROOF_CLEAR;
-        if (link->has_direct)
-            question.services[question.service_count++] =
-                (struct resolver_service){LINK_SERVICE_DIRECT, false, NULL};
-        question.services[question.service_count++] =
-            (struct resolver_service){LINK_SERVICE_STARTTLS, true, NULL};
-    }
-    link->service_count = question.service_count;
-    snprintf(question.domain, sizeof(question.domain), "%s", name);
-    locate(link, &question);
-}
-
-void link_see_other(struct link *link, struct span host)
-{
-    union net_address address;
-    char text[RESOLVER_NAME_SIZE];
-    uint16_t port = PORT_DEFAULT;
-    if (link->sent_away || host.size == 0 || host.size >= sizeof(text))
-        return;
-    memcpy(text, host.data, host.size);
-    text[host.size] = '\0';
-    char *colon = strrchr(text, ':');
-    if (net_address_parse(&address, text, PORT_DEFAULT) == 0) {
-        if (net_address_is_special(&address) &&
-            !link->worker->thread->config->dns_allow_special)
-            return; /* no stranger sends us into our own network */
-        net_address_format_host(&address, text);
-        port = net_address_port(&address);
-    } else if (colon != NULL) {
-        char *end;
-        unsigned long number = strtoul(colon + 1, &end, 10);
-        if (colon == text || *end != '\0' || number == 0 || number > UINT16_MAX)
-            return;
-        *colon = '\0';
-        port = (uint16_t)number;
-    }
-    memcpy(link->other_host, text, sizeof(text));
-    link->other_port = port;
-}
-
-static void go_away(struct link *link)
-{
-    /* Without TLSA: its zone may not vouch for the domain. */
-    struct resolver_question question = {.fallback_port = link->other_port};
-    snprintf(question.domain, sizeof(question.domain), "%s", link->other_host);
-    link->other_host[0] = '\0';
-    link->sent_away = link->elsewhere = true;
-    free(link->answer);
-    link->answer = NULL;
-    link->state = LINK_IDLE;
-    locate(link, &question);
-}
-
-void link_resolved(struct link *link, struct resolver_answer *answer)
-{
-    assert(link->magic == LINK_MAGIC);
-    if (link->state != LINK_RESOLVING) {
-        free(answer);
-        return;
-    }
-    free(link->answer);
-    link->answer = answer;
-    link_race_set(link);
-    for (unsigned i = 0; link->elsewhere && i < answer->target_count; i++)
-        answer->targets[i].secure = false; /* the server named this host, not the domain */
-    if (link->probe != NULL)
-        probe_located(link->probe, answer);
-    if (answer->status == RESOLVER_FOUND || answer->is_partial) {
-        connect_next(link, STANZA_ERROR_REMOTE_SERVER_TIMEOUT);
-        return;
-    }
-    link->is_partners_fault = true;
-    snprintf(link->reason, sizeof(link->reason), "DNS names no XMPP server for %s: %s",
-             link->remote_ascii, resolver_status_text(answer->status));
-    give_up(link, answer->status == RESOLVER_TIMEOUT ? STANZA_ERROR_REMOTE_SERVER_TIMEOUT
-                                                     : STANZA_ERROR_REMOTE_SERVER_NOT_FOUND);
-}
-
 /* Everybody who waits is told that the pair is not served. */
 static void bar(struct link *link)
 {
     link->is_partners_fault = false;
     snprintf(link->reason, sizeof(link->reason), "%s", barred_text.data);
-    give_up(link, STANZA_ERROR_FORBIDDEN);
+    link_give_up(link, STANZA_ERROR_FORBIDDEN);
 }
 
 /* A stream that stands is its session's business. */
@@ -390,22 +247,6 @@ void link_prepare(const struct link *link, struct s2s_out *out)
     out->sm_handled = intake_handled(link->sm.intake);
 }
 
-const char *link_remote_ascii(const struct link *link)
-{
-    return link->remote_ascii;
-}
-
-const struct resolver_target *link_target(const struct link *link)
-{
-    assert(link->answer != NULL);
-    return &link->answer->targets[link->target];
-}
-
-const struct dane_record *link_tlsa(const struct link *link)
-{
-    return &link->answer->tlsa[link_target(link)->tlsa_first];
-}
-
 struct link *link_open_probe(struct worker *worker, const struct s2s_domain *local,
                              const struct s2s_domain *remote, struct probe *probe)
 {
@@ -462,24 +303,24 @@ void link_lost(struct link *link, struct session *session)
         link_unconfirmed_lost(link, session);
     link_fail_list(link, &link->asked, STANZA_ERROR_REMOTE_SERVER_TIMEOUT);
     if (link->worker->draining) {
-        give_up(link, STANZA_ERROR_REMOTE_SERVER_TIMEOUT);
+        link_give_up(link, STANZA_ERROR_REMOTE_SERVER_TIMEOUT);
     } else if (is_barred(link)) {
         bar(link);
     } else if (link->other_host[0] != '\0' && wants_stream(link)) {
-        go_away(link);
+        link_go_away(link);
     } else if (link->probe != NULL) {
-        connect_next(link, fault); /* it wants to know of every target */
+        link_connect_next(link, fault); /* it wants to know of every target */
     } else if (was_ready) {
         link->state = LINK_IDLE;
         bool hopeless = link->worker->thread->now_ms < session->opened_ms + STREAM_LIFE_MIN_MS;
         if (wants_stream(link) && hopeless)
-            give_up(link, fault); /* no race of reconnections with who ends all streams */
+            link_give_up(link, fault); /* no race of reconnections with who ends all streams */
         else if (wants_stream(link))
             link_start(link);
     } else if (session->fault != STANZA_ERROR_NONE) {
-        give_up(link, fault); /* the domain itself was refused: no other target helps */
+        link_give_up(link, fault); /* the domain itself was refused: no other target helps */
     } else {
-        connect_next(link, fault);
+        link_connect_next(link, fault);
     }
     link_arm(link);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * What link.c (finding the remote server and having a stream to it), link_race.c (which of its
+ * What link.c (its life), link_server.c (where the remote server is), link_race.c (which of its
  * addresses), link_breaker.c (whether its partner can be reached at all), link_queue.c (what
  * waits for it), link_flow.c (what goes over the stream and how it ended), link_ping.c (pings),
  * link_sm.c (acknowledgements) and link_resume.c (a stream that broke goes on) share.
@@ -127,12 +127,19 @@ void link_fail_list(struct link *link, struct parcel_list *list, enum stanza_err
 /* Sees to it that the timer comes no later than the earliest deadline of what waits, or when an
    unused link is to be forgotten. */
 void link_arm(struct link *link);
-/* Finds the remote server and gets a stream to it. */
-void link_start(struct link *link);
+/* No stream is possible now: everybody who waits is told why. */
+void link_give_up(struct link *link, enum stanza_error error);
 /* After another configuration was taken. */
 void link_reload(struct link *link);
 /* Are the stanzas of this stream counted? */
 bool link_is_counted(const struct session *session);
+/* link_server.c: finds the remote server and gets a stream to it. */
+void link_start(struct link *link);
+/* Tries the next target. A round that began without all addresses is followed by one with all;
+   senders are told `error` when there is none left. */
+void link_connect_next(struct link *link, enum stanza_error error);
+/* Goes to the other host that the server has named. */
+void link_go_away(struct link *link);
 /* link_race.c: all targets of the answer are to be tried. */
 void link_race_set(struct link *link);
 /* Begins the next connection, if there is one to begin; race.count says whether any is open. */
