@@ -304,7 +304,7 @@ static void confirm_error(struct link *link, const struct parcel *word)
         link->covered -= position < link->covered;
 }
 
-/* An answer that is late says no more what became of messages, but still how far they were read. */
+/* A late answer says no more what became of messages, but still how far they were read. */
 static void pinged_back(struct link *link, uint64_t ping, uint64_t read_ms)
 {
     link_ping_answered(link, ping, read_ms);

@@ -74,9 +74,9 @@ static uint32_t within(uint64_t window)
                                     : (uint32_t)window;
 }
 
-/* To the window whose half takes the time that is aimed at, as `size` bytes took `delay_ms`; but
-   not to more than twice or less than half of what it was: an answer may be late for another
-   reason. */
+/* To the window whose half takes the time that is aimed at, as `size` bytes took `delay_ms`;
+   but not to more than twice or less than half of what it was: an answer may be late for
+   another reason. */
 static void adapt(struct link_pace *pace, uint64_t size, uint64_t delay_ms, uint32_t aim_ms)
 {
     bool is_prompt = 2 * delay_ms <= aim_ms;

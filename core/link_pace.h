@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
  * How many bytes a stream may be ahead of what the other server is known to have read. A server
- * that shapes what comes in (Prosody's mod_limits, ejabberd's s2s_shaper) stops reading for a while.
- * What it has not read waits in the buffers of both kernels, where nobody can count, order, refuse
- * or expire it; so it is to wait in the relay instead. The kernel cannot tell: the other kernel
- * acknowledges what nobody has read. The answer to a ping can: it says how far the other server has
- * come, and takes the longer the more was before it. As long as answers are prompt, the allowance
- * grows whenever it was used up; when they take too long it shrinks to what the other server reads
- * in the time that they are to take. A server that never answers a ping is not paced.
+ * that shapes what comes in (Prosody's mod_limits, ejabberd's s2s_shaper) stops reading for a
+ * while. What it has not read waits in the buffers of both kernels, where nobody can count,
+ * order, refuse or expire it; so it is to wait in the relay instead. The kernel cannot tell:
+ * the other kernel acknowledges what nobody has read. The answer to a ping can: it says how far
+ * the other server has come, and takes the longer the more was before it. As long as answers
+ * are prompt, the allowance grows whenever it was used up; when they take too long it shrinks
+ * to what the other server reads in the time that they are to take. A server that never answers
+ * a ping is not paced.
  *
  * A ping is due at each half of the allowance, so that the other server has the second half to
  * read while the answer is on its way. Pure: places are bytes of the stream in clear, times are
@@ -19,7 +20,8 @@
 #include "proto/span.h"
 
 /* At first as much as TCP sends before it hears of the other side (RFC 6928), so that a ping is
-   answered in time by who reads 4 kB a second; and at last as much as no shaper is known to allow. */
+   answered in time by who reads 4 kB a second; and at last as much as no shaper is known to
+   allow. */
 #define LINK_PACE_START 16384u
 #define LINK_PACE_MIN   8192u
 #define LINK_PACE_MAX   4194304u
@@ -34,16 +36,16 @@ struct link_pace {
     uint64_t read;  /* before this the other server has read */
     uint32_t window;
     uint32_t quickest_ms; /* answer so far; UINT32_MAX: none */
-    uint32_t rate;        /* bytes a second that it was last seen to read while more waited; 0 */
-    bool pressed;         /* since the last answer something had to wait */
-    bool slow;            /* the last answer under pressure was not prompt */
+    uint32_t rate; /* bytes a second that it was last seen to read while more waited; 0 */
+    bool pressed;  /* since the last answer something had to wait */
+    bool slow;     /* the last answer under pressure was not prompt */
     unsigned mark_count;
     struct link_mark marks[LINK_PACE_MARKS]; /* pings without an answer, the oldest first */
     uint64_t answered_ms;                    /* the last answer */
 };
 
-/* A new stream, of which `place` bytes were written. Who was slow on the last one (false at first)
-   is so until it shows otherwise. */
+/* A new stream, of which `place` bytes were written. Who was slow on the last one (false at
+   first) is so until it shows otherwise. */
 void link_pace_begin(struct link_pace *pace, uint64_t place);
 /* May a stanza be written at this place? */
 static inline bool link_pace_has_room(const struct link_pace *pace, uint64_t place)
@@ -58,9 +60,9 @@ bool link_pace_wants_ping(const struct link_pace *pace, uint64_t place, uint64_t
 void link_pace_pinged(struct link_pace *pace, uint64_t ping, uint64_t place, uint64_t now_ms);
 /* Something waits for room. */
 void link_pace_press(struct link_pace *pace);
-/* A ping was answered; one that is not known says nothing. Where much waits, an answer is to take
-   `aim_ms` longer than the quickest. One to a ping from before `read_ms` may have stood unread
-   here: that it comes late says nothing of the other server. */
+/* A ping was answered; one that is not known says nothing. Where much waits, an answer is to
+   take `aim_ms` longer than the quickest. One to a ping from before `read_ms` may have stood
+   unread here: that it comes late says nothing of the other server. */
 void link_pace_answered(struct link_pace *pace, uint64_t ping, uint64_t read_ms,
                         uint64_t now_ms, uint32_t aim_ms);
 /* The last ping was not answered in time. */

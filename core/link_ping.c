@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * The pings of a link (XEP-0199): the answer to one tells what became of the stanzas before it, and
- * how fast the other side reads (core/link_pace.h).
+ * The pings of a link (XEP-0199): the answer to one tells what became of the stanzas before it,
+ * and how fast the other side reads (core/link_pace.h).
  */
 #include <assert.h>
 
 #include "core/link_priv.h"
 #include "proto/service_iq.h"
 
-/* Of the time after which the answer to a ping is too late: so much of it is before a ping where
-   the other server reads slowly. What was written last is then answered in half of that time. */
+/* Of the time after which the answer to a ping is too late: so much of it is before a ping
+   where the other server reads slowly. What was written last is then answered in half of that
+   time. */
 #define PACE_PART 5
 
 static const struct span ping_prefix = SPAN("ping-");
@@ -45,10 +46,10 @@ uint64_t link_write_ping(struct link *link)
 void link_ping(struct link *link)
 {
     struct thread *thread = link->worker->thread;
-    if (link->pinging || (link->unconfirmed.count == 0 &&
-                          !link_pace_wants_ping(&link->pace, link->session->written_total,
-                                                thread->now_ms,
-                                                thread->config->confirm_timeout_ms)))
+    if (link->pinging ||
+        (link->unconfirmed.count == 0 &&
+         !link_pace_wants_ping(&link->pace, link->session->written_total, thread->now_ms,
+                               thread->config->confirm_timeout_ms)))
         return;
     uint64_t written = link_write_ping(link);
     if (written == 0)

@@ -172,7 +172,7 @@ void link_sm_end(struct link *link);
 void link_unconfirmed_lost(struct link *link, const struct session *session);
 /* Writes the first of the queue; false when the stream takes no more now. */
 bool link_write(struct link *link);
-/* link_ping.c: writes a ping with a new id, which it returns; 0: the stream takes no more now. */
+/* link_ping.c: writes a ping with a new id, which it returns; 0: the stream takes no more. */
 uint64_t link_write_ping(struct link *link);
 /* Writes one when it is due. One at a time stands for all that was written before it (XEP-0199
    §4.4), and shows how far the other side has read. */

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * What waits for the stream of a link: db:verify first, which others wait for before they can say
- * anything at all; then messages and their errors, then IQs. As long as the stream takes what comes,
- * there is nothing to choose from. IQs are passed by PASS_MAX messages at most, for a server whose
- * pings are not answered takes the relay for dead.
+ * What waits for the stream of a link: db:verify first, which others wait for before they can
+ * say anything at all; then messages and their errors, then IQs. As long as the stream takes
+ * what comes, there is nothing to choose from. IQs are passed by PASS_MAX messages at most, for
+ * a server whose pings are not answered takes the relay for dead.
  */
 #include <assert.h>
 #include <inttypes.h>
@@ -70,19 +70,19 @@ void link_queue_limit(struct link *link)
 {
     const struct config *config = link->worker->thread->config;
     struct span local = s2s_domain_span(&link->local);
-    struct rules_stack rules = config_rules(config, config_find_tenant(config, local),
-                                            s2s_domain_span(&link->remote));
+    struct rules_stack rules =
+        config_rules(config, config_find_tenant(config, local), s2s_domain_span(&link->remote));
     link->queue_max = rules_value(&rules, RULE_QUEUE_MAX);
 }
 
-/* For one that is slow no more waits than a part of what was left in the pool that the parcel is
-   from: as with quotas (core/quota.h), but for less, so that its tenant has room for others. Error
-   stanzas and answers are not refused for that: they would be lost. */
+/* For one that is slow no more waits than a part of what was left in the pool that the parcel
+   is from: as with quotas (core/quota.h), but for less, so that its tenant has room for others.
+   Error stanzas and answers are not refused for that: they would be lost. */
 bool link_queue_is_full(const struct link *link, const struct parcel *parcel)
 {
     unsigned waiting = link_waiting(link);
-    bool is_message = parcel->kind == PARCEL_STANZA_TO_XMPP && parcel->wants_outcome &&
-                      !parcel->wants_answer;
+    bool is_message =
+        parcel->kind == PARCEL_STANZA_TO_XMPP && parcel->wants_outcome && !parcel->wants_answer;
     if (waiting >= QUEUE_MAX)
         return true;
     return is_message && ((link->queue_max > 0 && waiting >= link->queue_max) ||

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * Where the server of a link's partner is: what DNS or the configuration says, and the host that a
- * server names instead of itself.
+ * Where the server of a link's partner is: what DNS or the configuration says, and the host
+ * that a server names instead of itself.
  */
 #include "core/link_priv.h"
 
@@ -148,8 +148,9 @@ void link_resolved(struct link *link, struct resolver_answer *answer)
     link->is_partners_fault = true;
     snprintf(link->reason, sizeof(link->reason), "DNS names no XMPP server for %s: %s",
              link->remote_ascii, resolver_status_text(answer->status));
-    link_give_up(link, answer->status == RESOLVER_TIMEOUT ? STANZA_ERROR_REMOTE_SERVER_TIMEOUT
-                                                     : STANZA_ERROR_REMOTE_SERVER_NOT_FOUND);
+    link_give_up(link, answer->status == RESOLVER_TIMEOUT
+                           ? STANZA_ERROR_REMOTE_SERVER_TIMEOUT
+                           : STANZA_ERROR_REMOTE_SERVER_NOT_FOUND);
 }
 
 const char *link_remote_ascii(const struct link *link)

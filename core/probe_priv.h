@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* What probe.c (its life, and what control hears), probe_policy.c (what we allow),
-   probe_steps.c (what each step says) and probe_proof.c (how the server proves itself) share. */
+   probe_steps.c (what each step says) and probe_proof.c (what the proof says) share. */
 #ifndef PASSERELLE_CORE_PROBE_PRIV_H
 #define PASSERELLE_CORE_PROBE_PRIV_H
 

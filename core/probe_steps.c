@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* What a probe says of each step: in words, and when it fails, how to mend it. The proof is said in
-   probe_proof.c. */
+/* What a probe says of each step: in words, and when it fails, how to mend it. Of the server's
+   proof under TLS probe_proof.c speaks. */
 #include <inttypes.h>
 #include <stdarg.h>
 

@@ -32,7 +32,7 @@ struct session {
     enum session_state state;
     struct worker *worker;
     TAILQ_ENTRY(session) all, holding, sending_next; /* in the worker's lists */
-    struct session_list *line; /* … `holding` in this one, until it may go on; NULL: in none */
+    struct session_list *line; /* … `holding` in this one; NULL: in none */
     struct table_node by_ticket;
     struct intake *intake; /* what its peer's stanzas came to; NULL: they are not counted */
     struct link *link; /* outbound: whom it serves, until all is sent or lost */

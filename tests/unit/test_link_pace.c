@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* How far a stream may be ahead of what the other server has read: against servers that read at a
-   given rate, that never answer, and that begin to read more slowly or stop. */
+/* How far a stream may be ahead of what the other server has read: against servers that read at
+   a given rate, that never answer, and that begin to read more slowly or stop. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -64,8 +64,8 @@ static void run(struct scene *scene, unsigned ms)
         pass(scene, true);
 }
 
-/* Whatever the rate, what is ahead takes the server two to three times as long as an answer is to
-   take, it is never idle, and the rate is known. */
+/* Whatever the rate, what is ahead takes the server two to three times as long as an answer is
+   to take, it is never idle, and the rate is known. */
 static void test_shaped(void **state)
 {
     static const uint64_t rates[] = {8000, 30000, 100000, 1000000};

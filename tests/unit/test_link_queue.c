@@ -112,8 +112,8 @@ static void check_full(const struct link *link, enum kind kind, uint32_t left, b
     mesh_give(mesh, SELF, &parcel);
 }
 
-/* By the rule queue_max, or when the partner is slow by a quarter of what is left of the pool: messages only, for
-   an error stanza, an answer or a db:verify would be lost. */
+/* By the rule queue_max, or when the partner is slow by a quarter of what is left of the pool:
+   messages only, for an error stanza, an answer or a db:verify would be lost. */
 static void test_full(void **state)
 {
     (void)state;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* Two workers when one of them is full, does not read, goes, or acknowledges: nothing is lost, and
-   what a sender hears is true. */
+/* Two workers when one of them is full, does not read, goes, or acknowledges: nothing is lost,
+   and what a sender hears is true. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -128,8 +128,8 @@ static void test_end_behind_backpressure(void **state)
     world_close(&world);
 }
 
-/* b does not read: a calls handed over what the kernel took, and nothing else; and that is no more
-   than b may have before it answers a ping. */
+/* b does not read: a calls handed over what the kernel took, and nothing else; and that is no
+   more than b may have before it answers a ping. */
 static void test_peer_that_does_not_read(void **state)
 {
     (void)state;
@@ -155,8 +155,8 @@ static void test_peer_that_does_not_read(void **state)
         }
     }
     assert_int_equal(told + failed, MESSAGES);
-    /* By now the stream was given up for an answer that did not come, or, when the kernel was slow
-       to take the last of them, what waited behind has run out of time. */
+    /* By now the stream was given up for an answer that did not come, or, when the kernel was
+       slow to take the last of them, what waited behind has run out of time. */
     assert_true(failed > 0);
     assert_in_range(told, 1, 3);
     assert_int_equal(count(&world.a, STAT_XMPP_WAITING), 0);
@@ -174,7 +174,8 @@ static void test_peer_that_does_not_read(void **state)
     world_close(&world);
 }
 
-/* A message for which a stream stops is counted once, also when it stops again for another quota. */
+/* A message at which a stream stops is counted once, also when it stops there again for another
+   quota. */
 static void test_stop_is_counted_once(void **state)
 {
     (void)state;
@@ -217,8 +218,8 @@ static void answer(struct world *world, struct parcel *parcel)
     mesh_flush(world->b.thread.mesh, EGRESS);
 }
 
-/* b acknowledges what is before the first open outcome, and nothing behind it; and when it stops it
-   goes only when the last one is known and a has heard of it. */
+/* b acknowledges what is before the first open outcome, and nothing behind it; and when it
+   stops it goes only when the last one is known and a has heard of it. */
 static void test_acknowledged_in_order(void **state)
 {
     (void)state;
