@@ -159,7 +159,8 @@ static void alter(const char *sql)
 static void test_a_bad_file_is_refused(void **state)
 {
     (void)state;
-    write_file("text", "This has been a text for longer than there have been databases.\n", 0600);
+    write_file("text", "This has been a text for longer than there have been databases.\n",
+               0600);
     refused("text", -EINVAL, "is no store of passerelle");
     refused("nowhere/store.db", -ENOENT, "No such file");
     refused("dev", -EISDIR, "Is a directory");
