@@ -229,8 +229,8 @@ bool config_network_read(const char *text, struct config_network *network) MUST_
 /* The sockets share their ports (SO_REUSEPORT): of two on one address each would have half of
    what comes, so none may stand twice. */
 bool config_network_listeners(struct config_load *load) MUST_USE;
-/* After the listeners: who may stand in front of them. */
-/* `listens` names the keys of the section whose addresses may be behind a proxy. */
+/* After the listeners: who may stand in front of them. `listens` names the keys of the section
+   whose addresses may be behind a proxy. */
 bool config_network_proxy(struct config_load *load, const char *section, const char *listens,
                           const struct raw_list *sources,
                           struct config_proxies *proxies) MUST_USE;

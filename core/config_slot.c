@@ -79,7 +79,8 @@ const struct config_tenant *config_slot_tenant(struct config_load *load,
                                                struct config_tenant *tenant)
 {
     const struct config_tenant *before =
-        load->previous != NULL ? config_find_named(load->previous, config_tenant_name(tenant)) : NULL;
+        load->previous != NULL ? config_find_named(load->previous, config_tenant_name(tenant))
+                               : NULL;
     tenant->index = before != NULL ? before->index : row_take(&load->slots->tenants);
     return before;
 }

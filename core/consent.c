@@ -250,13 +250,21 @@ static struct given *add(struct consent *consent, struct span domain_name,
 
 /* ---- rules ---- */
 
-bool consent_is_needed(const struct config *config, const struct config_tenant *tenant,
-                       struct span domain)
+/* *rules are theirs only when it is true. */
+static bool is_needed(const struct config *config, const struct config_tenant *tenant,
+                      struct span domain, struct rules_stack *rules)
 {
     if (!config->has_unverified)
         return false;
-    struct rules_stack rules = config_rules(config, tenant, domain);
-    return rules_value(&rules, RULE_TYPE) == TYPE_PUBLIC_UNVERIFIED;
+    *rules = config_rules(config, tenant, domain);
+    return rules_value(rules, RULE_TYPE) == TYPE_PUBLIC_UNVERIFIED;
+}
+
+bool consent_is_needed(const struct config *config, const struct config_tenant *tenant,
+                       struct span domain)
+{
+    struct rules_stack rules;
+    return is_needed(config, tenant, domain, &rules);
 }
 
 static bool is_expired(const struct rules_stack *rules, int64_t time_s, int64_t now)
@@ -269,12 +277,12 @@ bool consent_allows(struct thread *thread, const struct config_tenant *tenant,
                     const struct jid *user, const struct jid *peer)
 {
     struct names names;
-    if (!consent_is_needed(thread->config, tenant, peer->domain))
+    struct rules_stack rules;
+    if (!is_needed(thread->config, tenant, peer->domain, &rules))
         return true;
     assert(thread->consent != NULL);
     names_make(&names, user, peer);
     struct given *given = find(thread->consent, names.user, names.peer);
-    struct rules_stack rules = config_rules(thread->config, tenant, peer->domain);
     if (given != NULL && is_expired(&rules, given->time_s, now_s())) {
         forget(thread->consent, given);
         given = NULL;
@@ -411,7 +419,8 @@ static void answer_domain(struct consent *consent, struct domain *domain,
 
 void consent_answer(struct thread *thread, struct consent_query *query, FILE *out)
 {
-    const struct config_tenant *tenant = config_find_named(thread->config, span_of(query->tenant));
+    const struct config_tenant *tenant =
+        config_find_named(thread->config, span_of(query->tenant));
     for (size_t i = 0; tenant != NULL && i < tenant->domain_count; i++) {
         struct domain *domain =
             domain_find(thread->consent, span_of(tenant->domains[i].unicode));

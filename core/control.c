@@ -105,7 +105,7 @@ void control_client_show(struct control *control, struct client *client, struct 
     else
         report_show(client->kind, rows, client->as_json, out);
     if (client->kind == REPORT_CONSENTS && !client->as_json && control->consents.left_out > 0)
-        fprintf(out, "and %u more; name a user\n", control->consents.left_out);
+        fprintf(out, "and %u more\n", control->consents.left_out);
     client_finish(client, out);
 }
 

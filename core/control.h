@@ -2,9 +2,9 @@
 /*
  * The stats socket: text commands over a UNIX socket, one a line (`help` lists them). An answer
  * ends with an empty line; a client that has closed its direction is closed after the last one.
- * At most CONTROL_CLIENT_MAX clients; a line has at most CONTROL_LINE_MAX bytes; who does not read
- * an answer in CONTROL_DEADLINE_MS is dropped. Control thread only; it never waits for another
- * thread: what workers and egress threads must tell is asked by an inquiry parcel.
+ * At most CONTROL_CLIENT_MAX clients; a line has at most CONTROL_LINE_MAX bytes; who does not
+ * read an answer in CONTROL_DEADLINE_MS is dropped. Control thread only; it never waits for
+ * another thread: what workers and egress threads must tell is asked by an inquiry parcel.
  */
 #ifndef PASSERELLE_CORE_CONTROL_H
 #define PASSERELLE_CORE_CONTROL_H
@@ -31,8 +31,8 @@ struct control_options {
 
 struct control;
 
-/* Takes the place of a stale socket file; -EADDRINUSE when somebody answers there. `error` names
-   the path and the cause. */
+/* Takes the place of a stale socket file; -EADDRINUSE when somebody answers there. `error`
+   names the path and the cause. */
 int control_open(struct control **control, const struct control_options *options, char *error,
                  size_t error_size) MUST_USE;
 /* One turn: waits at most `wait_ms` for something to do. */

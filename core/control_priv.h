@@ -112,8 +112,8 @@ void control_probe_close(struct control *control);
 struct control_probe *control_probe_take(struct control *control, struct client *client);
 /* Shows the only row; then the place is free. */
 void control_probe_show(struct control_probe *probe, const struct probe_row *row);
-/* The tenant of this name or domain, and which of its domains; without a word the only one. False
-   when the client was told what is missing. */
+/* The tenant of this name or domain, and which of its domains; without a word the only one.
+   False when the client was told what is missing. */
 bool control_probe_tenant(struct control *control, struct client *client, struct span word,
                           struct s2s_domain *local);
 void control_ping_command(struct control *control, struct client *client, struct span command);

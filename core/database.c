@@ -29,7 +29,8 @@ int database_execute(sqlite3 *database, const char *sql)
     return database_errno(sqlite3_exec(database, sql, NULL, NULL, NULL));
 }
 
-int64_t database_pragma(sqlite3 *database, const char *sql)
+/* Its number; -1 when it cannot be had. */
+static int64_t pragma(sqlite3 *database, const char *sql)
 {
     sqlite3_stmt *statement = NULL;
     int64_t value = -1;
@@ -38,4 +39,17 @@ int64_t database_pragma(sqlite3 *database, const char *sql)
         value = sqlite3_column_int64(statement, 0);
     (void)sqlite3_finalize(statement);
     return value;
+}
+
+int database_owner(sqlite3 *database, int64_t application, int64_t version)
+{
+    int64_t found = pragma(database, "PRAGMA application_id");
+    int64_t found_version = pragma(database, "PRAGMA user_version");
+    if (found < 0 || found_version < 0)
+        return database_errno(sqlite3_errcode(database));
+    if (found == 0 && pragma(database, "PRAGMA schema_version") == 0)
+        return DATABASE_NEW;
+    if (found != application)
+        return DATABASE_FOREIGN;
+    return found_version == version ? DATABASE_OURS : DATABASE_OF_OTHER_VERSION;
 }

@@ -12,7 +12,13 @@
 int database_errno(int code);
 /* Statements without rows. Negative errno. */
 int database_execute(sqlite3 *database, const char *sql);
-/* A PRAGMA's number; -1 when it cannot be had. */
-int64_t database_pragma(sqlite3 *database, const char *sql);
+/* Whose a file is, as PRAGMA application_id and user_version say. Negative errno. */
+enum database_owner {
+    DATABASE_NEW, /* nothing is in it */
+    DATABASE_OURS,
+    DATABASE_OF_OTHER_VERSION,
+    DATABASE_FOREIGN
+};
+int database_owner(sqlite3 *database, int64_t application, int64_t version);
 
 #endif

@@ -28,8 +28,8 @@
 #define MAIN_ERROR    512
 #define MAIN_MISUSE   2 /* status for wrong options and wrong configurations: no use to retry */
 
-/* Read by jemalloc: memory that a flood needed goes back to the system within seconds, also when
-   nothing happens any more that would make a thread think of it. */
+/* Read by jemalloc: memory that a flood needed goes back to the system within seconds, also
+   when nothing happens any more that would make a thread think of it. */
 extern const char *const malloc_conf;
 const char *const malloc_conf = "background_thread:true,dirty_decay_ms:3000,muzzy_decay_ms:0";
 
@@ -141,8 +141,8 @@ static void main_run_egress(struct main_process *process, struct egress *egress)
     uint64_t end_ms = clock_now_ns() / 1000000 + MAIN_DRAIN_MS;
     while (main_draining(process, &drained, egress_drain(egress, false), end_ms))
         egress_turn(egress, 20);
-    /* The answers of the last turn are written, and it takes another one to send them: unanswered,
-       a client would repeat to the next relay what this one has delivered. */
+    /* The answers of the last turn are written, and it takes another one to send them:
+       unanswered, a client would repeat to the next relay what this one has delivered. */
     egress_turn(egress, 0);
     egress_drain(egress, true);
 }

@@ -159,7 +159,8 @@ static bool has_names(const struct quota_account *account, struct span tenant,
             memcmp(account->names + tenant.size, partner.data, partner.size) == 0);
 }
 
-/* Room for one more: in the place of the one that was used least recently when there are many. */
+/* Room for one more: in the place of the one that was used least recently when there are
+   many. */
 static void make_room(struct quota *quota)
 {
     struct quota_account *oldest = TAILQ_FIRST(&quota->idle);

@@ -7,8 +7,8 @@
  * get rid of its messages has half of the pool, n of them have n / (n + 1) of it, and the next
  * finds room. What is over a rate is refused as long as that is cheap: as many a second as may
  * pass, or QUOTA_REFUSALS_MIN where that is more; whoever can lets the next one wait. Bounded:
- * one account for each tenant; of partners with tenants those of which something is in flight or
- * waits, and QUOTA_IDLE_MAX others.
+ * one account for each tenant; of partners with tenants those of which something is in flight
+ * or waits, and QUOTA_IDLE_MAX others.
  */
 #ifndef PASSERELLE_CORE_QUOTA_H
 #define PASSERELLE_CORE_QUOTA_H
@@ -56,8 +56,9 @@ bool quota_has_refused(const struct quota_account *over);
 /* Somebody waits until the account has room, and so keeps it; or no more. */
 void quota_wait(struct quota *quota, struct quota_account *account);
 void quota_go_on(struct quota *quota, struct quota_account *account);
-/* Why who waits for this account waits on: QUOTA_IN_FLIGHT, until some have left, or QUOTA_RATE,
-   until some time has passed. QUOTA_WITHIN: no more; the next is let in or refused. */
+/* Why who waits for this account waits on: QUOTA_IN_FLIGHT, until some have left, or
+   QUOTA_RATE, until some time has passed. QUOTA_WITHIN: no more; the next is let in or
+   refused. */
 enum quota_verdict quota_look(struct quota_account *account, unsigned free, uint64_t now_ms);
 /* How many accounts there are. */
 size_t quota_count(const struct quota *quota);

@@ -3,8 +3,8 @@
  * What is left of a server transaction over UDP once it is answered: enough to give the same
  * answer when the same request comes again (RFC 3261 §17.2.2, Timer J = 64*T1). Nothing of the
  * request is kept; the retransmission brings it along. An entry is 48 bytes, the table is
- * bounded and forgets the oldest answer first; its memory is taken as it fills and given back as
- * it empties. Owner: one egress thread. Times are monotonic milliseconds.
+ * bounded and forgets the oldest answer first; its memory is taken as it fills and given back
+ * as it empties. Owner: one egress thread. Times are monotonic milliseconds.
  */
 #ifndef PASSERELLE_CORE_SIP_ANSWERED_H
 #define PASSERELLE_CORE_SIP_ANSWERED_H
@@ -29,9 +29,9 @@ struct sip_answered;
 /* Room for `capacity` answers, at least one. -ENOMEM. */
 int sip_answered_open(struct sip_answered **table, size_t capacity) MUST_USE;
 void sip_answered_close(struct sip_answered **table);
-/* Remembers an answer until `due_ms`, which is never before that of an earlier call. Returns how
-   many answers had to be forgotten before their time. Without memory nothing is remembered: then
-   a retransmission counts as a new request. */
+/* Remembers an answer until `due_ms`, which is never before that of an earlier call. Returns
+   how many answers had to be forgotten before their time. Without memory nothing is remembered:
+   then a retransmission counts as a new request. */
 size_t sip_answered_add(struct sip_answered *table, const struct sip_names *names,
                         const struct sip_answer *answer, uint64_t due_ms);
 /* Forgets what is due. */

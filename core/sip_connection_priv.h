@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
  * What the files of the connections share: sip_connection.c opens, finds and ends them,
- * sip_stream.c moves what goes through one: TLS, framing, output; sip_proxy.c reads what a proxy
- * puts before it.
+ * sip_stream.c moves what goes through one: TLS, framing, output; sip_proxy.c reads what a
+ * proxy puts before it.
  */
 #ifndef PASSERELLE_CORE_SIP_CONNECTION_PRIV_H
 #define PASSERELLE_CORE_SIP_CONNECTION_PRIV_H
@@ -51,7 +51,7 @@ struct connection {
     struct net_buffer cipher, input;   /* received: not decrypted, not framed */
     struct net_buffer pending;         /* plain text that waits for CONNECTION_READY */
     struct net_buffer output, sending; /* for the wire; `sending` belongs to the kernel */
-    bool is_proxied;                   /* a proxy stands between: `peer` is the client it names */
+    bool is_proxied;                   /* by a proxy: `peer` is the client that it names */
     bool in_flight;                    /* a send */
     bool has_deadline;
     uint64_t ends_ms; /* it led to a trunk that is no more: until then; 0: it is not so */

@@ -3,7 +3,8 @@
  * Requests that landed on another thread than the one that owns their conversation. All
  * datagrams of one trunk address land on one thread, so with several threads most do. What the
  * owner does (parsing, checks, the transaction) is not done here too: of a MESSAGE only the
- * addresses are read, to find the owner and the trunk it came by, and given to the owner with it.
+ * addresses are read, to find the owner and the trunk it came by, and given to the owner with
+ * it.
  */
 #include "core/sip_uas_priv.h"
 
@@ -54,8 +55,8 @@ bool sip_route_parties(const struct sip_uas *uas, const struct parcel *carrier,
     return true;
 }
 
-/* The addresses of a guarded MESSAGE, and its first Via when it came by a connection. False when
-   anything is unusual: then the whole of it is looked at. */
+/* The addresses of a guarded MESSAGE, and its first Via when it came by a connection. False
+   when anything is unusual: then the whole of it is looked at. */
 static bool read_addresses(const struct sip_input *input, struct sip_message *message)
 {
     struct span bytes = input->bytes;

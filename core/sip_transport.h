@@ -51,7 +51,7 @@ struct sip_input {
     enum sip_input_kind kind;
     struct sip_flow flow;
     struct span bytes; /* valid until the next call */
-    const struct parcel *carrier; /* by which another thread gave it to us; NULL: from the wire */
+    const struct parcel *carrier; /* by which another thread gave it; NULL: from the wire */
     bool is_request;
     int status;
     struct span reason;
@@ -90,15 +90,16 @@ int sip_transport_request(struct sip_wire *wire, const struct config_trunk *trun
    on the connection, and when that is gone on a new one to `flow->peer` (RFC 3261 §18.2.2). */
 void sip_transport_respond(struct sip_wire *wire, const struct sip_flow *flow,
                            struct span bytes);
-/* The parcel that brought the request now in hand from another thread, NULL afterwards: when no
-   other is free it takes the answer home, as PARCEL_SIP_ANSWERED, and its text is written over. */
+/* The parcel that brought the request now in hand from another thread, NULL afterwards:
+   when no other is free it takes the answer home, as PARCEL_SIP_ANSWERED, and its text is
+   written over. */
 void sip_transport_carry(struct sip_wire *wire, struct parcel *carrier);
 /* True when the peer of the connection proved by a verified certificate that it speaks for
    `identity` (RFC 5922 §7.2). False for a connection of another thread. */
 bool sip_transport_proved(struct sip_wire *wire, const struct sip_flow *flow,
                           const char *identity);
-/* The trunk, proved by a mutual TLS connection, wants our requests on that connection instead of
-   one to `port` of its address (RFC 5923 §8). */
+/* The trunk, proved by a mutual TLS connection, wants our requests on that connection instead
+   of one to `port` of its address (RFC 5923 §8). */
 void sip_transport_alias(struct sip_wire *wire, const struct sip_flow *flow,
                          const struct config_trunk *trunk, uint16_t port);
 

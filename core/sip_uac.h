@@ -21,8 +21,8 @@ void sip_uac_reload(struct sip_uac *uac);
 /* Takes over a MESSAGE_TO_SIP parcel; *parcel becomes NULL. */
 void sip_uac_message(struct sip_uac *uac, struct parcel **parcel);
 void sip_uac_options(struct sip_uac *uac, struct trunk *trunk);
-/* A guarded response. From the wire: when its branch names another egress thread, that is returned
-   and nothing is done; else self is. */
+/* A guarded response. From the wire: when its branch names another egress thread, that is
+   returned and nothing is done; else self is. */
 unsigned sip_uac_response(struct sip_uac *uac, const struct sip_input *input);
 void sip_uac_lost(struct sip_uac *uac, uint64_t connection);
 /* Starts the requests whose turn has come; once a loop. True below: there are more of them. */

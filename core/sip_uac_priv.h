@@ -72,13 +72,13 @@ struct sip_uac {
 /* ---- sip_attempt.c ---- */
 
 enum sip_attempt {
-    SIP_ATTEMPT_RUNS,     /* a transaction has begun, or the request waits and its timer is armed */
+    SIP_ATTEMPT_RUNS,     /* a transaction has begun, or the request waits, its timer armed */
     SIP_ATTEMPT_TOO_LONG, /* nothing was tried: the request fits none of the ways there are */
     SIP_ATTEMPT_NONE_LEFT
 };
 
-/* Tries the targets and trunks that are left, in order of priority (the configuration has sorted
-   them). When one fails at once, *status and *reason say so. */
+/* Tries the targets and trunks that are left, in order of priority (the configuration has
+   sorted them). When one fails at once, *status and *reason say so. */
 enum sip_attempt sip_attempt_next(struct sip_uac *uac, struct request *request, int *status,
                                   struct span *reason);
 /* Tries this trunk alone. False: it cannot be sent now. */

@@ -17,7 +17,8 @@ int sip_uas_open(struct sip_uas **uas, struct thread *thread, struct sip_wire *w
 void sip_uas_close(struct sip_uas **uas);
 /* thread->config has taken the place of `former`. */
 void sip_uas_reload(struct sip_uas *uas, const struct config *former);
-/* A guarded request. When it has a carrier, another thread checked its source and gave it to us. */
+/* A guarded request. When it has a carrier, another thread checked its source and gave it to
+   us. */
 void sip_uas_request(struct sip_uas *uas, const struct sip_input *input);
 /* A request that sip_guard refused; answered when its source is a trunk. */
 void sip_uas_reject(struct sip_uas *uas, const struct sip_input *input);

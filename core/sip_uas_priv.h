@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * What the files of the server side share: sip_uas.c takes requests, sip_route.c hands them to their
- * owner, sip_check.c judges them, sip_quota.c says when there are too many, sip_reply.c keeps the
- * transactions and sends the answers. One egress thread.
+ * What the files of the server side share: sip_uas.c takes requests, sip_route.c hands them to
+ * their owner, sip_check.c judges them, sip_quota.c says when there are too many, sip_reply.c
+ * keeps the transactions and sends the answers. One egress thread.
  */
 #ifndef PASSERELLE_CORE_SIP_UAS_PRIV_H
 #define PASSERELLE_CORE_SIP_UAS_PRIV_H
@@ -104,24 +104,25 @@ void sip_reply_expire(struct sip_uas *uas);
 
 /* ---- sip_route.c ---- */
 
-/* Hands a MESSAGE to the thread that owns its conversation when that is another and it may come in
-   at all. False: it is to be taken here, whatever is to be said of it. */
+/* Hands a MESSAGE to the thread that owns its conversation when that is another and it may come
+   in at all. False: it is to be taken here, whatever is to be said of it. */
 bool sip_route_elsewhere(struct sip_uas *uas, const struct sip_input *input);
-/* Hands `bytes` (SIP_HANDOVER_SIZE_MAX at most) to `owner`, and the parties, both of whose addresses
-   are good. False when no parcel is free. */
+/* Hands `bytes` (SIP_HANDOVER_SIZE_MAX at most) to `owner`, and the parties, both of whose
+   addresses are good. False when no parcel is free. */
 bool sip_route_post(struct sip_uas *uas, const struct sip_flow *flow, struct span bytes,
                     const struct parties *parties, unsigned owner) MUST_USE;
 /* The parties that came with the parcel. False: none did. They live as long as its text. */
 bool sip_route_parties(const struct sip_uas *uas, const struct parcel *carrier,
                        struct parties *parties);
-/* RFC 5923: the connection the request came by is the one to its trunk, when its Via says so. */
+/* RFC 5923: the connection the request came by is the one to its trunk, when its Via says
+   so. */
 void sip_route_alias(struct sip_uas *uas, const struct sip_flow *flow,
                      const struct sip_via *via);
 
 /* ---- sip_quota.c ---- */
 
-/* May the message come in, whose parties are good? Status 0: it may, and counts in *account. Else
-   the answer; it is counted and told. */
+/* May the message come in, whose parties are good? Status 0: it may, and counts in *account.
+   Else the answer; it is counted and told. */
 struct sip_response_parts sip_quota_check(struct sip_uas *uas, const struct sip_call *call,
                                           const struct parties *parties,
                                           struct quota_account **account);

@@ -90,24 +90,6 @@ static int prepare(struct store *store)
     return rc != 0 ? rc : database_execute(store->database, "BEGIN IMMEDIATE");
 }
 
-static const char foreign[] = "is no store of passerelle; name another file in store.path";
-static const char damaged[] = "is damaged; put a copy in its place, or move it away to begin "
-                              "with an empty store";
-
-/* Its own words for what is wrong with the content; NULL: nothing is. */
-static const char *identify(struct store *store)
-{
-    sqlite3 *database = store->database;
-    int64_t application = database_pragma(database, "PRAGMA application_id");
-    if (application == 0 && database_pragma(database, "PRAGMA schema_version") == 0)
-        return database_execute(database, schema) == 0 ? NULL : sqlite3_errmsg(database);
-    if (application != STORE_APPLICATION)
-        return foreign;
-    if (database_pragma(database, "PRAGMA user_version") != STORE_VERSION)
-        return "was made by another version of passerelle; name another file in store.path";
-    return NULL;
-}
-
 static bool is_whole(struct store *store)
 {
     sqlite3_stmt *statement = NULL;
@@ -119,6 +101,21 @@ static bool is_whole(struct store *store)
     return whole;
 }
 
+/* `problem` stays NULL where the code says all. */
+static int identify(struct store *store, const char **problem)
+{
+    int owner = database_owner(store->database, STORE_APPLICATION, STORE_VERSION);
+    if (owner < 0)
+        return owner;
+    if (owner == DATABASE_NEW)
+        return database_execute(store->database, schema);
+    if (owner == DATABASE_OURS)
+        return is_whole(store) ? 0 : -EIO;
+    if (owner == DATABASE_OF_OTHER_VERSION)
+        *problem = "was made by another version of passerelle; name another file in store.path";
+    return -EINVAL;
+}
+
 static int prepare_statements(struct store *store)
 {
     int code = SQLITE_OK;
@@ -128,35 +125,41 @@ static int prepare_statements(struct store *store)
     return database_errno(code);
 }
 
-/* `problem` gets what is wrong; static or SQLite's. */
+/* Static or SQLite's. */
+static const char *problem_of(const struct store *store, int rc)
+{
+    switch (rc) {
+    case -EBUSY:
+        return "another process has it open; is another relay running with this store?";
+    case -EIO:
+        return "is damaged; put a copy in its place, or move it away to begin with an empty "
+               "store";
+    case -EINVAL: return "is no store of passerelle; name another file in store.path";
+    default: return sqlite3_errmsg(store->database);
+    }
+}
+
+/* `problem` gets what is wrong. */
 static int open_database(struct store *store, const char **problem)
 {
     int rc = make_file(store->path);
-    *problem = strerror(-rc);
-    if (rc != 0)
+    if (rc != 0) {
+        *problem = strerror(-rc);
         return rc;
+    }
+    *problem = NULL;
     rc = database_errno(sqlite3_open_v2(store->path, &store->database,
                                         SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL));
     if (rc == 0)
         rc = prepare(store);
-    if (rc == 0) {
-        *problem = identify(store);
-        rc = *problem != NULL ? -EINVAL : is_whole(store) ? 0 : -EIO;
-        if (rc == -EINVAL)
-            return rc;
-    }
+    if (rc == 0)
+        rc = identify(store, problem);
     if (rc == 0)
         rc = database_execute(store->database, "COMMIT");
     if (rc == 0)
         rc = prepare_statements(store);
-    if (rc == -EBUSY)
-        *problem = "another process has it open; is another relay running with this store?";
-    else if (rc == -EIO)
-        *problem = damaged;
-    else if (rc == -EINVAL)
-        *problem = foreign;
-    else
-        *problem = sqlite3_errmsg(store->database);
+    if (*problem == NULL)
+        *problem = problem_of(store, rc);
     return rc;
 }
 
@@ -308,8 +311,8 @@ static int commit(struct store *store, const struct change_list *batch)
     return rc;
 }
 
-/* What an operator must know once, not every second. */
-static void tell(struct store *store, int rc)
+/* Counts what became of a commit; what an operator must know is said once, not every second. */
+static void tell(struct store *store, int rc, unsigned size)
 {
     if (rc == 0 && store->is_failing)
         log_event(LOG_LEVEL_INFO, "store.recovered", 0, log_text("path", span_of(store->path)));
@@ -322,6 +325,8 @@ static void tell(struct store *store, int rc)
                     &(struct stats_trouble){.event = "store.failed", .reason = reason});
     }
     store->is_failing = rc != 0;
+    stats_add(store->stats, STAT_STORE_WRITES, rc == 0 ? size : 0);
+    stats_count(store->stats, rc == 0 ? STAT_STORE_COMMITS : STAT_STORE_FAILURES);
 }
 
 static void count_lost(struct store *store, uint64_t changes)
@@ -368,7 +373,7 @@ static void wait_to_retry(struct store *store)
     pthread_mutex_unlock(&store->lock);
 }
 
-/* True: there is something to write; false: it is over. */
+/* True: there may be something to write; false: it is over. */
 static bool await(struct store *store, struct change_list *batch, unsigned *size)
 {
     pthread_mutex_lock(&store->lock);
@@ -397,21 +402,17 @@ static void *run(void *argument)
     struct change_list batch = STAILQ_HEAD_INITIALIZER(batch);
     unsigned size = 0;
     while (await(store, &batch, &size)) {
+        if (size == 0)
+            continue;
         bool is_last = is_closing(store);
-        int rc = size > 0 ? commit(store, &batch) : 0;
-        if (size > 0)
-            tell(store, rc);
-        if (rc == 0) {
-            stats_add(store->stats, STAT_STORE_WRITES, size);
-            stats_add(store->stats, STAT_STORE_COMMITS, size > 0);
-        } else {
-            stats_count(store->stats, STAT_STORE_FAILURES);
-            if (!is_last) {
-                wait_to_retry(store);
-                continue;
-            }
-            count_lost(store, size);
+        int rc = commit(store, &batch);
+        tell(store, rc, size);
+        if (rc != 0 && !is_last) {
+            wait_to_retry(store);
+            continue;
         }
+        if (rc != 0)
+            count_lost(store, size);
         release(store, &batch, size);
         size = 0;
     }

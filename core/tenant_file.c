@@ -74,21 +74,20 @@ static int file_identify(struct tenant_file *file, enum tenant_file_mode mode,
                          const char **problem)
 {
     sqlite3 *database = file->database;
-    int64_t application = database_pragma(database, "PRAGMA application_id");
-    int64_t version = database_pragma(database, "PRAGMA user_version");
-    if (application < 0 || version < 0)
-        return database_errno(sqlite3_errcode(database));
-    bool is_empty =
-        application == 0 && database_pragma(database, "PRAGMA schema_version") == 0;
-    if (mode == TENANT_FILE_WRITE && is_empty) {
+    int owner = database_owner(database, FILE_APPLICATION, FILE_VERSION);
+    if (owner < 0)
+        return owner;
+    if (mode == TENANT_FILE_WRITE && owner == DATABASE_NEW) {
         /* At once: SQLite has made the file, and without a schema nobody could read it. */
         int rc = database_execute(database, schema);
         return rc != 0 ? rc : database_execute(database, "COMMIT; BEGIN IMMEDIATE");
     }
-    *problem = application != FILE_APPLICATION ? "is no tenant file of passerellectl"
-               : version != FILE_VERSION       ? "was made by another version of passerellectl"
-                                               : NULL;
-    return *problem != NULL ? -EINVAL : 0;
+    if (owner == DATABASE_OURS)
+        return 0;
+    *problem = owner == DATABASE_OF_OTHER_VERSION
+                   ? "was made by another version of passerellectl"
+                   : "is no tenant file of passerellectl";
+    return -EINVAL;
 }
 
 static int file_prepare(struct tenant_file *file, enum tenant_file_mode mode,

@@ -260,7 +260,8 @@ static void note_answer(struct trunk *trunk, unsigned index, uint64_t answered_m
     set_status(trunk, TRUNK_UP);
 }
 
-/* The next request goes to the next target: once, however many requests failed there together. */
+/* The next request goes to the next target: once, however many requests failed there
+   together. */
 static void pass_over(struct trunk *trunk, unsigned index)
 {
     if (trunk->target_next == index)

@@ -2,8 +2,8 @@
 /*
  * The state of every trunk as one egress thread sees it: its addresses (literal, or found by
  * RFC 3263: NAPTR and a choice of transports when the URI names neither port nor transport, SRV
- * without a port, A and AAAA), up or down, a circuit breaker. Keep-alive OPTIONS are asked for here and sent by
- * sip_uac. Owner: one egress thread.
+ * without a port, A and AAAA), up or down, a circuit breaker. Keep-alive OPTIONS are asked for
+ * here and sent by sip_uac. Owner: one egress thread.
  */
 #ifndef PASSERELLE_CORE_TRUNK_H
 #define PASSERELLE_CORE_TRUNK_H
@@ -16,7 +16,8 @@ enum trunk_status { TRUNK_UNKNOWN, TRUNK_UP, TRUNK_DOWN };
 
 struct trunk_server;
 
-/* One address of a trunk. RFC 3263 §4.3: what one says about itself is not said of the others. */
+/* One address of a trunk. RFC 3263 §4.3: what one says about itself is not said of the
+   others. */
 struct trunk_target {
     struct sip_target at;
     struct trunk_server *server; /* who is there, for all trunks that lead there */
@@ -56,7 +57,8 @@ void trunk_reload(struct trunk_table *table);
 bool trunk_usable(const struct trunk *trunk, uint64_t now_ms);
 /* The target for the next request, from the one on that worked last. */
 const struct sip_target *trunk_target(const struct trunk *trunk, uint64_t now_ms);
-/* What became of a request to `target`. After a failure the next request goes to the next target. */
+/* What became of a request to `target`. After a failure the next request goes to the next
+   target. */
 struct trunk_result {
     const struct sip_target *target;
     int status;         /* final; 408 for Timer F, 0 for a transport failure */
@@ -66,8 +68,8 @@ struct trunk_result {
 void trunk_note(struct trunk *trunk, const struct trunk_result *result);
 /* Takes resolver answers that have come. */
 void trunk_pump(struct trunk_table *table);
-/* The timer of a trunk. True: send an OPTIONS to *trunk now. Of all trunks to one server over UDP or
-   TCP one asks, and none while the server answers requests anyway. */
+/* The timer of a trunk. True: send an OPTIONS to *trunk now. Of all trunks to one server over
+   UDP or TCP one asks, and none while the server answers requests anyway. */
 bool trunk_tick(struct trunk_table *table, struct timer *timer, struct trunk **trunk);
 void trunk_reset_queued(struct trunk_table *table);
 /* Appends rows for `show trunks` (core/inquiry.h). */

@@ -47,8 +47,8 @@ void trunk_server_leave(struct trunk_table *table, struct trunk_target *target);
 /* What became of a request. */
 void trunk_server_note(struct trunk_server *server, const struct trunk_result *result,
                        uint64_t now_ms);
-/* Is it this trunk's turn to ask the server? Then it is the asker from now on. When not, what the
-   server says of itself holds for the trunk, too. */
+/* Is it this trunk's turn to ask the server? Then it is the asker from now on. When not, what
+   the server says of itself holds for the trunk, too. */
 bool trunk_server_ask(struct trunk_server *server, const struct trunk *trunk, uint64_t now_ms);
 
 /* ---- trunk_reload.c ---- */

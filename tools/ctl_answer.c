@@ -82,7 +82,8 @@ void ctl_table(const char *text, FILE *out)
     walk_table(text, widths, out);
 }
 
-/* A connection on which the command is sent; -1 with errno, 0 then for one that ends at once. */
+/* A connection on which the command is sent; -1 with errno, 0 then for one that ends at
+   once. */
 static int send_to(const char *path, const char *command)
 {
     int fd = connect_to(path);

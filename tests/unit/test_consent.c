@@ -28,6 +28,8 @@
     "  - {domain: friend.example, type: public_unverified}\n"                                  \
     "  - {domain: verified.example, type: public_verified}\n"
 
+#define STORED "store: {path: " STORE_FILE "}\n"
+
 /* A SIP thread as far as consents go. */
 struct scene {
     struct config *config;
@@ -96,6 +98,22 @@ static void writes(struct scene *scene, const char *user, const char *peer)
     consent_note(&scene->thread, pair.tenant, &pair.user, &pair.peer);
 }
 
+#define USER_SIZE 40
+
+static const char *user_at(unsigned number, char text[USER_SIZE])
+{
+    (void)snprintf(text, USER_SIZE, "user%u@a.example", number);
+    return text;
+}
+
+/* So many users write to the same one. */
+static void all_write(struct scene *scene, unsigned count)
+{
+    char user[USER_SIZE];
+    for (unsigned i = 0; i < count; i++)
+        writes(scene, user_at(i, user), "eve@x.example");
+}
+
 static void test_who_was_written_to_may_write(void **state)
 {
     (void)state;
@@ -138,12 +156,12 @@ static void test_over_a_restart(void **state)
 {
     (void)state;
     struct scene scene;
-    begin(&scene, "store: {path: " STORE_FILE "}\n");
+    begin(&scene, STORED);
     writes(&scene, "bob@a.example", "eve@x.example");
     writes(&scene, "bob@a.example", "eve@x.example"); /* no news for the store */
     writes(&scene, "bücher@aa.example", "eve@x.example");
     end(&scene);
-    begin(&scene, "store: {path: " STORE_FILE "}\n");
+    begin(&scene, STORED);
     assert_true(may(&scene, "bob@a.example", "eve@x.example"));
     assert_true(may(&scene, "bücher@aa.example", "eve@x.example"));
     assert_false(may(&scene, "bob@a.example", "mallory@x.example"));
@@ -156,18 +174,14 @@ static void test_over_a_restart_with_more_threads(void **state)
 {
     (void)state;
     struct scene scene;
-    char user[40];
-    begin(&scene, "store: {path: " STORE_FILE "}\n");
-    for (unsigned i = 0; i < 50; i++) {
-        (void)snprintf(user, sizeof(user), "user%u@a.example", i);
-        writes(&scene, user, "eve@x.example");
-    }
+    char user[USER_SIZE];
+    begin(&scene, STORED);
+    all_write(&scene, 50);
     end(&scene);
     begin(&scene, "global: {egress: 3}\nstore: {path: " STORE_FILE "}\n");
     for (unsigned i = 0; i < 50; i++) {
         struct pair pair;
-        (void)snprintf(user, sizeof(user), "user%u@a.example", i);
-        read_pair(&scene, &pair, user, "eve@x.example");
+        read_pair(&scene, &pair, user_at(i, user), "eve@x.example");
         unsigned owner = route_egress(scene.config, &pair.user, &pair.peer);
         scene.thread.consent = memories_consent(&scene.memories, scene.config, owner);
         assert_true(may(&scene, user, "eve@x.example"));
@@ -194,13 +208,13 @@ static void test_consents_expire(void **state)
     struct scene scene;
     put_old("eve@x.example", 365);
     put_old("ann@x.example", 364);
-    begin(&scene, "store: {path: " STORE_FILE "}\n");
+    begin(&scene, STORED);
     assert_false(may(&scene, "bob@a.example", "eve@x.example"));
     assert_true(may(&scene, "bob@a.example", "ann@x.example"));
     end(&scene);
     assert_int_equal(rows_of(STORE_CONSENT), 1);
     /* Under another rule, which a reload may bring, it ends when it is met. */
-    begin(&scene, "store: {path: " STORE_FILE "}\n");
+    begin(&scene, STORED);
     rules_give(&scene.config->rules, RULE_CONSENT_EXPIRES, 300);
     assert_false(may(&scene, "bob@a.example", "ann@x.example"));
     writes(&scene, "bob@a.example", "ann@x.example");
@@ -209,7 +223,7 @@ static void test_consents_expire(void **state)
     end(&scene);
     assert_int_equal(rows_of(STORE_CONSENT), 1);
     put_old("old@x.example", 36000);
-    begin(&scene, "store: {path: " STORE_FILE "}\n");
+    begin(&scene, STORED);
     end(&scene);
     assert_int_equal(rows_of(STORE_CONSENT), 1);
 }
@@ -220,10 +234,10 @@ static void test_writing_renews(void **state)
     (void)state;
     struct scene scene;
     put_old("eve@x.example", 364);
-    begin(&scene, "store: {path: " STORE_FILE "}\n");
+    begin(&scene, STORED);
     writes(&scene, "bob@a.example", "eve@x.example");
     end(&scene);
-    begin(&scene, "store: {path: " STORE_FILE "}\n");
+    begin(&scene, STORED);
     rules_give(&scene.config->rules, RULE_CONSENT_EXPIRES, 1);
     assert_true(may(&scene, "bob@a.example", "eve@x.example"));
     end(&scene);
@@ -234,11 +248,10 @@ static void test_consents_are_bounded(void **state)
 {
     (void)state;
     struct scene scene;
-    char user[40];
+    char user[USER_SIZE];
     begin(&scene, "store: {path: " STORE_FILE ", consents_max: 1000}\n");
     for (unsigned i = 0; i < 700; i++) {
-        (void)snprintf(user, sizeof(user), "user%u@a.example", i);
-        writes(&scene, user, "eve@x.example");
+        writes(&scene, user_at(i, user), "eve@x.example");
         writes(&scene, "user0@a.example", "eve@x.example");
     }
     assert_int_equal(counted(scene.stats, STAT_CONSENTS_FORGOTTEN), 200);
@@ -258,12 +271,8 @@ static void test_a_lower_limit(void **state)
 {
     (void)state;
     struct scene scene;
-    char user[40];
-    begin(&scene, "store: {path: " STORE_FILE "}\n");
-    for (unsigned i = 0; i < 700; i++) {
-        (void)snprintf(user, sizeof(user), "user%u@a.example", i);
-        writes(&scene, user, "eve@x.example");
-    }
+    begin(&scene, STORED);
+    all_write(&scene, 700);
     end(&scene);
     assert_int_equal(rows_of(STORE_CONSENT), 700);
     begin(&scene, "store: {path: " STORE_FILE ", consents_max: 1000}\n");
@@ -285,8 +294,8 @@ static void test_what_operators_see_and_take_away(void **state)
 {
     (void)state;
     struct scene scene;
-    char *rows = NULL, user[40];
-    begin(&scene, "store: {path: " STORE_FILE "}\n");
+    char *rows = NULL;
+    begin(&scene, STORED);
     writes(&scene, "bob@a.example", "eve@x.example");
     writes(&scene, "bob@aa.example", "eve@x.example");
     writes(&scene, "bob@a.example", "ann@x.example");
@@ -311,10 +320,7 @@ static void test_what_operators_see_and_take_away(void **state)
     free(rows);
     assert_false(may(&scene, "bob@a.example", "eve@x.example"));
     assert_true(may(&scene, "bob@a.example", "ann@x.example"));
-    for (unsigned i = 0; i < CONSENT_ROWS_MAX; i++) {
-        (void)snprintf(user, sizeof(user), "user%u@a.example", i);
-        writes(&scene, user, "eve@x.example");
-    }
+    all_write(&scene, CONSENT_ROWS_MAX);
     all = (struct consent_query){.tenant = "a"};
     assert_int_equal(answer(&scene, &all, &rows), CONSENT_ROWS_MAX);
     assert_int_equal(all.left_out, 2);
@@ -327,8 +333,7 @@ static void test_proofs_over_a_restart(void **state)
 {
     (void)state;
     struct scene scene;
-    const char more[] = "store: {path: " STORE_FILE "}\n";
-    begin(&scene, more);
+    begin(&scene, STORED);
     (void)trust_note(scene.memories.trust, SPAN("dane.example"), TRUST_DANE, false);
     (void)trust_note(scene.memories.trust, SPAN("dane.example"), TRUST_PKIX, false);
     (void)trust_note(scene.memories.trust, SPAN("less.example"), TRUST_DANE, false);
@@ -336,7 +341,7 @@ static void test_proofs_over_a_restart(void **state)
     (void)trust_note(scene.memories.trust, SPAN("none.example"), TRUST_PKIX, false);
     (void)trust_note(scene.memories.trust, SPAN("none.example"), TRUST_DIALBACK, true);
     end(&scene);
-    begin(&scene, more);
+    begin(&scene, STORED);
     assert_int_equal(trust_best(scene.memories.trust, SPAN("dane.example")), TRUST_DANE);
     assert_int_equal(trust_best(scene.memories.trust, SPAN("less.example")), TRUST_PKIX);
     assert_int_equal(trust_best(scene.memories.trust, SPAN("none.example")), TRUST_DIALBACK);
@@ -350,10 +355,11 @@ static void test_proofs_are_bounded(void **state)
     (void)state;
     struct scene scene;
     char name[40];
-    begin(&scene, "store: {path: " STORE_FILE "}\n");
+    begin(&scene, STORED);
     for (unsigned i = 0; i < TRUST_PARTNER_MAX + 100; i++) {
         int size = snprintf(name, sizeof(name), "n%u.example", i);
-        (void)trust_note(scene.memories.trust, span_make(name, (size_t)size), TRUST_PKIX, false);
+        (void)trust_note(scene.memories.trust, span_make(name, (size_t)size), TRUST_PKIX,
+                         false);
     }
     end(&scene);
     assert_int_equal(rows_of(STORE_PROOF), TRUST_PARTNER_MAX);

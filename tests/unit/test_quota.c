@@ -170,7 +170,8 @@ static unsigned refuse(struct quota_account *account, uint64_t now_ms, unsigned 
     return count;
 }
 
-/* What may be refused has a rate, too: whoever waits goes on when one may pass or be refused. */
+/* What may be refused has a rate, too: whoever waits goes on when one may pass or be
+   refused. */
 static void test_the_rate_of_refusals(void **state)
 {
     (void)state;

@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <pthread.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -103,6 +104,42 @@ static void test_changes_are_written_together(void **state)
     assert_int_equal(rows_of(STORE_CONSENT), 4000);
 }
 
+#define POSTERS    4
+#define POSTED_MAX 2000u
+
+struct poster {
+    pthread_t thread;
+    struct store *store;
+    unsigned first;
+};
+
+static void *post_all(void *argument)
+{
+    const struct poster *poster = argument;
+    for (unsigned i = 0; i < POSTED_MAX; i++)
+        put(poster->store, poster->first + i, 0);
+    return NULL;
+}
+
+static void test_any_thread_may_put(void **state)
+{
+    (void)state;
+    struct poster posters[POSTERS];
+    struct stats *stats;
+    struct store *store = started(&stats);
+    for (unsigned i = 0; i < POSTERS; i++) {
+        posters[i] = (struct poster){.store = store, .first = i * POSTED_MAX};
+        assert_int_equal(pthread_create(&posters[i].thread, NULL, post_all, &posters[i]), 0);
+    }
+    for (unsigned i = 0; i < POSTERS; i++)
+        assert_int_equal(pthread_join(posters[i].thread, NULL), 0);
+    store_close(&store);
+    assert_int_equal(counted(stats, STAT_STORE_WRITES), POSTERS * POSTED_MAX);
+    assert_int_equal(counted(stats, STAT_STORE_LOST), 0);
+    stats_close(&stats);
+    assert_int_equal(rows_of(STORE_CONSENT), POSTERS * POSTED_MAX);
+}
+
 /* What has been counted as written is there after a kill, whatever was under way. */
 static void test_a_kill_takes_nothing_that_was_written(void **state)
 {
@@ -159,7 +196,8 @@ static void alter(const char *sql)
 static void test_a_bad_file_is_refused(void **state)
 {
     (void)state;
-    write_file("text", "This has been a text for longer than there have been databases.\n", 0600);
+    write_file("text", "This has been a text for longer than there have been databases.\n",
+               0600);
     refused("text", -EINVAL, "is no store of passerelle");
     refused("nowhere/store.db", -ENOENT, "No such file");
     refused("dev", -EISDIR, "Is a directory");
@@ -272,6 +310,7 @@ int main(void)
         ROW(test_rows_survive),
         ROW(test_the_file_is_private),
         ROW(test_changes_are_written_together),
+        ROW(test_any_thread_may_put),
         ROW(test_a_kill_takes_nothing_that_was_written),
         ROW(test_a_bad_file_is_refused),
         ROW(test_one_process_has_it),
