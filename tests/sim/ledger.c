@@ -151,6 +151,13 @@ static bool needs_consent(const struct ledger_message *message)
     return ledger.plan->partners[message->partner].is_unverified;
 }
 
+/* Does the relay know, when it comes, that its recipient has written to its sender? */
+static bool has_consent(const struct ledger_message *message)
+{
+    uint64_t known_ns = WRITTEN(message).arrived_ns;
+    return known_ns > 0 && known_ns < message->sent_ns;
+}
+
 void ledger_arrived_sip(struct ledger_message *message, unsigned tenant, struct span from,
                         struct span to)
 {
@@ -237,11 +244,10 @@ static void check_over(struct ledger_message *message, struct span text)
 /* The relay says that nobody has written to the sender: that must be so, as far as it knows. */
 static void check_unwanted(struct ledger_message *message)
 {
-    uint64_t known_ns = WRITTEN(message).arrived_ns;
     message->was_unwanted = true;
     if (!needs_consent(message))
         sim_fail("#%u: subscription-required, where anybody may write", message->number);
-    if (known_ns > 0 && known_ns < message->sent_ns)
+    if (has_consent(message))
         sim_fail("#%u: subscription-required for who was written to", message->number);
 }
 
@@ -284,13 +290,12 @@ void ledger_heard_answer(struct ledger_message *message)
 }
 
 /* May an answer of an XMPP server take longer than the relay waits for it? Also behind messages
-   that the relay has no parcels for, or that are over a quota. */
+   that the relay has no parcels for. */
 static bool is_slow(const struct plan *plan)
 {
     bool may_be_full = plan->parcels == 128 && plan->to_sip > 30;
     for (unsigned i = 0; i < plan->tenant_count; i++)
-        may_be_full = may_be_full || plan->tenants[i].in_flight_max > 0 ||
-                      plan->tenants[i].per_second_max > 0;
+        may_be_full = may_be_full || plan->tenants[i].in_flight_max > 0;
     return plan->network.latency_max_ns > 10 * SIM_MS || plan->network.window < 65536 ||
            plan->pause > 0 || plan->is_flood || may_be_full;
 }
@@ -356,7 +361,8 @@ static bool is_lost(const struct ledger_message *message)
     bool is_known = message->was_accepted || message->errors > 0 || message->was_bounced;
     bool may_fail = message->was_refused || message->is_long || message->was_full ||
                     message->type == LEDGER_HEADLINE || dns_may_fail() ||
-                    needs_consent(message) || ledger.trunk_failed[message->tenant] || ledger.plan->is_flood ||
+                    (needs_consent(message) && !has_consent(message)) ||
+                    ledger.trunk_failed[message->tenant] || ledger.plan->is_flood ||
                     ledger.plan->recipient_queue_max < 64 || tenant->per_second_max > 0 ||
                     tenant->in_flight_max > 0;
     for (unsigned i = 0; i < tenant->trunk_count; i++)
@@ -364,12 +370,6 @@ static bool is_lost(const struct ledger_message *message)
             may_fail || network_had_other_trouble(&tenant->trunks[i].address,
                                                   ledger.restarting_ns, ledger.restarted_ns);
     return message->is_counted && !is_known && !may_fail;
-}
-
-/* May it have to wait for longer than the relay keeps it? */
-static bool may_expire(const struct plan_partner *partner)
-{
-    return ledger.plan->is_flood && (partner->reads > 0 || partner->mute > 0);
 }
 
 static void check_to_sip(const struct ledger_message *message)
@@ -385,13 +385,14 @@ static void check_to_sip(const struct ledger_message *message)
         return;
     bool may_be_silent = message->type == LEDGER_HEADLINE || dns_may_fail() ||
                          was_away(message) || had_trouble_before(&partner->address, message);
-    may_be_silent = may_be_silent || message->was_bounced || may_expire(partner);
+    may_be_silent = may_be_silent || message->was_bounced;
     if (!message->was_accepted && !has_error && !may_be_silent)
         sim_fail("#%u: neither delivered nor answered", message->number);
     if (is_lost(message))
         sim_fail("#%u: lost on a managed stream", message->number);
     bool has_reason = message->was_refused || message->is_long || message->was_full ||
-                      message->was_unwanted || was_away(message) || trunks_had_trouble(message, true) ||
+                      message->was_unwanted || was_away(message) ||
+                      trunks_had_trouble(message, true) ||
                       ledger.trunk_failed[message->tenant] || dns_may_fail();
     if (has_error && !has_reason)
         sim_fail("#%u: an error without a reason", message->number);
@@ -403,8 +404,8 @@ static void check_to_xmpp(const struct ledger_message *message)
     const struct plan_tenant *tenant = &ledger.plan->tenants[message->tenant];
     bool partner_trouble = had_trouble(&partner->address, message);
     bool trunk_trouble = had_trouble(&tenant->trunks[message->trunk].address, message);
-    bool slow = partner->answer_ns >= SIM_S || partner->mute > 0 || partner->reads > 0 ||
-                is_slow(ledger.plan) || was_away(message);
+    bool slow = partner->answer_ns >= SIM_S || partner->mute > 0 || is_slow(ledger.plan) ||
+                was_away(message);
     if (message->is_forged || ledger.is_stopping)
         return;
     /* The relay may try for longer than a SIP client waits (RFC 4320 §4.2). */
@@ -421,9 +422,11 @@ static void check_to_xmpp(const struct ledger_message *message)
     if (message->status == 202 && message->arrivals == 0 && !partner_trouble)
         sim_fail("#%u: 202 for what never arrived", message->number);
     bool was_full = message->status == 503 && ledger.plan->is_flood;
+    /* It may have had to wait for longer than the relay keeps it. */
+    bool may_expire = ledger.plan->is_flood && (partner->reads > 0 || partner->mute > 0);
     bool has_reason = message->was_refused || was_in_trouble || dns_may_fail() || was_full ||
                       message->was_over || partner->is_impostor || was_away(message) ||
-                      may_expire(partner);
+                      may_expire;
     if (message->status >= 300 && !has_reason)
         sim_fail("#%u: %d without a reason", message->number, message->status);
     if (message->status >= 300 && message->arrivals > 0 && !message->was_refused &&
@@ -433,10 +436,9 @@ static void check_to_xmpp(const struct ledger_message *message)
 
 static void check_question(const struct ledger_message *message)
 {
-    const struct plan_partner *partner = &ledger.plan->partners[message->partner];
+    const union net_address *host = &ledger.plan->partners[message->partner].address;
     if (message->arrivals == 0 && !ledger.is_stopping && !dns_may_fail() &&
-        !was_away(message) && !had_trouble_before(&partner->address, message) &&
-        !may_expire(partner))
+        !was_away(message) && !had_trouble_before(host, message))
         sim_fail("#%u: a question without an answer", message->number);
 }
 
