@@ -64,7 +64,7 @@ static inline int port_take(uint16_t *port, int *stream)
     if (next == 0)
         next = (unsigned)getpid() * 2654435761u >> 8; /* far from the next process's */
     for (int i = 0; i < 1000; i++) {
-        *port = (uint16_t)(10000 + next++ % 10000);
+        *port = (uint16_t)(10000 + next++ % 6000);
         int fd = socket(AF_INET, SOCK_DGRAM, 0);
         *stream = socket(AF_INET, SOCK_STREAM, 0);
         if (bind_at(fd, *port) && bind_at(*stream, *port))

@@ -11,8 +11,6 @@
 #include "worker_world.h"
 
 #define WAITING_MAX 8
-#define SERVER      1u /* above the world's port: where b listens … */
-#define NOBODY      3u /* … and where it does so on 127.0.0.1 only */
 
 /* A port where nobody ever answers: its queue of connections is full. */
 struct hole {
@@ -45,7 +43,7 @@ static void hole_close(struct hole *hole)
     close(hole->listener);
 }
 
-/* a knows b's server by a name with two addresses, ::1 and this one, and finds it at `port`. */
+/* a knows b's server by a name with two addresses, ::1 and this one, and finds it at that port. */
 static struct resolver *world_open_named(struct world *world, const char *v4, unsigned port)
 {
     static char name[] = "server.example";
@@ -62,7 +60,7 @@ static struct resolver *world_open_named(struct world *world, const char *v4, un
     assert_int_equal(
         resolver_port_open(&world->a.worker->resolver, resolver, world->a.thread.ring), 0);
     world->a.config->partners[0].host = name;
-    world->a.config->partners[0].port = (uint16_t)(world->port + port);
+    world->a.config->partners[0].port = (uint16_t)world->ports[port].number;
     return resolver;
 }
 
@@ -72,8 +70,8 @@ static void test_first_is_a_hole(void **state)
     (void)state;
     struct world world;
     struct hole hole;
-    struct resolver *resolver = world_open_named(&world, "127.0.0.1", SERVER);
-    bool has_v6 = hole_open(&hole, "::1", world.port + SERVER);
+    struct resolver *resolver = world_open_named(&world, "127.0.0.1", PORT_B);
+    bool has_v6 = hole_open(&hole, "::1", world.ports[PORT_B].number);
     /* Nobody waits for it: the test would be over. */
     world.a.config->connect_timeout_ms = 120000;
     exchange(&world, "m1", OUTCOME_DELIVERED, OUTCOME_DELIVERED);
@@ -95,7 +93,7 @@ static void test_first_is_refused(void **state)
 {
     (void)state;
     struct world world;
-    struct resolver *resolver = world_open_named(&world, "127.0.0.1", SERVER);
+    struct resolver *resolver = world_open_named(&world, "127.0.0.1", PORT_B);
     world.a.config->connect_delay_ms = 120000;
     exchange(&world, "m1", OUTCOME_DELIVERED, OUTCOME_DELIVERED);
     assert_int_equal(count(&world.a, STAT_CONNECTIONS_OUTRUN), 0);
@@ -108,11 +106,11 @@ static void test_stop_on_the_way(void **state)
 {
     (void)state;
     struct world world;
-    struct hole v6, v4;
-    struct resolver *resolver = world_open_named(&world, "127.0.0.2", NOBODY);
-    bool has_v6 = hole_open(&v6, "::1", world.port + NOBODY);
+    struct hole v6, v4; /* b listens on 127.0.0.1 only */
+    struct resolver *resolver = world_open_named(&world, "127.0.0.2", PORT_B_DIRECT);
+    bool has_v6 = hole_open(&v6, "::1", world.ports[PORT_B_DIRECT].number);
     unsigned waiting = has_v6 ? 2 : 1;
-    assert_true(hole_open(&v4, "127.0.0.2", world.port + NOBODY));
+    assert_true(hole_open(&v4, "127.0.0.2", world.ports[PORT_B_DIRECT].number));
     world.a.config->connect_timeout_ms = 120000;
     send_message(&world, "m1", "b.example");
     for (unsigned n = 0; n < TURNS && world.a.worker->session_count < waiting; n++)

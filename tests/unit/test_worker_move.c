@@ -25,7 +25,7 @@ struct client {
 
 struct office {
     char directory[64];
-    unsigned port;
+    struct port port;
     struct config *config;
     struct mesh *mesh;
     struct thread threads[WORKERS];
@@ -37,14 +37,9 @@ struct office {
 
 static void configure(struct office *office)
 {
-    char path[128], command[256], error[512] = "";
-    office->port = 30000 + ((unsigned)getpid() * 2654435761u >> 8) % 1000 * 2;
-    snprintf(office->directory, sizeof(office->directory), "/tmp/worker-XXXXXX");
-    assert_non_null(mkdtemp(office->directory));
-    snprintf(command, sizeof(command),
-             TEST_SOURCE_DIR "/tools/dev-certificates %s a.example >/dev/null 2>&1",
-             office->directory);
-    assert_int_equal(system(command), 0);
+    char path[128], error[512] = "";
+    port_hold(&office->port);
+    directory_make(office->directory, "a.example");
     snprintf(path, sizeof(path), "%s/a.yaml", office->directory);
     FILE *file = fopen(path, "w");
     assert_non_null(file);
@@ -53,7 +48,7 @@ static void configure(struct office *office)
                         "  certificate: a.example.pem\n  key: a.example.key\n"
                         "  ca_file: ca.pem\ntenants:\n  - domains: [a.example]\n"
                         "    trunks: [{uri: 'sip:192.0.2.1'}]\n",
-                        office->port) > 0);
+                        office->port.number) > 0);
     assert_int_equal(fclose(file), 0);
     if (config_open(&office->config, path, error, sizeof(error)) != 0)
         fail_msg("%s", error);
@@ -85,7 +80,6 @@ static void office_open(struct office *office, unsigned socket_max)
 
 static void office_close(struct office *office)
 {
-    char command[128];
     for (unsigned i = 0; i < WORKERS; i++)
         worker_close(&office->workers[i]);
     for (unsigned i = 0; i < WORKERS; i++) {
@@ -97,8 +91,8 @@ static void office_close(struct office *office)
     config_close(&office->config);
     for (unsigned i = 0; i < office->client_count; i++)
         assert_int_equal(close(office->clients[i].fd), 0);
-    snprintf(command, sizeof(command), "rm -r %s", office->directory);
-    assert_int_equal(system(command), 0);
+    port_release(&office->port);
+    directory_remove(office->directory);
 }
 
 static uint64_t total(const struct office *office, enum stats_counter stat)
@@ -131,7 +125,7 @@ static struct client *client_open(struct office *office, unsigned owner)
         snprintf(client->from, sizeof(client->from), "x%u.example", number++);
     } while (owner < WORKERS && owner_of(office, client->from) != owner);
     assert_int_equal(
-        net_address_parse_host(&address, "127.0.0.1", (uint16_t)office->port), 0);
+        net_address_parse_host(&address, "127.0.0.1", (uint16_t)office->port.number), 0);
     assert_int_equal(connect(client->fd, &address.any, net_address_size(&address)), 0);
     assert_true(fcntl(client->fd, F_SETFL, O_NONBLOCK) == 0);
     return client;

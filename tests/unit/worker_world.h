@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "core/log.h"
@@ -26,15 +27,63 @@ struct relay {
     _Atomic bool stopping;
 };
 
+/* A port of 127.0.0.1 that the kernel gives to nobody else while the socket is open. */
+struct port {
+    int holder;
+    unsigned number;
+};
+
+/* Where the two listen, in clear and with direct TLS. */
+enum { PORT_A, PORT_B, PORT_A_DIRECT, PORT_B_DIRECT, PORTS };
+
 struct world {
     char directory[64];
-    unsigned port;
+    struct port ports[PORTS];
     struct relay a, b;
 };
 
-static inline void write_config(const struct world *world, const char *name, const char *domain,
-                                const char *partner, unsigned port, const char *more)
+/* It is bound and does not listen: a listener of the relay shares the port (SO_REUSEPORT). */
+static inline void port_hold(struct port *port)
 {
+    const int one = 1;
+    union net_address address;
+    socklen_t size = sizeof(address);
+    assert_int_equal(net_address_parse_host(&address, "127.0.0.1", 0), 0);
+    port->holder = socket(AF_INET, SOCK_STREAM, 0);
+    assert_int_equal(setsockopt(port->holder, SOL_SOCKET, SO_REUSEPORT, &one, sizeof(one)), 0);
+    assert_int_equal(bind(port->holder, &address.any, net_address_size(&address)), 0);
+    assert_int_equal(getsockname(port->holder, &address.any, &size), 0);
+    port->number = net_address_port(&address);
+}
+
+static inline void port_release(struct port *port)
+{
+    assert_int_equal(close(port->holder), 0);
+}
+
+/* A folder of its own with certificates for these domains. */
+static inline void directory_make(char directory[64], const char *domains)
+{
+    char command[512];
+    snprintf(directory, 64, "/tmp/worker-XXXXXX");
+    assert_non_null(mkdtemp(directory));
+    snprintf(command, sizeof(command),
+             TEST_SOURCE_DIR "/tools/dev-certificates %s %s >/dev/null 2>&1", directory,
+             domains);
+    assert_int_equal(system(command), 0);
+}
+
+static inline void directory_remove(const char *directory)
+{
+    char command[128];
+    snprintf(command, sizeof(command), "rm -r %s", directory);
+    assert_int_equal(system(command), 0);
+}
+
+static inline void write_config(const struct world *world, const char *name, const char *domain,
+                                const char *partner, const char *more)
+{
+    unsigned own = name[0] == 'a' ? PORT_A : PORT_B;
     char path[128];
     assert_true(snprintf(path, sizeof(path), "%s/%s.yaml", world->directory, name) > 0);
     FILE *file = fopen(path, "w");
@@ -45,7 +94,8 @@ static inline void write_config(const struct world *world, const char *name, con
                 "  certificate: %s.pem\n  key: %s.key\n  ca_file: ca.pem\n"
                 "tenants:\n  - domains: [%s]\n    trunks: [{uri: 'sip:192.0.2.1'}]\n"
                 "partners:\n  - domain: %s\n    host: 127.0.0.1\n%s",
-                port, port + 2, domain, domain, domain, partner, more) > 0);
+                world->ports[own].number, world->ports[own + PORT_A_DIRECT].number, domain,
+                domain, domain, partner, more) > 0);
     assert_int_equal(fclose(file), 0);
 }
 
@@ -83,33 +133,24 @@ static inline void relay_close(struct relay *relay)
 static inline void world_open(struct world *world, const char *rule_a, const char *rule_b,
                               bool direct)
 {
-    static unsigned ports = 0;
-    char more[128], command[512];
-    assert_in_range(ports, 0, 7);
+    char more[128];
+    unsigned first = direct ? PORT_A_DIRECT : PORT_A;
     memset(world, 0, sizeof(*world));
-    /* A block of ports for each process: neighbours in the table of processes do not meet. It
-       is enough for eight worlds. */
-    world->port = 21000 + ((unsigned)getpid() * 2654435761u >> 8) % 280 * 32 + 4 * ports++;
-    snprintf(world->directory, sizeof(world->directory), "/tmp/worker-XXXXXX");
-    assert_non_null(mkdtemp(world->directory));
-    snprintf(command, sizeof(command),
-             TEST_SOURCE_DIR "/tools/dev-certificates %s a.example b.example >/dev/null 2>&1",
-             world->directory);
-    assert_int_equal(system(command), 0);
-    unsigned target = direct ? 2 : 0;
+    for (unsigned i = 0; i < PORTS; i++)
+        port_hold(&world->ports[i]);
+    directory_make(world->directory, "a.example b.example");
     snprintf(more, sizeof(more), "    port: %u\n    direct_tls: %s\n    %s\n",
-             world->port + 1 + target, direct ? "true" : "false", rule_a);
-    write_config(world, "a", "a.example", "b.example", world->port, more);
+             world->ports[first + PORT_B].number, direct ? "true" : "false", rule_a);
+    write_config(world, "a", "a.example", "b.example", more);
     snprintf(more, sizeof(more), "    port: %u\n    direct_tls: %s\n    %s\n",
-             world->port + target, direct ? "true" : "false", rule_b);
-    write_config(world, "b", "b.example", "a.example", world->port + 1, more);
+             world->ports[first + PORT_A].number, direct ? "true" : "false", rule_b);
+    write_config(world, "b", "b.example", "a.example", more);
     relay_open(world, &world->a, "a");
     relay_open(world, &world->b, "b");
 }
 
 static inline void world_close(struct world *world)
 {
-    char command[128];
     for (unsigned turn = 0; turn < TURNS; turn++) {
         bool a = worker_drain(world->a.worker, false), b = worker_drain(world->b.worker, false);
         if (a && b)
@@ -121,8 +162,9 @@ static inline void world_close(struct world *world)
     assert_true(worker_drain(world->b.worker, false));
     relay_close(&world->a);
     relay_close(&world->b);
-    snprintf(command, sizeof(command), "rm -r %s", world->directory);
-    assert_int_equal(system(command), 0);
+    for (unsigned i = 0; i < PORTS; i++)
+        port_release(&world->ports[i]);
+    directory_remove(world->directory);
 }
 
 static inline void turn(struct world *world)
