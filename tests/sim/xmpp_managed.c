@@ -8,9 +8,9 @@
 #include "tests/sim/xmpp_server.h"
 
 #define NS_MANAGED "urn:xmpp:sm:3"
-/* The relay keeps a broken stream for a minute, and may have known that it is long before us. */
+/* The relay keeps a broken stream for a minute, and may have known of it long before us. */
 #define KEPT_NS    (30 * SIM_S)
-#define CUT_AGE_NS (2 * SIM_S) /* the relay does not race with who breaks all streams */
+#define CUT_AGE_NS (2 * SIM_S)  /* the relay does not race with who breaks all streams */
 #define WAIT_NS    (30 * SIM_S) /* for the relay to resume its stream */
 
 void xmpp_managed_open(struct xmpp_managed *managed)
@@ -22,8 +22,7 @@ void xmpp_managed_open(struct xmpp_managed *managed)
 static void say(struct xmpp_stream *stream, struct writer *writer)
 {
     assert(!writer->overflow);
-    if (!xmpp_stream_write(stream, writer_span(writer)))
-        xmpp_stream_kill(stream, "cannot write");
+    xmpp_stream_say(stream, writer_span(writer));
 }
 
 static void say_number(struct xmpp_stream *stream, struct span name, uint32_t h, struct span id)
@@ -144,9 +143,9 @@ static void on_failed(struct xmpp_stream *stream)
     struct xmpp_pair *pair = xmpp_server_pair(stream->server, span_of(stream->remote));
     sim_trace("%s: stream %u is not resumed", stream->local, (unsigned)stream->number);
     bool is_kept = sim.now_ns < pair->managed.broke_ns + KEPT_NS;
-    /* Whatever worker the connection came to. But a relay that was restarted knows nothing of it,
-       and one that was sent rubbish or serves its tenant no more has ended it, which the network may
-       not have told us. */
+    /* Whatever worker the connection came to. But a relay that was restarted knows nothing of
+       it, and one that was sent rubbish or serves its tenant no more has ended it, which the
+       network may not have told us. */
     if (is_kept && ledger.restarted_ns == 0 && stream->server->partner->rubbish == 0 &&
         !ledger.plan->removes)
         sim_fail("%s: stream %u is not resumed", stream->local, (unsigned)stream->number);
@@ -246,8 +245,7 @@ static uint32_t handled(const struct xmpp_stream *stream)
     return managed->handled;
 }
 
-/* The relay has a new stream before we have noticed that the one is over that went both ways.
- */
+/* The relay has a new stream before we know that the one that went both ways is over. */
 static struct xmpp_pair *supersede(struct xmpp_stream *stream)
 {
     struct xmpp_pair *pair = xmpp_server_pair(stream->server, span_of(stream->remote));

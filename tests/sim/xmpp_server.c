@@ -7,6 +7,7 @@
 
 #include "core/dialback.h"
 #include "tests/sim/certificates.h"
+#include "tests/sim/xmpp_negotiation.h"
 
 #define RETRY_NS    (2 * SIM_S)
 #define SURVIVAL_NS (300 * SIM_S) /* longer than the network keeps anything back */
@@ -195,7 +196,7 @@ void xmpp_server_verified(struct xmpp_stream *stream, const struct xml_node *nod
         if (!valid)
             sim_fail("%s: the relay does not know its own key", stream->local);
         if (asker != NULL && asker->state != XMPP_STREAM_DEAD)
-            xmpp_stream_verdict(asker, valid);
+            xmpp_negotiation_verdict(asker, valid);
         return;
     }
     /* The stream that the key came on may be gone by now. */

@@ -6,12 +6,12 @@
 #include <stdlib.h>
 
 #include "core/heap.h"
+#include "tests/sim/xmpp_negotiation.h"
 #include "tests/sim/xmpp_server.h"
 
-#define BUFFER_MAX          (512 * 1024)
-#define READ_SIZE           4096
-#define PATIENCE_NS         (20 * SIM_S) /* for connecting and negotiating */
-#define NS_FEATURE_DIALBACK "urn:xmpp:features:dialback"
+#define BUFFER_MAX  (512 * 1024)
+#define READ_SIZE   4096
+#define PATIENCE_NS (20 * SIM_S) /* for connecting and negotiating */
 
 static struct xmpp_stream *make(struct xmpp_server *server, bool accepted, bool direct)
 {
@@ -51,7 +51,7 @@ void xmpp_stream_free(struct xmpp_stream *stream)
     free(stream);
 }
 
-static void set_state(struct xmpp_stream *stream, enum xmpp_stream_state state)
+void xmpp_stream_set_state(struct xmpp_stream *stream, enum xmpp_stream_state state)
 {
     static const char *const names[] = {"connecting", "plain", "tls",
                                         "secure",     "ready", "dead"};
@@ -68,7 +68,7 @@ void xmpp_stream_kill(struct xmpp_stream *stream, const char *why)
     if (stream->state == XMPP_STREAM_DEAD)
         return;
     sim_trace("%s: stream %u ends: %s", stream->local, (unsigned)stream->number, why);
-    set_state(stream, XMPP_STREAM_DEAD);
+    xmpp_stream_set_state(stream, XMPP_STREAM_DEAD);
     ring_drop(stream->server->ring, stream->handle);
     xmpp_server_died(stream);
 }
@@ -85,7 +85,7 @@ bool xmpp_stream_write(struct xmpp_stream *stream, struct span text)
     return written;
 }
 
-static void say(struct xmpp_stream *stream, struct span text)
+void xmpp_stream_say(struct xmpp_stream *stream, struct span text)
 {
     if (!xmpp_stream_write(stream, text))
         xmpp_stream_kill(stream, "cannot write");
@@ -121,260 +121,11 @@ void xmpp_stream_end(struct xmpp_stream *stream)
     xmpp_stream_flush(stream);
 }
 
-static void say_header(struct xmpp_stream *stream)
-{
-    char text[1024];
-    struct writer writer = writer_make(text, sizeof(text));
-    writer_put_literal(&writer, "<?xml version='1.0'?><stream:stream xmlns='jabber:server'"
-                                " xmlns:stream='http://etherx.jabber.org/streams'"
-                                " xmlns:db='jabber:server:dialback' version='1.0'");
-    writer_put_attribute(&writer, SPAN("from"), span_of(stream->local));
-    writer_put_attribute(&writer, SPAN("to"), span_of(stream->remote));
-    if (stream->accepted) {
-        snprintf(stream->id, sizeof(stream->id), "id-%u-%u-%u", stream->server->number,
-                 (unsigned)stream->number, ++stream->headers);
-        writer_put_attribute(&writer, SPAN("id"), span_of(stream->id));
-    }
-    writer_put_char(&writer, '>');
-    say(stream, writer_span(&writer));
-}
-
-/* ---- negotiation ---- */
-
-static void begin_tls(struct xmpp_stream *stream)
-{
-    enum tls_protocol alpn = stream->direct ? TLS_ALPN_XMPP_SERVER : TLS_ALPN_NONE;
-    /* <proceed/> goes out in clear: it is in the output already. */
-    int rc = stream->accepted
-                 ? tls_accept(&stream->tls, stream->server->context, NULL, NULL, alpn)
-                 : tls_connect(&stream->tls, stream->server->context, stream->remote, alpn);
-    if (rc != 0)
-        abort();
-    xml_stream_restart(stream->xml);
-    set_state(stream, XMPP_STREAM_TLS);
-}
-
 void xmpp_stream_ready(struct xmpp_stream *stream)
 {
-    set_state(stream, XMPP_STREAM_READY);
+    xmpp_stream_set_state(stream, XMPP_STREAM_READY);
     xml_stream_set_stanza_size_max(stream->xml, STANZA_SIZE_MAX);
     xmpp_server_ready(stream);
-}
-
-/* Dialback as it would be on this stream. */
-static unsigned dialback_here(const struct xmpp_stream *stream)
-{
-    return stream->tls != NULL ? S2S_PROOF_DIALBACK : S2S_PROOF_CLEAR;
-}
-
-static bool is_clear_allowed(const struct xmpp_stream *stream)
-{
-    return (stream->server->partner->proofs & S2S_PROOF_CLEAR) != 0;
-}
-
-/* Open for dialback: under TLS, or in clear where the rules of the relay allow that. */
-static bool takes_keys(const struct xmpp_stream *stream)
-{
-    return stream->state == XMPP_STREAM_SECURE ||
-           (stream->state == XMPP_STREAM_PLAIN && is_clear_allowed(stream));
-}
-
-static void say_features(struct xmpp_stream *stream)
-{
-    const struct plan_partner *partner = stream->server->partner;
-    say(stream, SPAN("<stream:features>"));
-    if (stream->tls == NULL && partner->knows_tls)
-        say(stream, is_clear_allowed(stream)
-                        ? SPAN("<starttls xmlns='" NS_TLS "'/>")
-                        : SPAN("<starttls xmlns='" NS_TLS "'><required/></starttls>"));
-    if (stream->tls != NULL && !stream->authenticated &&
-        (partner->proofs & S2S_PROOF_EXTERNAL) != 0)
-        say(stream, SPAN("<mechanisms xmlns='" NS_SASL "'><mechanism>EXTERNAL</mechanism>"
-                         "</mechanisms>"));
-    if (!stream->authenticated && partner->bidi)
-        say(stream, SPAN("<bidi xmlns='urn:xmpp:features:bidi'/>"));
-    if (!stream->authenticated && (partner->proofs & dialback_here(stream)) != 0)
-        say(stream, SPAN("<dialback xmlns='" NS_FEATURE_DIALBACK "'><errors/></dialback>"));
-    if (stream->authenticated && stream->server->partner->managed)
-        say(stream, SPAN("<sm xmlns='urn:xmpp:sm:3'/>"));
-    say(stream, SPAN("</stream:features>"));
-}
-
-static void on_open(struct xmpp_stream *stream, const struct xml_node *header)
-{
-    struct span id = xml_node_attribute(header, SPAN("id"));
-    struct span from = xml_node_attribute(header, SPAN("from"));
-    if (!stream->accepted) {
-        snprintf(stream->id, sizeof(stream->id), "%.*s", (int)id.size,
-                 id.size > 0 ? id.data : "");
-        return;
-    }
-    snprintf(stream->remote, sizeof(stream->remote), "%.*s", (int)from.size,
-             from.size > 0 ? from.data : "");
-    say_header(stream);
-    if (stream->state != XMPP_STREAM_DEAD)
-        say_features(stream);
-    if (stream->authenticated && stream->state == XMPP_STREAM_SECURE)
-        xmpp_stream_ready(stream);
-}
-
-static void send_key(struct xmpp_stream *stream)
-{
-    char text[512];
-    struct writer writer = writer_make(text, sizeof(text));
-    writer_put_literal(&writer, "<db:result");
-    writer_put_attribute(&writer, SPAN("from"), span_of(stream->local));
-    writer_put_attribute(&writer, SPAN("to"), span_of(stream->remote));
-    writer_put_char(&writer, '>');
-    xmpp_server_write_key(stream, &writer);
-    writer_put_literal(&writer, "</db:result>");
-    say(stream, writer_span(&writer));
-}
-
-static void on_last_features(struct xmpp_stream *stream, const struct xml_node *features)
-{
-    bool is_offered = xml_node_child(features, SPAN("urn:xmpp:sm:3"), SPAN("sm")) != NULL;
-    if (!is_offered)
-        sim_fail("%s: the relay offers no stream management", stream->local);
-    if (!stream->server->partner->managed || !xmpp_managed_begin(stream))
-        xmpp_stream_ready(stream);
-}
-
-static void on_features(struct xmpp_stream *stream, const struct xml_node *features)
-{
-    const struct xml_node *mechanisms =
-        xml_node_child(features, SPAN(NS_SASL), SPAN("mechanisms"));
-    bool has_dialback =
-        xml_node_child(features, SPAN(NS_FEATURE_DIALBACK), SPAN("dialback")) != NULL;
-    bool has_tls = xml_node_child(features, SPAN(NS_TLS), SPAN("starttls")) != NULL &&
-                   stream->server->partner->knows_tls;
-    stream->may_verify = stream->tls != NULL || !has_tls;
-    if (stream->tls == NULL && !is_clear_allowed(stream) && !has_tls)
-        sim_fail("%s: the relay offers no TLS", stream->local);
-    if (has_tls)
-        say(stream, SPAN("<starttls xmlns='" NS_TLS "'/>"));
-    else if (stream->authenticated)
-        on_last_features(stream, features);
-    else if (mechanisms != NULL)
-        say(stream, SPAN("<auth xmlns='" NS_SASL "' mechanism='EXTERNAL'>=</auth>"));
-    else if (has_dialback)
-        send_key(stream);
-    else if (stream->server->partner->is_impostor)
-        xmpp_stream_kill(stream, "the relay offers nothing");
-    else
-        sim_fail("%s: the relay offers no way to authenticate", stream->local);
-    if (stream->may_verify && takes_keys(stream))
-        xmpp_server_ready(stream); /* good for questions, not yet for stanzas */
-}
-
-static void on_key(struct xmpp_stream *stream, const struct xml_node *node)
-{
-    struct span type = xml_node_attribute(node, SPAN("type"));
-    if (stream->accepted)
-        xmpp_server_verify(stream, xml_node_text(node));
-    else if (span_equal(type, SPAN("valid")) && takes_keys(stream))
-        xmpp_stream_ready(stream);
-    else
-        xmpp_stream_kill(stream, "the relay refused our key");
-}
-
-void xmpp_stream_verdict(struct xmpp_stream *stream, bool valid)
-{
-    char text[512];
-    struct writer writer = writer_make(text, sizeof(text));
-    writer_put_literal(&writer, "<db:result");
-    writer_put_attribute(&writer, SPAN("from"), span_of(stream->local));
-    writer_put_attribute(&writer, SPAN("to"), span_of(stream->remote));
-    writer_put_attribute(&writer, SPAN("type"), valid ? SPAN("valid") : SPAN("invalid"));
-    writer_put_literal(&writer, "/>");
-    say(stream, writer_span(&writer));
-    if (valid && takes_keys(stream))
-        xmpp_stream_ready(stream);
-    xmpp_stream_flush(stream);
-}
-
-/* Behind its features under TLS and before its proof, as it was offered (XEP-0288 §2.2). */
-static void on_bidi(struct xmpp_stream *stream)
-{
-    if (!stream->accepted || stream->state != XMPP_STREAM_SECURE || stream->authenticated ||
-        stream->is_bidi || !stream->server->partner->bidi)
-        sim_fail("%s: the relay enables bidi at the wrong time", stream->local);
-    stream->is_bidi = true;
-}
-
-/* The relay asks us, the authority, about a key of ours. */
-static void on_verify(struct xmpp_stream *stream, const struct xml_node *node)
-{
-    char text[1024];
-    struct writer writer = writer_make(text, sizeof(text));
-    struct span from = xml_node_attribute(node, SPAN("from"));
-    struct span to = xml_node_attribute(node, SPAN("to"));
-    struct span id = xml_node_attribute(node, SPAN("id"));
-    bool valid = span_equal(to, span_of(stream->local)) &&
-                 xmpp_server_knows_key(stream->server, from, id, xml_node_text(node));
-    writer_put_literal(&writer, "<db:verify");
-    writer_put_attribute(&writer, SPAN("from"), to);
-    writer_put_attribute(&writer, SPAN("to"), from);
-    writer_put_attribute(&writer, SPAN("id"), id);
-    writer_put_attribute(&writer, SPAN("type"), valid ? SPAN("valid") : SPAN("invalid"));
-    writer_put_literal(&writer, "/>");
-    say(stream, writer_span(&writer));
-}
-
-static void on_success(struct xmpp_stream *stream)
-{
-    stream->authenticated = true;
-    xml_stream_restart(stream->xml);
-    if (!stream->accepted)
-        say_header(stream);
-}
-
-static void on_element(struct xmpp_stream *stream, const struct xml_node *node)
-{
-    bool verify = xml_node_is(node, SPAN(NS_DIALBACK), SPAN("verify"));
-    if (stream->tls == NULL && !is_clear_allowed(stream) &&
-        !span_equal(node->space, SPAN(NS_STREAMS)) && !span_equal(node->space, SPAN(NS_TLS)))
-        sim_fail("%s: the relay sends <%.*s> in clear", stream->local, (int)node->name.size,
-                 node->name.data);
-    if (xml_node_is(node, SPAN(NS_STREAMS), SPAN("features"))) {
-        on_features(stream, node);
-    } else if (span_equal(node->space, SPAN(NS_STREAMS))) {
-        const struct xml_node *condition = xml_node_first_element(node);
-        struct span name = condition != NULL ? condition->name : SPAN("?");
-        stream->is_clean = true;
-        sim_trace("%s: stream error %.*s", stream->local, (int)name.size, name.data);
-        network_note_trouble(&stream->server->partner->address);
-        xmpp_stream_kill(stream, "the relay's stream error");
-    } else if (span_equal(node->space, SPAN("urn:xmpp:sm:3"))) {
-        xmpp_managed_element(stream, node);
-    } else if (xml_node_is(node, SPAN("urn:xmpp:bidi"), SPAN("bidi"))) {
-        on_bidi(stream);
-    } else if (xml_node_is(node, SPAN(NS_TLS), SPAN("starttls"))) {
-        say(stream, SPAN("<proceed xmlns='" NS_TLS "'/>"));
-        begin_tls(stream);
-    } else if (xml_node_is(node, SPAN(NS_TLS), SPAN("proceed"))) {
-        begin_tls(stream);
-    } else if (xml_node_is(node, SPAN(NS_SASL), SPAN("auth"))) {
-        say(stream, SPAN("<success xmlns='" NS_SASL "'/>"));
-        on_success(stream);
-    } else if (xml_node_is(node, SPAN(NS_SASL), SPAN("success"))) {
-        on_success(stream);
-    } else if (xml_node_is(node, SPAN(NS_SASL), SPAN("failure")) &&
-               stream->server->partner->is_impostor) {
-        xmpp_stream_kill(stream, "the relay does not believe us");
-    } else if (xml_node_is(node, SPAN(NS_DIALBACK), SPAN("result"))) {
-        on_key(stream, node);
-    } else if (verify && xml_node_attribute(node, SPAN("type")).data == NULL) {
-        on_verify(stream, node);
-    } else if (verify) {
-        xmpp_server_verified(stream, node);
-    } else if (stream->accepted && stream->state == XMPP_STREAM_READY) {
-        if (xmpp_managed_received(stream, node))
-            xmpp_server_stanza(stream, node);
-    } else {
-        sim_fail("%s: the relay sends <%.*s> before it may", stream->local,
-                 (int)node->name.size, node->name.data);
-    }
 }
 
 /* ---- input ---- */
@@ -392,9 +143,9 @@ static bool shake_hands(struct xmpp_stream *stream)
         xmpp_stream_kill(stream, "TLS handshake");
         return false;
     }
-    set_state(stream, XMPP_STREAM_SECURE);
+    xmpp_stream_set_state(stream, XMPP_STREAM_SECURE);
     if (!stream->accepted)
-        say_header(stream);
+        xmpp_negotiation_greet(stream);
     return true;
 }
 
@@ -439,8 +190,8 @@ static void pull(struct xmpp_stream *stream)
             if (!feed(stream))
                 return;
             break;
-        case XML_EVENT_OPEN: on_open(stream, event.node); break;
-        case XML_EVENT_STANZA: on_element(stream, event.node); break;
+        case XML_EVENT_OPEN: xmpp_negotiation_open(stream, event.node); break;
+        case XML_EVENT_STANZA: xmpp_negotiation_element(stream, event.node); break;
         case XML_EVENT_CLOSE:
             stream->is_clean = true;
             xmpp_stream_kill(stream, "the relay closed it");
@@ -511,9 +262,9 @@ struct xmpp_stream *xmpp_stream_accept(struct xmpp_server *server, ring_handle h
     struct xmpp_stream *stream = make(server, true, direct);
     stream->handle = handle;
     ring_set_owner(server->ring, handle, stream);
-    set_state(stream, XMPP_STREAM_PLAIN);
+    xmpp_stream_set_state(stream, XMPP_STREAM_PLAIN);
     if (direct)
-        begin_tls(stream);
+        xmpp_negotiation_secure(stream);
     return stream;
 }
 
@@ -523,11 +274,11 @@ static void on_connected(struct xmpp_stream *stream, int result)
         xmpp_stream_kill(stream, "cannot connect");
         return;
     }
-    set_state(stream, XMPP_STREAM_PLAIN);
+    xmpp_stream_set_state(stream, XMPP_STREAM_PLAIN);
     if (stream->direct)
-        begin_tls(stream);
+        xmpp_negotiation_secure(stream);
     else
-        say_header(stream);
+        xmpp_negotiation_greet(stream);
     pull(stream);
 }
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * One stream of a simulated XMPP server: STARTTLS or direct TLS, then SASL EXTERNAL or Server
- * Dialback, in either role. Written on its own, so that it does not share the relay's mistakes;
- * only TLS and the XML parser are the relay's. What it cannot do alone it asks its server
- * (xmpp_server.h).
+ * One stream of a simulated XMPP server: its connection, TLS and XML, in either role. How it is
+ * negotiated stands in xmpp_negotiation.h. Written on its own, so that it does not share the
+ * relay's mistakes; only TLS and the XML parser are the relay's. What it cannot do alone it asks
+ * its server (xmpp_server.h).
  */
 #ifndef PASSERELLE_TESTS_SIM_XMPP_STREAM_H
 #define PASSERELLE_TESTS_SIM_XMPP_STREAM_H
@@ -54,9 +54,13 @@ struct xmpp_stream *xmpp_stream_connect(struct xmpp_server *server, const char *
                                         const union net_address *target);
 struct xmpp_stream *xmpp_stream_accept(struct xmpp_server *server, ring_handle handle,
                                        bool direct);
+/* It only ever goes on. */
+void xmpp_stream_set_state(struct xmpp_stream *stream, enum xmpp_stream_state state);
 void xmpp_stream_event(struct xmpp_stream *stream, const struct ring_event *event);
 /* Written at once; `false` when the stream is not what it must be or its buffer is full. */
 bool xmpp_stream_write(struct xmpp_stream *stream, struct span text);
+/* The same; a stream that cannot take it is killed. */
+void xmpp_stream_say(struct xmpp_stream *stream, struct span text);
 void xmpp_stream_flush(struct xmpp_stream *stream);
 /* It is resumed, or known not to be: stanzas may go. */
 void xmpp_stream_ready(struct xmpp_stream *stream);
@@ -66,7 +70,5 @@ void xmpp_stream_end(struct xmpp_stream *stream);
 void xmpp_stream_kill(struct xmpp_stream *stream, const char *why);
 /* After its RING_GONE. */
 void xmpp_stream_free(struct xmpp_stream *stream);
-/* The server's verdict on a db:result the relay sent on this accepted stream. */
-void xmpp_stream_verdict(struct xmpp_stream *stream, bool valid);
 
 #endif
