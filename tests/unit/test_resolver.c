@@ -5,26 +5,14 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
-#include <poll.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <strings.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include "net/clock.h"
 #include "net/resolver.h"
+#include "tests/unit/dns_server.h"
 
-/* What the server knows. SRV: "priority weight port target", A, AAAA: an address, NAPTR: "order
-   preference flags service replacement". Type 0: NXDOMAIN for
-   every other name; a record with value NULL is never answered, "!" fails. */
-static const struct zone_record {
-    const char *name;
-    unsigned type;
-    const char *value;
-} zone[] = {
+static const struct dns_record zone[] = {
     {"_xmpp-server._tcp.two.example", 33, "20 0 5269 b.two.example"},
     {"_xmpp-server._tcp.two.example", 33, "10 0 5270 a.two.example"},
     {"_xmpps-server._tcp.two.example", 33, "5 0 443 a.two.example"},
@@ -64,134 +52,8 @@ static const struct zone_record {
     {"_sip._udp.srv.example", 33, "0 0 5064 a.two.example"},
 };
 
-static _Atomic unsigned tlsa_asked;
-
-struct server {
-    int fd;
-    pthread_t thread;
-    char address[32];
-    _Atomic bool stop;
-};
-
-static size_t put_name(uint8_t *out, const char *name)
-{
-    size_t used = 0;
-    while (*name != '\0' && strcmp(name, ".") != 0) {
-        size_t size = strcspn(name, ".");
-        out[used++] = (uint8_t)size;
-        memcpy(out + used, name, size);
-        used += size;
-        name += size + (name[size] == '.');
-    }
-    out[used++] = 0;
-    return used;
-}
-
-static size_t put_text(uint8_t *out, const char *text)
-{
-    size_t size = strlen(text);
-    out[0] = (uint8_t)size;
-    memcpy(out + 1, text, size);
-    return 1 + size;
-}
-
-static size_t put_record(uint8_t *out, const struct zone_record *record)
-{
-    static const uint8_t head[12] = {0xc0, 12, 0, 0, 0, 1, 0, 0, 0, 60, 0, 0};
-    memcpy(out, head, sizeof(head));
-    out[3] = (uint8_t)record->type;
-    size_t size = 4;
-    if (record->type == 1) {
-        union net_address address;
-        assert_int_equal(net_address_parse_host(&address, record->value, 0), 0);
-        memcpy(out + 12, &address.v4.sin_addr, 4);
-    } else if (record->type == 28) {
-        union net_address address;
-        assert_int_equal(net_address_parse_host(&address, record->value, 0), 0);
-        memcpy(out + 12, &address.v6.sin6_addr, 16);
-        size = 16;
-    } else if (record->type == 35) {
-        unsigned order, preference;
-        char flags[20], service[40], target[100];
-        assert_int_equal(sscanf(record->value, "%u %u %19s %39s %99s", &order, &preference, flags,
-                                service, target),
-                         5);
-        const uint8_t numbers[4] = {0, (uint8_t)order, 0, (uint8_t)preference};
-        memcpy(out + 12, numbers, sizeof(numbers));
-        size += put_text(out + 12 + size, flags);
-        size += put_text(out + 12 + size, service);
-        size += put_text(out + 12 + size, "");
-        size += put_name(out + 12 + size, target);
-    } else {
-        unsigned priority, weight, port;
-        char target[100];
-        assert_int_equal(
-            sscanf(record->value, "%u %u %u %99s", &priority, &weight, &port, target), 4);
-        const unsigned numbers[3] = {priority, weight, port};
-        for (size_t i = 0; i < 3; i++) {
-            out[12 + 2 * i] = (uint8_t)(numbers[i] >> 8);
-            out[13 + 2 * i] = (uint8_t)numbers[i];
-        }
-        size = 6 + put_name(out + 18, target);
-    }
-    out[11] = (uint8_t)size;
-    return 12 + size;
-}
-
-/* Turns the question in `packet` into its answer; 0 when none is to be sent. */
-static size_t answer_packet(uint8_t *packet)
-{
-    char name[256] = "";
-    size_t at = 12, used = 0, count = 0;
-    while (packet[at] != 0) {
-        used += (size_t)snprintf(name + used, sizeof(name) - used, "%s%.*s", used > 0 ? "." : "",
-                                 packet[at], (const char *)packet + at + 1);
-        at += packet[at] + 1u;
-    }
-    unsigned type = packet[at + 2];
-    size_t size = at + 5;
-    bool known = false, fails = false;
-    tlsa_asked += type == 52;
-    for (size_t i = 0; i < sizeof(zone) / sizeof(zone[0]); i++) {
-        if (strcasecmp(zone[i].name, name) != 0)
-            continue;
-        known = true;
-        bool is_asked = zone[i].type == type;
-        if (is_asked && zone[i].value == NULL)
-            return 0;
-        fails = fails || (zone[i].value != NULL && strcmp(zone[i].value, "!") == 0);
-        if (!is_asked || fails)
-            continue;
-        size += put_record(packet + size, &zone[i]);
-        count++;
-    }
-    packet[2] = 0x81;
-    packet[3] = (uint8_t)(0x80 | (fails ? 2 : known ? 0 : 3));
-    packet[7] = (uint8_t)count;
-    memset(packet + 8, 0, 4); /* no authority, no EDNS */
-    return size;
-}
-
-static void *server_run(void *context)
-{
-    struct server *server = context;
-    struct pollfd fd = {.fd = server->fd, .events = POLLIN};
-    while (!server->stop) {
-        uint8_t packet[2048];
-        struct sockaddr_in peer;
-        socklen_t peer_size = sizeof(peer);
-        if (poll(&fd, 1, 20) <= 0 || recvfrom(server->fd, packet, 512, 0, (void *)&peer,
-                                              &peer_size) < 17)
-            continue;
-        size_t size = answer_packet(packet);
-        if (size > 0)
-            (void)sendto(server->fd, packet, size, 0, (void *)&peer, peer_size);
-    }
-    return NULL;
-}
-
 struct fixture {
-    struct server server;
+    struct dns_server server;
     struct ring *ring;
     struct resolver *resolver;
     struct resolver_port *port;
@@ -199,9 +61,8 @@ struct fixture {
 
 static void open_resolver(struct fixture *fixture, bool allow_special)
 {
-    struct resolver_options options = {.server = fixture->server.address,
-                                       .timeout_ms = 1000,
-                                       .allow_special = allow_special};
+    struct resolver_options options = {
+        .server = fixture->server.address, .timeout_ms = 1000, .allow_special = allow_special};
     assert_int_equal(resolver_open(&fixture->resolver, &options), 0);
     assert_int_equal(resolver_port_open(&fixture->port, fixture->resolver, fixture->ring), 0);
 }
@@ -217,15 +78,7 @@ static int set_up(void **state)
 {
     struct fixture *fixture = calloc(1, sizeof(*fixture));
     assert_non_null(fixture);
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(0x7f000001)};
-    socklen_t size = sizeof(address);
-    fixture->server.fd = socket(AF_INET, SOCK_DGRAM, 0);
-    assert_int_equal(bind(fixture->server.fd, (void *)&address, sizeof(address)), 0);
-    assert_int_equal(getsockname(fixture->server.fd, (void *)&address, &size), 0);
-    (void)snprintf(fixture->server.address, sizeof(fixture->server.address), "127.0.0.1@%u",
-                   ntohs(address.sin_port));
-    assert_int_equal(pthread_create(&fixture->server.thread, NULL, server_run, &fixture->server),
-                     0);
+    dns_server_open(&fixture->server, zone, sizeof(zone) / sizeof(zone[0]));
     const char *text = NULL;
     struct ring_options options = {.socket_max = 4, .error_text = &text};
     assert_int_equal(ring_open(&fixture->ring, &options), 0);
@@ -239,16 +92,14 @@ static int tear_down(void **state)
     struct fixture *fixture = *state;
     close_resolver(fixture);
     ring_close(&fixture->ring);
-    fixture->server.stop = true;
-    pthread_join(fixture->server.thread, NULL);
-    close(fixture->server.fd);
+    dns_server_close(&fixture->server);
     free(fixture);
     return 0;
 }
 
 static struct resolver_question make_question(const char *domain, bool with_services)
 {
-    struct resolver_question question = {.fallback_port = 5269, .owner = &question};
+    struct resolver_question question = {.fallback_port = 5269};
     (void)snprintf(question.domain, sizeof(question.domain), "%s", domain);
     if (with_services) {
         question.services[0] = (struct resolver_service){"_xmpps-server._tcp", true, NULL};
@@ -273,18 +124,24 @@ static struct resolver_answer *wait_answer(struct fixture *fixture, unsigned lim
     return answer;
 }
 
-static struct resolver_answer *ask(struct fixture *fixture, const char *domain, bool services)
+static struct resolver_answer *answer_to(struct fixture *fixture,
+                                         const struct resolver_question *question)
 {
-    struct resolver_question question = make_question(domain, services);
-    assert_int_equal(resolver_ask(fixture->port, &question), 0);
+    assert_int_equal(resolver_ask(fixture->port, question), 0);
     struct resolver_answer *answer = wait_answer(fixture, 5000);
     assert_non_null(answer);
-    assert_ptr_equal(answer->owner, (void *)(uintptr_t)0x1234);
+    assert_ptr_equal(answer->owner, question->owner);
     return answer;
 }
 
-static void check_target(const struct resolver_answer *answer, unsigned at, const char *expected,
-                         unsigned service)
+static struct resolver_answer *ask(struct fixture *fixture, const char *domain, bool services)
+{
+    struct resolver_question question = make_question(domain, services);
+    return answer_to(fixture, &question);
+}
+
+static void check_target(const struct resolver_answer *answer, unsigned at,
+                         const char *expected, unsigned service)
 {
     char text[NET_ADDRESS_TEXT_SIZE];
     assert_true(at < answer->target_count);
@@ -321,15 +178,13 @@ static void test_tlsa_of_unsigned(void **state)
     struct fixture *fixture = *state;
     struct resolver_question question = make_question("two.example", true);
     question.wants_tlsa = true;
-    assert_int_equal(resolver_ask(fixture->port, &question), 0);
-    struct resolver_answer *answer = wait_answer(fixture, 5000);
-    assert_non_null(answer);
+    struct resolver_answer *answer = answer_to(fixture, &question);
     assert_int_equal(answer->status, RESOLVER_FOUND);
     assert_int_equal(answer->target_count, 4);
     for (unsigned i = 0; i < answer->target_count; i++)
         assert_true(!answer->targets[i].secure && answer->targets[i].tlsa_count == 0 &&
                     !answer->targets[i].tlsa_unusable);
-    assert_int_equal(tlsa_asked, 0);
+    assert_int_equal(fixture->server.tlsa_asked, 0);
     free(answer);
 }
 
@@ -376,9 +231,7 @@ static void test_dead(void **state)
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct resolver_question question = make_question(cases[i].domain, true);
         question.keeps_dead = true;
-        assert_int_equal(resolver_ask(fixture->port, &question), 0);
-        struct resolver_answer *answer = wait_answer(fixture, 5000);
-        assert_non_null(answer);
+        struct resolver_answer *answer = answer_to(fixture, &question);
         assert_int_equal(answer->status, cases[i].answer);
         for (unsigned j = 0; j < 2; j++)
             assert_string_equal(resolver_status_text(answer->services[j]),
@@ -399,22 +252,19 @@ static void test_dead(void **state)
 
 static struct resolver_answer *ask_sip(struct fixture *fixture, const char *domain)
 {
-    struct resolver_question question = {
-        .services = {{"_sips._tcp", true, "SIPS+D2T"},
-                     {"_sip._tcp", true, "SIP+D2T"},
-                     {"_sip._udp", true, "SIP+D2U"}},
-        .service_count = 3,
-        .fallback_port = 5060};
+    struct resolver_question question = {.services = {{"_sips._tcp", true, "SIPS+D2T"},
+                                                      {"_sip._tcp", true, "SIP+D2T"},
+                                                      {"_sip._udp", true, "SIP+D2U"}},
+                                         .service_count = 3,
+                                         .fallback_port = 5060};
     (void)snprintf(question.domain, sizeof(question.domain), "%s", domain);
-    assert_int_equal(resolver_ask(fixture->port, &question), 0);
-    struct resolver_answer *answer = wait_answer(fixture, 5000);
-    assert_non_null(answer);
+    struct resolver_answer *answer = answer_to(fixture, &question);
     assert_int_equal(answer->status, RESOLVER_FOUND);
     return answer;
 }
 
-/* RFC 3263 §4.1: what NAPTR names, in its order; without NAPTR what is asked for, in that order;
-   without SRV the domain itself. */
+/* RFC 3263 §4.1: what NAPTR names, in its order; without NAPTR what is asked for, in that
+   order; without SRV the domain itself. */
 static void test_pointers(void **state)
 {
     struct resolver_answer *answer = ask_sip(*state, "naptr.example");
@@ -463,8 +313,8 @@ static void test_families_in_turn(void **state)
     free(answer);
 }
 
-/* A name server that does not answer for one family does not hold up the other (RFC 8305 §3) for
-   who does not wait for both. */
+/* A name server that does not answer for one family does not hold up the other (RFC 8305 §3)
+   for who does not wait for both. */
 static void test_family_that_does_not_come(void **state)
 {
     struct fixture *fixture = *state;
@@ -479,9 +329,7 @@ static void test_family_that_does_not_come(void **state)
         struct resolver_question question = make_question(rows[i].domain, rows[i].has_services);
         question.family_delay_ms = 50;
         for (unsigned patiently = 0; patiently < 2; patiently++) {
-            assert_int_equal(resolver_ask(fixture->port, &question), 0);
-            struct resolver_answer *answer = wait_answer(fixture, 5000);
-            assert_non_null(answer);
+            struct resolver_answer *answer = answer_to(fixture, &question);
             assert_int_equal(answer->status, RESOLVER_FOUND);
             assert_int_equal(answer->target_count, rows[i].target_count);
             check_target(answer, 0, rows[i].target, rows[i].has_services ? 1 : 0);
