@@ -9,7 +9,7 @@
 #define BATCH_MAX     64
 #define GONE_DELAY_NS (200 * SIM_US)
 #define PORT_FIRST    20000u
-/* Per mille of those that are detached are long about it: the network or a stop may be faster. */
+/* So many per mille are long about leaving: the network or a stop may be faster. */
 #define DETACH_SLOW    50
 #define DETACH_SLOW_NS (2 * SIM_S)
 
@@ -200,11 +200,10 @@ void ring_drop(struct ring *ring, ring_handle handle)
     network_socket_leave(socket);
 }
 
-static void on_detached(void *context, uint64_t is_slow)
+static void on_detached(void *context, uint64_t number)
 {
     struct network_socket *socket = context;
-    if (is_slow)
-        network_socket_trouble(socket);
+    (void)number;
     if (socket->state != NETWORK_OPEN)
         return;
     struct network_word *word = network_word_make(socket, RING_DETACHED, NULL, 0);
@@ -221,11 +220,8 @@ void ring_detach(struct ring *ring, ring_handle handle)
     assert(!socket->is_sending);
     socket->is_reading = false;
     socket->is_detaching = true;
-    bool is_slow = sim_chance(DETACH_SLOW);
-    if (is_slow)
-        network_socket_trouble(socket);
-    uint64_t most_ns = is_slow ? DETACH_SLOW_NS : GONE_DELAY_NS;
-    sim_after(sim_below(most_ns), on_detached, socket, is_slow);
+    uint64_t most_ns = sim_chance(DETACH_SLOW) ? DETACH_SLOW_NS : GONE_DELAY_NS;
+    sim_after(sim_below(most_ns), on_detached, socket, 0);
 }
 
 int ring_adopt(struct ring *ring, int descriptor, void *owner, ring_handle *handle)
