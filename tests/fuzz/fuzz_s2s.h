@@ -6,7 +6,7 @@
 #include "fuzz_xml.h"
 #include "proto/s2s.h"
 
-/* The choice of an input is an index of it: a new set belongs in the place of a repeated one. */
+/* The choice of an input is an index of it: a new set goes in the place of a repeated one. */
 static const unsigned fuzz_s2s_proofs[] = {S2S_PROOF_TLS,
                                            S2S_PROOF_EXTERNAL,
                                            S2S_PROOF_DIALBACK,

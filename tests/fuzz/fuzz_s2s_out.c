@@ -145,8 +145,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     CHECK(side.xml != NULL && side.mirror != NULL);
     CHECK(s2s_domain_read(&local, SPAN("sip.example")));
     CHECK(s2s_domain_read(&remote, SPAN("xmpp.example")));
-    s2s_out_init(&side.out, &local, &remote, fuzz_s2s_proofs[(choice >> 2 & 3) + (choice >> 4 & 4)],
-                 (choice & 2) != 0);
+    s2s_out_init(&side.out, &local, &remote,
+                 fuzz_s2s_proofs[(choice >> 2 & 3) + (choice >> 4 & 4)], (choice & 2) != 0);
     side.out.sm_wanted = (choice & 16) != 0;
     side.out.sm_previous = (choice & 32) != 0 ? SPAN("former") : SPAN_NONE;
     side.out.bidi_wanted = side.out.bidi_unmanaged = side.out.sm_previous_bidi =

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The relay itself as a peer of the scenarios."""
+import contextlib
 import json
 import os
 import pathlib
@@ -49,6 +50,24 @@ class Relay(peers.Peer):
 
     def command(self):
         return [PROGRAM, "-c", self.folder / "passerelle.yaml"]
+
+    @contextlib.contextmanager
+    def changed(self, section, **values):
+        """It is started again with these keys of a section, and as it was afterwards."""
+        file = self.folder / "passerelle.yaml"
+        before = file.read_text()
+        settings = json.loads(before)
+        settings[section].update(values)
+        try:
+            self._restart_with(json.dumps(settings))
+            yield self
+        finally:
+            self._restart_with(before)
+
+    def _restart_with(self, text):
+        (self.folder / "passerelle.yaml").write_text(text)
+        self.stop()
+        self.start()
 
     def control(self, command):
         """The answer of the stats socket to one command."""

@@ -434,16 +434,8 @@ class Flow:
 @pytest.fixture
 def unmanaged(relay):
     """The relay without stream management, for this test."""
-    file = relay.folder / "passerelle.yaml"
-    before = file.read_text()
-    settings = json.loads(before)
-    settings["xmpp"]["stream_management"] = False
-    for text in (json.dumps(settings), before):
-        file.write_text(text)
-        relay.stop()
-        relay.start()
-        if text != before:
-            yield relay
+    with relay.changed("xmpp", stream_management=False):
+        yield relay
 
 
 def test_kill_in_full_flow_loses_without_stream_management(unmanaged, prosody, xmpp_user, sip_user):

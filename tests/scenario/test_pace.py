@@ -45,16 +45,8 @@ class Burst:
 @pytest.fixture(scope="module")
 def patient(relay):
     """The relay with the usual T1: SIP senders wait for 32 s."""
-    file = relay.folder / "passerelle.yaml"
-    before = file.read_text()
-    settings = json.loads(before)
-    settings["sip"]["t1_ms"] = 500
-    for text in (json.dumps(settings), before):
-        file.write_text(text)
-        relay.stop()
-        relay.start()
-        if text != before:
-            yield relay
+    with relay.changed("sip", t1_ms=500):
+        yield relay
 
 
 @pytest.fixture

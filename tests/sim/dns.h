@@ -24,7 +24,7 @@ struct dns {
 extern struct dns dns;
 
 void dns_open(unsigned fail, uint64_t latency_ns);
-/* Names are asked in the order they were added; those of one domain and service are one host. */
+/* Names are asked in the order they were added; one domain and service is one host. */
 void dns_add(const char *domain, const char *prefix, const union net_address *address);
 
 #endif

@@ -35,7 +35,7 @@ struct relay {
     void (*tenant_told)(unsigned tenant, bool is_missing); /* the ledger's */
     struct mesh *mesh;
     struct resolver *resolver;
-    struct memories memories; /* without a store, whose thread would be none of the simulation's */
+    struct memories memories; /* without a store, whose thread would be nobody's here */
     struct stats *stats[RELAY_THREAD_MAX]; /* by mesh index */
     struct relay_thread threads[RELAY_THREAD_MAX];
     unsigned thread_count; /* without control */

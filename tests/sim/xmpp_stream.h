@@ -2,8 +2,8 @@
 /*
  * One stream of a simulated XMPP server: its connection, TLS and XML, in either role. How it is
  * negotiated stands in xmpp_negotiation.h. Written on its own, so that it does not share the
- * relay's mistakes; only TLS and the XML parser are the relay's. What it cannot do alone it asks
- * its server (xmpp_server.h).
+ * mistakes of the relay; only TLS and the XML parser are the relay's. What it cannot do alone it
+ * asks its server (xmpp_server.h).
  */
 #ifndef PASSERELLE_TESTS_SIM_XMPP_STREAM_H
 #define PASSERELLE_TESTS_SIM_XMPP_STREAM_H

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* A store in the test's folder (tests/unit/config_folder.h), and what its thread has counted. */
+/* A store in the folder of tests/unit/config_folder.h, and what its thread has counted. */
 #ifndef PASSERELLE_TESTS_UNIT_STORE_FOLDER_H
 #define PASSERELLE_TESTS_UNIT_STORE_FOLDER_H
 

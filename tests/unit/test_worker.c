@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* Two workers federate: TLS, EXTERNAL or dialback, messages, their confirmation by ping, errors on
-   the way back. */
+/* Two workers federate: TLS, EXTERNAL or dialback, messages, their confirmation by ping, errors
+   on the way back. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* Two workers of one relay: a stream that comes in goes to the one that owns its pair, and nothing
-   is left behind when that is interrupted. */
+/* Two workers of one relay: a stream that comes in goes to the one that owns its pair, and
+   nothing is left behind when that is interrupted. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -214,7 +214,7 @@ static struct session *find_mover(const struct office *office)
     return NULL;
 }
 
-/* Clients come, with a header, until one waits for its socket. Only its worker has turns then. */
+/* Clients with a header come until one waits for its socket. Only its worker has turns then. */
 static struct session *await_mover(struct office *office)
 {
     struct session *session;
