@@ -29,8 +29,8 @@ static const char *const statements[STATEMENT_COUNT] = {
                       " VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT(kind, subject, partner)"
                       " DO UPDATE SET value = excluded.value, time = excluded.time",
     [STATEMENT_REMOVE] = "DELETE FROM rows WHERE kind = ?1 AND subject = ?2 AND partner = ?3",
-    [STATEMENT_READ] = "SELECT subject, partner, value, time FROM rows WHERE kind = ?1"
-                       " ORDER BY time",
+    [STATEMENT_READ] = ("SELECT subject, partner, value, time FROM rows WHERE kind = ?1"
+                        " ORDER BY time"),
 };
 
 static const char schema[] =
