@@ -8,6 +8,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "core/config_schema.h"
 #include "core/control.h"
 #include "fuzz.h"
 
@@ -21,6 +22,7 @@ static char path[64];
 static void open_once(void)
 {
     char error[200];
+    unsigned present;
     if (control != NULL)
         return;
     (void)snprintf(path, sizeof(path), "/tmp/passerelle-fuzz-%d.sock", (int)getpid());
@@ -31,6 +33,8 @@ static void open_once(void)
                              .stats_socket = path,
                              .tenants = &tenant,
                              .tenant_count = 1};
+    CHECK(config_index_open(&config) == 0 && config_index_reserve(&config, 1) == 0);
+    CHECK(config_index_add(&config, CONFIG_SCOPE_NAME, tenant.name, 0, &present));
     for (size_t i = 0; i < 2; i++)
         CHECK((stats[i] = stats_open(1)) != NULL);
     const struct control_options options = {
