@@ -67,7 +67,8 @@ bool certificate_matches_sip(const struct certificate *certificate, const char *
 
 /* Do the name constraints of an authority (RFC 5280 §4.2.1.10) leave the leaf every domain that
    it speaks for? Subtrees of dNSName hold for names of each kind, which the relay takes for one
-   another; those of URIs for URIs. False also when they cannot be read. */
+   another; those of URIs for URIs. False also when they cannot be read, and for an SRVName or an
+   xmppAddr where there are any of otherNames. */
 bool certificate_permits(const struct certificate *authority, const struct certificate *leaf);
 
 /* For people (net/certificate_text.c): NUL-terminated and cut to `size`. What the certificate
