@@ -82,8 +82,8 @@ static bool is_signed_by(struct search *search, const struct certificate *author
            refuse(search, refusal_text(verified, search->top == 0));
 }
 
-/* RFC 5280 §6.1.4. An anchor may be older than version 3, and a certificate that is itself an
-   anchor needs no authority. */
+/* RFC 5280 §6.1.4. An anchor may be older than version 3, and a leaf that signed itself may be
+   one without being an authority. */
 static bool is_issued_by(struct search *search, const struct certificate *authority,
                          bool is_anchor)
 {
