@@ -27,8 +27,8 @@ static void config_print_relay(const struct bench_options *options)
            "sip:\n  listen_%s: [\"%s\"]\n%s"
            "dns:\n  allow_special: true\n",
            options->workers, options->egress, s2s, options->relay_certificate,
-           options->relay_key, options->load.ca, sessions, sessions, timeout, config_transports[options->load.transport],
-           sip, crowded ? "  recipient_queue_max: 10000\n" : "");
+           options->relay_key, options->load.ca, sessions, sessions, timeout,
+           config_transports[options->load.transport], sip, crowded ? "  recipient_queue_max: 10000\n" : "");
 }
 
 static void config_print_tenant(const struct load_options *load, const char *domain)

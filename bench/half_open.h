@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
  * Connections to the S2S port beside a load that stop half-way and stay until the relay ends
- * them: as many of each kind of half_open.def. On the load's ring, from many source addresses of
- * 127.0.0.0/8, as one address has no more ports than some ten thousand. One thread.
+ * them: as many of each kind of half_open.def. On the load's ring, from many source addresses
+ * of 127.0.0.0/8, as one address has no more ports than some ten thousand. One thread.
  */
 #ifndef PASSERELLE_BENCH_HALF_OPEN_H
 #define PASSERELLE_BENCH_HALF_OPEN_H

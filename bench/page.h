@@ -2,7 +2,8 @@
 /*
  * Kept reports as one HTML page on a stream: tables and figures, nothing loaded from elsewhere.
  * page_load.c lays loads over each other, page_summary.c has their tables, page_table.c shows
- * what the scripts made, page_soak.c peers, a greedy tenant and faults. One thread.
+ * what the scripts made, page_soak.c peers, a greedy tenant, half-open connections and faults.
+ * One thread.
  */
 #ifndef PASSERELLE_BENCH_PAGE_H
 #define PASSERELLE_BENCH_PAGE_H
@@ -27,8 +28,8 @@ void page_write(const struct document *documents, size_t count, FILE *out);
 void page_loads(const struct document *documents, size_t count, FILE *out);
 /* What was run, and two tables: the messages, and what they cost. */
 void page_summary(const struct page_runs *runs, FILE *out);
-/* What a load has besides: peers or a greedy tenant that were beside it, faults; nothing when it has
-   none. */
+/* What a load has besides: peers, a greedy tenant or half-open connections that were beside it,
+   faults; nothing when it has none. */
 void page_peers(const struct document *document, FILE *out);
 void page_greedy(const struct document *document, FILE *out);
 void page_half_open(const struct document *document, FILE *out);

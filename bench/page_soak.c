@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* Peers, a greedy tenant or half-open connections beside a load, and a soak: behind the tables of
-   the load. */
+/* Peers, a greedy tenant or half-open connections beside a load, and a soak: behind the tables
+   of the load. */
 #include <math.h>
 #include <string.h>
 

@@ -26,8 +26,8 @@ struct report_ratios report_compare(const struct report_summary *alone,
 json_t *report_ratios_json(const struct report_ratios *ratios);
 /* Goes on behind the name of what the load was beside. */
 void report_ratios_text(const struct report_ratios *ratios);
-/* What became of a greedy tenant's messages, and what it cost the load: the medians of the pairs.
-   `clean`: every message of both ended as it should. */
+/* What became of a greedy tenant's messages, and what it cost the load: the medians of the
+   pairs. `clean`: every message of both ended as it should. */
 void report_greedy(const struct load *load, const struct report_pairs *pairs, bool clean,
                    const struct bench_options *options);
 /* Connections that stop half-way, beside a load. */
@@ -37,8 +37,8 @@ struct report_half_open {
     double kernel_kib;                           /* of both ends of one, of any kind */
 };
 
-/* What they cost, when they ended, and what the load had of it. `clean`: all ended in their time,
-   and every message of the load as it should. */
+/* What they cost, when they ended, and what the load had of it. `clean`: all ended in their
+   time, and every message of the load as it should. */
 void report_half_open(const struct load *load, const struct report_half_open *report, bool clean,
                       const struct bench_options *options);
 

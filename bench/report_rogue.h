@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* What passerelle-bench prints of slow and hostile peers, behind the phase that they were beside. */
+/* What passerelle-bench prints of slow and hostile peers, behind the phase they were beside. */
 #ifndef PASSERELLE_BENCH_REPORT_ROGUE_H
 #define PASSERELLE_BENCH_REPORT_ROGUE_H
 

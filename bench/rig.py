@@ -145,7 +145,8 @@ class Relay:
     priority; `config_words`: more options that its configuration depends on."""
 
     def __init__(self, folder, name, transport="udp", xmpp_domains=4, sip_domains=1,
-                 direct_tls=False, first=False, tenants_file=False, own_certificates=False, config_words=()):
+                 direct_tls=False, first=False, tenants_file=False, own_certificates=False,
+                 config_words=()):
         self.folder = folder / name
         self.folder.mkdir()
         certificates(self.folder, "relay.bench,127.0.0.1", "partner.bench,*.bench,trunk.bench")

@@ -214,14 +214,14 @@ static bool read_version(struct certificate *certificate, struct der version)
 /* TBSCertificate, RFC 5280 §4.1. */
 static bool read_body(struct certificate *certificate, struct der body)
 {
-    struct der value, list, issuer, subject;
+    struct der value, list, algorithm, issuer, subject;
     uint8_t tag;
     if (!der_take(&body, &tag, &value))
         return false;
     if (tag == DER_CONTEXT_0 &&
         (!read_version(certificate, value) || !der_take(&body, &tag, &value)))
         return false;
-    if (tag != DER_INTEGER || !der_expect(&body, DER_SEQUENCE, &value) || /* signature */
+    if (tag != DER_INTEGER || !der_expect(&body, DER_SEQUENCE, &algorithm) ||
         !der_expect(&body, DER_SEQUENCE, &issuer) || !der_expect(&body, DER_SEQUENCE, &value) ||
         !read_validity(certificate, value) || !der_expect(&body, DER_SEQUENCE, &subject))
         return false;
@@ -229,6 +229,8 @@ static bool read_body(struct certificate *certificate, struct der body)
     if (!der_expect(&body, DER_SEQUENCE, &value))
         return false;
     certificate->key_size = (size_t)(body.data - certificate->key);
+    certificate->algorithm = algorithm.data;
+    certificate->algorithm_size = algorithm.size;
     certificate->issuer = (struct certificate_subject){issuer.data, issuer.size};
     certificate->subject = (struct certificate_subject){subject.data, subject.size};
     while (body.size > 0) {
@@ -339,6 +341,12 @@ static size_t sip_uri_domain(const struct certificate_name *name, const char **d
     while (size < name->size - 4 && strchr(":;?/", (*domain)[size]) == NULL)
         size++;
     return size;
+}
+
+bool certificate_serves_tls(const struct certificate *certificate)
+{
+    return !certificate->eku_present || certificate->eku_any || certificate->eku_server ||
+           certificate->eku_client || certificate->eku_sip;
 }
 
 static bool eku_serves_sip(const struct certificate *certificate)

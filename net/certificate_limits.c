@@ -64,6 +64,14 @@ static bool is_within(struct domain domain, struct domain tree)
     return domain.size == tree.size || domain.text[domain.size - tree.size - 1] == '.';
 }
 
+/* A subtree that begins with a dot leaves what is below it only. */
+static bool is_permitted(const struct domain *domain, struct domain tree)
+{
+    bool is_below = tree.size > 0 && tree.text[0] == '.';
+    return is_within(*domain, tree) &&
+           (!is_below || domain->is_wildcard || domain->size >= tree.size);
+}
+
 /* What is excluded is an A-label and may be meant by another spelling, or be one of the domains
    that a wildcard stands for. */
 static bool is_touched(const struct domain *domain, struct domain tree)
@@ -76,7 +84,13 @@ static bool is_touched(const struct domain *domain, struct domain tree)
 
 enum verdict { UNREADABLE, NOT_NAMED, NAMED, NOT_CONCERNED };
 
-/* What a list of subtrees says of a name: SEQUENCE OF SEQUENCE { base GeneralName, … }. */
+static bool is_other_name(const struct certificate_name *name)
+{
+    return name->kind == CERTIFICATE_SRV || name->kind == CERTIFICATE_XMPP_ADDR;
+}
+
+/* What a list of subtrees says of a name: SEQUENCE OF SEQUENCE { base GeneralName, … }. Those
+   of otherNames are not read, so none is permitted there (RFC 5280 §4.2.1.10). */
 static enum verdict look_up(struct der subtrees, const struct certificate_name *name,
                             bool is_excluded)
 {
@@ -89,10 +103,12 @@ static enum verdict look_up(struct der subtrees, const struct certificate_name *
         uint8_t tag;
         if (!der_expect(&subtrees, DER_SEQUENCE, &subtree) || !der_take(&subtree, &tag, &base))
             return UNREADABLE;
+        if (tag == DER_CONTEXT_0 && is_other_name(name))
+            return UNREADABLE;
         if (tag != DER_DNS_NAME && (tag != DER_URI || name->kind != CERTIFICATE_URI))
             continue;
         struct domain tree = {.text = (const char *)base.data, .size = base.size};
-        if (is_excluded ? is_touched(&domain, tree) : is_within(domain, tree))
+        if (is_excluded ? is_touched(&domain, tree) : is_permitted(&domain, tree))
             return NAMED;
         verdict = NOT_NAMED;
     }

@@ -45,6 +45,10 @@ static const char *refusal_text(int error, bool is_leaf)
     case ASN_BEFORE_DATE_E:
         return is_leaf ? "it is not valid yet" : "an authority in its chain is not valid yet";
     case ASN_SIG_CONFIRM_E: return "a signature in its chain is wrong";
+    case ASN_CRIT_EXT_E:
+        return is_leaf ? "it has a critical extension that is not known here"
+                       : "an authority in its chain has a critical extension that is not known "
+                         "here";
     default: return wolfSSL_ERR_reason_error_string((unsigned long)error);
     }
 }
@@ -52,6 +56,10 @@ static const char *refusal_text(int error, bool is_leaf)
 /* RFC 5280 §6.1.3 (a) for the tip: signature, dates, and what is critical and not known. */
 static bool is_signed_by(struct search *search, const struct certificate *authority)
 {
+    if (certificate_signature_is_weak(&search->tip))
+        return refuse(search, search->top == 0
+                                  ? "it has a weak signature"
+                                  : "an authority in its chain has a weak signature");
     if (search->checks == PATH_MAX_CHECKS)
         return refuse(search, "its chain has too many ways");
     search->checks++;
@@ -74,8 +82,8 @@ static bool is_signed_by(struct search *search, const struct certificate *author
            refuse(search, refusal_text(verified, search->top == 0));
 }
 
-/* RFC 5280 §6.1.4. An anchor may be older than version 3, and a certificate that is itself an
-   anchor needs no authority. */
+/* RFC 5280 §6.1.4. An anchor may be older than version 3, and a leaf that signed itself may be
+   one without being an authority. */
 static bool is_issued_by(struct search *search, const struct certificate *authority,
                          bool is_anchor)
 {
@@ -87,6 +95,10 @@ static bool is_issued_by(struct search *search, const struct certificate *author
     bool is_authority = authority->is_authority || (is_anchor && authority->version < 3);
     if (!is_itself && (!is_authority || !authority->may_certify))
         return refuse(search, "a certificate in its chain may not sign others");
+    if (certificate_key_is_short(authority))
+        return refuse(search, "an authority in its chain has too short a key");
+    if (!is_anchor && !certificate_serves_tls(authority))
+        return refuse(search, "an authority in its chain is not meant for TLS");
     if (authority->path_length >= 0 && search->below > (unsigned)authority->path_length)
         return refuse(search, "an authority in its chain may not have so many below it");
     if (!certificate_permits(authority, &search->leaf))
@@ -151,6 +163,10 @@ const char *path_verify(const struct tls_text *certificates, unsigned count,
     assert(count <= TLS_CHAIN_MAX);
     if (certificate_read(&search.leaf, certificates[0].data, certificates[0].size) < 0)
         return "it cannot be read";
+    if (certificate_key_is_short(&search.leaf))
+        return "its key is too short";
+    if (!certificate_serves_tls(&search.leaf))
+        return "it is not meant for TLS";
     search.next[0] = 1;
     stand(&search);
     /* Each pass takes a step up that was not tried there, or one down; the signatures that may

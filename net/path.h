@@ -2,8 +2,9 @@
 /*
  * Whether certificates lead from a leaf to a trust anchor (RFC 5280 §6.1): each signed by the
  * next one, which is an authority and may sign, has room for those below it (pathLenConstraint)
- * and may vouch for the leaf's names, all within their dates. wolfSSL checks one signature at a
- * time; which may follow which is decided here, and nothing that a peer sends is ever kept.
+ * and may vouch for the leaf's names, all within their dates, meant for TLS and none too weak.
+ * wolfSSL checks one signature at a time; which may follow which is decided here, and nothing
+ * that a peer sends is ever kept.
  * Policies are not looked at, directory names in name constraints only between neighbours.
  */
 #ifndef PASSERELLE_NET_PATH_H

@@ -2,8 +2,8 @@
 /*
  * DNS by libunbound in a thread of its own: SRV, then A and AAAA of each target, then what TLSA
  * says of its certificate, as one question with one ordered answer (RFC 2782; RFC 6120 §3.2;
- * XEP-0368 §3; RFC 3263 §4; RFC 7673). Each consumer thread has a port: it asks, is woken through
- * its ring, and takes answers. The simulation links its own implementation.
+ * XEP-0368 §3; RFC 3263 §4; RFC 7673). Each consumer thread has a port: it asks, is woken
+ * through its ring, and takes answers. The simulation links its own implementation.
  */
 #ifndef PASSERELLE_NET_RESOLVER_H
 #define PASSERELLE_NET_RESOLVER_H
@@ -65,7 +65,7 @@ struct resolver_target {
     unsigned service;          /* index into question.services; service_count for the fallback */
     unsigned rank;             /* of its service: by NAPTR, else as asked; 0 is first */
     bool secure;               /* DNSSEC-validated SRV and address */
-    bool tlsa_unusable; /* there are TLSA records, none that can be used: they say that there is TLS */
+    bool tlsa_unusable; /* there are TLSA records, none that can be used: there is TLS, they say */
     unsigned tlsa_first, tlsa_count; /* those that can be used, in the answer; 0: none */
     char host[RESOLVER_NAME_SIZE];
 };
@@ -78,8 +78,9 @@ struct resolver_answer {
     bool is_partial;       /* some were not waited for (family_delay_ms) */
     uint32_t ttl_s; /* clamped to 30..3600 */
     struct resolver_answer *next; /* the resolver's */
-    /* In the order to try, of one host IPv6 and IPv4 in turn (RFC 8305 §4). Without those whose TLSA records are bogus, or may be there and could
-       not be asked for: they are not to be connected to (RFC 7673 §3.4). */
+    /* In the order to try, of one host IPv6 and IPv4 in turn (RFC 8305 §4). Without those whose
+       TLSA records are bogus, or may be there and could not be asked for: they are not to be
+       connected to (RFC 7673 §3.4). */
     struct resolver_target targets[RESOLVER_TARGET_MAX];
     struct dane_record tlsa[]; /* as many as the targets name */
 };

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
  * Inside of the resolver. resolver_job.c leads one question through its lookups: NAPTR, SRV,
- * addresses, TLSA; resolver.c has the thread, the ports and their queues. Resolver thread, but for
- * what is said to be guarded.
+ * addresses, TLSA; resolver.c has the thread, the ports and their queues. Resolver thread, but
+ * for what is said to be guarded.
  */
 #ifndef PASSERELLE_NET_RESOLVER_PRIV_H
 #define PASSERELLE_NET_RESOLVER_PRIV_H
@@ -77,7 +77,7 @@ struct job {
 
 /* Moves the job on; true when there is nothing left to look up. */
 bool resolver_job_advance(struct ub_ctx *context, struct job *job, uint64_t now_ns);
-/* What the lookups gave; the caller's now. `is_late`: some may not have come. Once for a job. */
+/* What the lookups gave; the caller's now, once for a job. `is_late`: some may not have come. */
 struct resolver_answer *resolver_job_answer(struct job *job, bool allow_special, bool is_late);
 /* Cancels what is still looked up. */
 void resolver_job_free(struct ub_ctx *context, struct job *job);

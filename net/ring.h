@@ -88,11 +88,11 @@ int ring_send_datagram(struct ring *ring, ring_handle handle, const union net_ad
    multishot may still come as up to a few RING_RECEIVED after a pause. */
 void ring_pause(struct ring *ring, ring_handle handle);
 void ring_resume(struct ring *ring, ring_handle handle);
-/* Lets go of a connected stream, of which no send may be in flight: nothing more is read, what has
-   been read is still told, then RING_DETACHED. Until then ring_drop ends it as ever. */
+/* Lets go of a connected stream, of which no send may be in flight: nothing more is read, what
+   has been read is still told, then RING_DETACHED. Until then ring_drop ends it as ever. */
 void ring_detach(struct ring *ring, ring_handle handle);
-/* Takes over a descriptor that another ring has detached; reading starts at ring_resume. -EMFILE,
-   and the descriptor is closed, when there is no room. */
+/* Takes over a descriptor that another ring has detached; reading starts at ring_resume.
+   -EMFILE, and the descriptor is closed, when there is no room. */
 int ring_adopt(struct ring *ring, int descriptor, void *owner,
                ring_handle *handle) NET_MUST_USE;
 /* Ends the socket: no more events but RING_GONE. A send in flight is cancelled; datagrams handed

@@ -156,8 +156,8 @@ void ring_socket_cancel_read(struct ring *ring, struct ring_socket *socket)
     socket->cancelling = true;
 }
 
-/* The kernel finds an operation by its name at once. By its descriptor it walks all that wait on
-   the ring: for a thousand connections that end together, a thousand times. */
+/* The kernel finds an operation by its name at once. By its descriptor it walks all that wait
+   on the ring: for a thousand connections that end together, a thousand times. */
 static void cancel_stream(struct ring *ring, struct ring_socket *socket, bool is_connecting)
 {
     if (is_connecting)

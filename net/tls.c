@@ -112,10 +112,11 @@ int tls_session_on_verify(int preverify, WOLFSSL_X509_STORE_CTX *store)
         store->totalCerts < TLS_CHAIN_MAX ? (unsigned)store->totalCerts : TLS_CHAIN_MAX;
     for (unsigned i = 0; i < count; i++)
         chain[i] = (struct tls_text){store->certs[i].buffer, store->certs[i].length};
+    /* First: a session with a peer has been judged. */
+    session->refusal = path_verify(chain, count, session_anchors(session));
     keep_peer(session, chain[0].data, chain[0].size);
     if (session->keeps_chain)
         keep_chain(session, chain, count);
-    session->refusal = path_verify(chain, count, session_anchors(session));
     return 1;
 }
 

@@ -3,9 +3,9 @@
  * TLS 1.2/1.3 by wolfSSL over memory: bytes in, bytes out, no socket. AEAD suites only, no
  * tickets, no session cache, verification always explicit: the chain is checked (net/path.h)
  * and the result kept, identity is the caller's business (net/certificate.h). A session belongs
- * to one thread, and may pass to another one when its handshake is over; a context may be shared
- * by sessions of one thread only (each thread opens its own). A thread with many certificates
- * opens one context with the trust anchors and the others on its base.
+ * to one thread, and may pass to another one when its handshake is over; a context may be
+ * shared by sessions of one thread only (each thread opens its own). A thread with many
+ * certificates opens one context with the trust anchors and the others on its base.
  */
 #ifndef PASSERELLE_NET_TLS_H
 #define PASSERELLE_NET_TLS_H
@@ -45,8 +45,8 @@ int tls_certificate_check(const char *certificate_file, const char *key_file, ch
                           size_t error_size) NET_MUST_USE;
 /* The file of trust anchors that is read when no others are named. */
 const char *tls_system_anchors(void);
-/* Sessions keep their context alive until their handshake is over; this drops the caller's hold.
- */
+/* Sessions keep their context alive until their handshake is over; this drops the caller's
+   hold. */
 void tls_context_close(struct tls_context **context);
 
 /* Which context serves this server name (A-label, lower case, NUL-terminated, "" when the client
@@ -62,7 +62,7 @@ enum tls_protocol { TLS_ALPN_NONE, TLS_ALPN_XMPP_SERVER };
 int tls_accept(struct tls_session **session, struct tls_context *fallback, tls_choose_fn choose,
                void *choose_context, enum tls_protocol alpn) NET_MUST_USE;
 /* Client side: sends `server_name` as SNI. The handshake completes whatever the certificate;
-   the caller looks at tls_verified and the identity before it sends anything. */
+   the caller looks at tls_peer_verified and the identity before it sends anything. */
 int tls_connect(struct tls_session **session, struct tls_context *context,
                 const char *server_name, enum tls_protocol alpn) NET_MUST_USE;
 /* Before the handshake: keep what the peer shows, for tls_peer_chain. */
@@ -97,16 +97,16 @@ size_t tls_write_size(size_t size);
 /* Appends close_notify. */
 void tls_shutdown(struct tls_session *session, struct net_buffer *output);
 
-/* After the handshake: did the peer show a certificate, and did its chain verify against the
-   trust anchors (dates included, EKU tolerant)? `reason` (may be NULL) gets a static sentence. */
+/* After the handshake: did the peer show a certificate, and does its chain lead to a trust
+   anchor (net/path.h)? `reason` (may be NULL) gets a static sentence. */
 bool tls_peer_verified(const struct tls_session *session, const char **reason);
 /* DER of the peer's leaf; NULL when it showed none. Valid while the session lives. */
 const uint8_t *tls_peer_certificate(const struct tls_session *session, size_t *size);
 /* DER of certificate `index` of those the peer sent, in its order, after tls_keep_chain: 0 is the
    leaf; at most TLS_CHAIN_MAX. NULL: there is none. */
 const uint8_t *tls_peer_chain(const struct tls_session *session, unsigned index, size_t *size);
-/* Does the chain lead from the leaf to its certificate `anchor` (> 0) by those between them? The
-   rules are those of net/path.h, and nothing else is trusted for it (DANE-TA, RFC 7671 §5.2). */
+/* Does the chain lead from the leaf to its certificate `anchor` (> 0) by those between them?
+   The rules are those of net/path.h; nothing else is trusted for it (DANE-TA, RFC 7671 §5.2). */
 bool tls_chain_leads_to(const struct tls_session *session, unsigned anchor);
 /* "TLSv1.3", "TLS_AES_128_GCM_SHA256", and what went wrong last (for the log). */
 const char *tls_protocol_name(const struct tls_session *session);

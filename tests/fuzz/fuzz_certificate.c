@@ -19,6 +19,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
               (certificate.limits >= bytes &&
                certificate.limits + certificate.limits_size <= bytes + size));
         CHECK(certificate_permits(&certificate, &certificate) || certificate.limits != NULL);
+        (void)certificate_key_is_short(&certificate);
+        (void)certificate_signature_is_weak(&certificate);
         char text[300];
         size_t room = size % sizeof(text) + 1;
         certificate_text_subject(&certificate.subject, text, room);

@@ -5,10 +5,11 @@ import ssl
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
 
 CLIENT, SERVER = ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH
+MAIL = ExtendedKeyUsageOID.EMAIL_PROTECTION
 DAY = datetime.timedelta(days=1)
 
 
@@ -58,6 +59,7 @@ class Credential:
 
     def _context(self, protocol, minimum=None, maximum=None, ciphers=None):
         context = plain_context(protocol)
+        context.set_ciphers("DEFAULT:@SECLEVEL=0")  # no certificate is too weak to be shown
         context.load_cert_chain(self.pem, self.key)
         if minimum is not None:
             context.minimum_version = minimum
@@ -90,12 +92,13 @@ class Authority:
 
     def issue(self, name, names, authority=False, purposes=(SERVER, CLIENT), common_name=None,
               age=DAY, life=30 * DAY, chain=(), self_signed=False, below=None, limits=None,
-              key_of=None):
+              key_of=None, rsa_bits=None, digest=hashes.SHA256()):
         """A credential whose subjectAltName holds `names`. Without an own certificate yet, or
         with `self_signed`, it signs itself. An authority may have only so many `below` it, within
         name constraints (`limits`). With `key_of` the key identifier is a lie: it is that
         certificate's."""
-        key = ec.generate_private_key(ec.SECP256R1())
+        key = (rsa.generate_private_key(65537, rsa_bits) if rsa_bits is not None else
+               ec.generate_private_key(ec.SECP256R1()))
         rooted = hasattr(self, "own") and not self_signed
         attributes = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Attack tests")]
         if common_name is not None:
@@ -125,4 +128,4 @@ class Authority:
             builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
         if not authority and purposes is not None:
             builder = builder.add_extension(x509.ExtendedKeyUsage(purposes), critical=False)
-        return Credential(self.folder, name, key, builder.sign(signer, hashes.SHA256()), chain)
+        return Credential(self.folder, name, key, builder.sign(signer, digest), chain)

@@ -2,9 +2,10 @@
 """Who may speak for whom on the XMPP side: certificates, SASL EXTERNAL and the addresses of
 stanzas. Dialback has a file of its own."""
 import pytest
+from cryptography.hazmat.primitives.hashes import SHA1
 from cryptography.x509 import NameConstraints
 
-from attack_certificates import (CLIENT, DAY, SERVER, Authority, dns, plain_context, srv_name,
+from attack_certificates import (CLIENT, DAY, MAIL, SERVER, Authority, dns, plain_context, srv_name,
                                  uri, xmpp_address)
 from attack_kit import (OTHER_TENANT, PARTNER, PATIENCE_S, TENANT, Counting,  # noqa: F401
                         attacked, base64_of, header, message, numbers, scene)
@@ -38,6 +39,9 @@ CROOKED = {
     "expired": dict(names=[dns(VICTIM)], age=10 * DAY, life=DAY),
     "not-yet-valid": dict(names=[dns(VICTIM)], age=-2 * DAY),
     "self-signed": dict(names=[dns(VICTIM)], self_signed=True),
+    "signed-by-sha1": dict(names=[dns(VICTIM)], digest=SHA1()),
+    "key-of-1024-bits": dict(names=[dns(VICTIM)], rsa_bits=1024),
+    "mail-purpose-only": dict(names=[dns(VICTIM)], purposes=(MAIL,)),
 }
 
 HONEST = {
@@ -46,6 +50,7 @@ HONEST = {
     "wildcard": dict(names=[dns("*.example")]),
     "server-purpose-only": dict(names=[dns(VICTIM)], purposes=(SERVER,)),
     "client-purpose-only": dict(names=[dns(VICTIM)], purposes=(CLIENT,)),
+    "key-of-2048-bits": dict(names=[dns(VICTIM)], rsa_bits=2048),
     "no-purposes": dict(names=[dns(VICTIM)], purposes=None),
     "xmppAddr-only": dict(names=[xmpp_address(VICTIM)]),
     "srv-name-only": dict(names=[srv_name(f"_xmpp-server.{VICTIM}")]),
@@ -61,7 +66,8 @@ def features(relay, credential, sender=VICTIM, to=TENANT):
 
 @pytest.mark.parametrize("name", CROOKED)
 def test_certificate_that_does_not_prove_the_domain(attacked, name):  # noqa: F811
-    """I1: A certificate of a trusted authority (or none at all) whose names come close."""
+    """I1: A certificate of a trusted authority (or none at all) whose names come close, or that
+    is good for nothing."""
     credential = attacked.authority.issue(f"crooked-{name}", **CROOKED[name])
     with attacked.stream() as stream:
         assert EXTERNAL not in stream.starttls(credential.client(), TENANT, VICTIM)

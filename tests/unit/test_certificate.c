@@ -214,6 +214,68 @@ static void test_fields(void **state)
     assert_false(certificate.has_san);
 }
 
+/* Name constraints of an authority, and the one name of a leaf. */
+static const struct {
+    const char *constraints, *name;
+    bool permits;
+} limit_cases[] = {
+    {"permitted;DNS:a.example", "DNS:a.example", true},
+    {"permitted;DNS:a.example", "DNS:A.Example", true},
+    {"permitted;DNS:a.example", "DNS:x.y.a.example", true},
+    {"permitted;DNS:a.example", "DNS:xa.example", false},
+    {"permitted;DNS:a.example", "DNS:example", false},
+    {"permitted;DNS:a.example", "DNS:*.a.example", true},
+    {"permitted;DNS:a.example", "DNS:*.example", false},
+    {"permitted;DNS:a.example,permitted;DNS:b.example", "DNS:b.example", true},
+    {"permitted;DNS:example,excluded;DNS:a.example", "DNS:b.example", true},
+    {"permitted;DNS:example,excluded;DNS:a.example", "DNS:x.a.example", false},
+    {"excluded;DNS:a.example", "DNS:*.example", false},
+    {"excluded;DNS:x.a.example", "DNS:a.example", true},
+    /* A dot in front: what is below it. */
+    {"permitted;DNS:.a.example", "DNS:x.a.example", true},
+    {"permitted;DNS:.a.example", "DNS:*.a.example", true},
+    {"permitted;DNS:.a.example", "DNS:a.example", false},
+    {"excluded;DNS:.a.example", "DNS:x.a.example", false},
+    {"excluded;DNS:.a.example", "DNS:a.example", false},
+    /* Names of each kind are taken for one another. */
+    {"permitted;DNS:a.example", "URI:sip:a.example", true},
+    {"permitted;DNS:a.example", "URI:sip:b.example", false},
+    {"permitted;DNS:a.example", "otherName:" ADDR ";UTF8:a.example", true},
+    {"permitted;DNS:a.example", "otherName:" ADDR ";UTF8:b.example", false},
+    {"permitted;DNS:a.example", "otherName:" SRV ";IA5STRING:_xmpp-server.a.example", true},
+    {"excluded;DNS:a.example", "otherName:" SRV ";IA5STRING:_xmpp-server.a.example", false},
+    {"permitted;URI:a.example", "URI:sip:b.example", false},
+    {"permitted;URI:a.example", "DNS:b.example", true},
+    /* Of other forms they do not count, but what stands in a form that is not read does. */
+    {"permitted;email:a.example", "DNS:a.example", true},
+    {"permitted;IP:192.0.2.0/255.255.255.0", "DNS:a.example", true},
+    {"excluded;otherName:" SRV ";IA5STRING:_xmpp-server.a.example",
+     "otherName:" SRV ";IA5STRING:_xmpp-server.a.example", false},
+    {"permitted;otherName:" ADDR ";UTF8:a.example", "otherName:" ADDR ";UTF8:b.example", false},
+    {"permitted;otherName:" ADDR ";UTF8:a.example", "DNS:b.example", true},
+};
+
+static void test_limits(void **state)
+{
+    (void)state;
+    static struct certificate authority, leaf;
+    static struct der_file authority_der, leaf_der;
+    for (size_t i = 0; i < sizeof(limit_cases) / sizeof(limit_cases[0]); i++) {
+        char extension[300];
+        (void)snprintf(extension, sizeof(extension), "nameConstraints=critical,%s",
+                       limit_cases[i].constraints);
+        make_der(&authority_der, extension);
+        (void)snprintf(extension, sizeof(extension), "subjectAltName=%s", limit_cases[i].name);
+        make_der(&leaf_der, extension);
+        assert_int_equal(certificate_read(&authority, authority_der.data, authority_der.size),
+                         0);
+        assert_int_equal(certificate_read(&leaf, leaf_der.data, leaf_der.size), 0);
+        assert_true(certificate_permits(&leaf, &authority)); /* it has no limits */
+        if (certificate_permits(&authority, &leaf) != limit_cases[i].permits)
+            fail_msg("%s: %s", limit_cases[i].constraints, limit_cases[i].name);
+    }
+}
+
 /* More names than are looked at: the rest is left out, nothing is overrun. */
 static void test_many_names(void **state)
 {
@@ -282,8 +344,8 @@ static void test_words(void **state)
     certificate_text_subject(&certificate.issuer, text, sizeof(text));
     assert_string_equal(text, "CN=cn.example"); /* it signed itself */
     certificate_text_names(&certificate, text, sizeof(text));
-    assert_string_equal(
-        text, "dNSName a.example, SRVName _xmpp-server.a.example, URI sip:a.example");
+    assert_string_equal(text,
+                        "dNSName a.example, SRVName _xmpp-server.a.example, URI sip:a.example");
     certificate_text_name(certificate_match_xmpp(&certificate, "a.example", "a.example"), text,
                           sizeof(text));
     assert_string_equal(text, "dNSName a.example");
@@ -327,7 +389,7 @@ int main(void)
         cmocka_unit_test(test_sip),        cmocka_unit_test(test_unicode),
         cmocka_unit_test(test_nul),        cmocka_unit_test(test_fields),
         cmocka_unit_test(test_many_names), cmocka_unit_test(test_malformed),
-        cmocka_unit_test(test_words),
+        cmocka_unit_test(test_words),      cmocka_unit_test(test_limits),
     };
     return cmocka_run_group_tests(tests, make_base, remove_base);
 }

@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "net/path.h"
 #include "tls_pair.h"
 
 struct client_case {
@@ -133,32 +134,13 @@ static void test_chain(void **state)
     tls_context_close(&client);
 }
 
-/* What is trusted decides, and the reason says so. */
-static void test_anchors(void **state)
+struct reason_case {
+    const char *anchors, *name, *reason;
+};
+
+static void check_reasons(const struct reason_case *cases, size_t count)
 {
-    (void)state;
-    static const struct {
-        const char *anchors, *name, *reason;
-    } cases[] = {
-        {"root.pem", "one.pem", "verified"},
-        {"rogue.pem", "one.pem", "no authority known here signed it"},
-        {"middle.pem", "deep.pem", "verified"},
-        {"self.pem", "self.pem", "verified"},
-        {"plain.pem", "plain.pem", "verified"}, /* no authority: good for itself alone */
-        {"plain.pem", "plain_leaf.pem", "a certificate in its chain may not sign others"},
-        {"lowest.pem", "lowest_leaf.pem", "verified"},
-        {"lowest.pem", "below.chain", "an authority in its chain may not have so many below it"},
-        {"root.pem", "crossed.chain", "verified"},
-        {"rogue.pem", "crossed.chain", "verified"},
-        {"root.pem", "shuffled.chain", "verified"},
-        {"root.pem", "expired.pem", "it has expired"},
-        {"root.pem", "old.chain", "an authority in its chain has expired"},
-        {"root.pem", "forged.chain", "a signature in its chain is wrong"},
-        {"root.pem", "narrow.chain", "an authority in its chain may not vouch for its names"},
-        {"root.pem", "many.chain", "its chain has too many ways"},
-    };
-    struct tls_context *client = open_context("one.pem", "root.pem");
-    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+    for (size_t i = 0; i < count; i++) {
         struct pair pair;
         const char *reason = NULL;
         struct tls_context *trusting = open_context(NULL, cases[i].anchors);
@@ -173,7 +155,127 @@ static void test_anchors(void **state)
         tls_context_close(&server);
         tls_context_close(&trusting);
     }
-    tls_context_close(&client);
+}
+
+/* What is trusted decides, and the reason says so. */
+static void test_anchors(void **state)
+{
+    (void)state;
+    static const struct reason_case cases[] = {
+        {"root.pem", "one.pem", "verified"},
+        {"rogue.pem", "one.pem", "no authority known here signed it"},
+        {"middle.pem", "deep.pem", "verified"},
+        {"self.pem", "self.pem", "verified"},
+        {"plain.pem", "plain.pem", "verified"}, /* no authority: good for itself alone */
+        {"plain.pem", "plain_leaf.pem", "a certificate in its chain may not sign others"},
+        {"lowest.pem", "lowest_leaf.pem", "verified"},
+        {"lowest.pem", "below.chain",
+         "an authority in its chain may not have so many below it"},
+        {"root.pem", "crossed.chain", "verified"},
+        {"rogue.pem", "crossed.chain", "verified"},
+        {"root.pem", "shuffled.chain", "verified"},
+        {"root.pem", "expired.pem", "it has expired"},
+        {"root.pem", "old.chain", "an authority in its chain has expired"},
+        {"root.pem", "forged.chain", "a signature in its chain is wrong"},
+        {"root.pem", "narrow.chain", "an authority in its chain may not vouch for its names"},
+        {"root.pem", "many.chain", "its chain has too many ways"},
+    };
+    check_reasons(cases, sizeof(cases) / sizeof(cases[0]));
+}
+
+/* What a good signature does not make good. */
+static void test_flaws(void **state)
+{
+    (void)state;
+    static const struct reason_case cases[] = {
+        {"root.pem", "odd_deep.chain",
+         "an authority in its chain has a critical extension that is not known here"},
+        {"rsa_root.pem", "md5.pem", "it has a weak signature"},
+        {"root.pem", "sha1.pem", "it has a weak signature"},
+        {"root.pem", "sha1_deep.chain", "an authority in its chain has a weak signature"},
+        {"sha1_root.pem", "sha1_root_leaf.pem", "verified"}, /* trusted without a signature */
+        {"rsa_root.pem", "pss.pem", "verified"},
+        {"rsa_root.pem", "pss_sha1.pem", "it has a weak signature"},
+        {"root.pem", "short.pem", "its key is too short"},
+        {"root.pem", "short_deep.chain", "an authority in its chain has too short a key"},
+        {"short_middle.pem", "short_deep.pem", "an authority in its chain has too short a key"},
+        {"root.pem", "mail.pem", "it is not meant for TLS"},
+        {"root.pem", "mail_deep.chain", "an authority in its chain is not meant for TLS"},
+        {"mail_middle.pem", "mail_deep.pem", "verified"}, /* trusted for what we trust it for */
+        {"root.pem", "sip.pem", "verified"},
+        {"root.pem", "any_deep.chain", "verified"},
+    };
+    check_reasons(cases, sizeof(cases) / sizeof(cases[0]));
+}
+
+/* RFC 5280 §4.2: what is critical and not known. The relay does not show such a certificate. */
+static void test_unknown_extension(void **state)
+{
+    (void)state;
+    char path[256];
+    struct anchors anchors = {0};
+    struct tls_text leaf = {0};
+    certificates_path(&certificates, "root.pem", path);
+    assert_int_equal(anchors_add_file(&anchors, path, false), 0);
+    certificates_path(&certificates, "odd.der", path);
+    assert_int_equal(tls_text_read(&leaf, path), 0);
+    assert_string_equal(path_verify(&leaf, 1, &anchors),
+                        "it has a critical extension that is not known here");
+    tls_text_free(&leaf);
+    anchors_free(&anchors);
+}
+
+/* An authority NAME_middle with these extensions, a leaf of it, and their chain NAME_deep. */
+static int issue_deep(const char *name, const char *extensions)
+{
+    struct certificates *c = &certificates;
+    char middle[64], deep[64], text[512];
+    (void)snprintf(middle, sizeof(middle), "%s_middle", name);
+    (void)snprintf(deep, sizeof(deep), "%s_deep", name);
+    (void)snprintf(text, sizeof(text), "basicConstraints=critical,CA:TRUE\\n%s", extensions);
+    int rc = certificates_issue(c, middle, "root", text) |
+             certificates_issue(c, deep, middle, "subjectAltName=DNS:one.example");
+    (void)snprintf(text, sizeof(text), "cat %s.pem %s.pem >%s.chain", deep, middle, deep);
+    return rc | certificates_run(c, text);
+}
+
+static int make_flawed(void)
+{
+    struct certificates *c = &certificates;
+    const char *mail = "subjectAltName=DNS:one.example\\nextendedKeyUsage=emailProtection";
+    const char *sip = "subjectAltName=DNS:one.example\\nextendedKeyUsage=1.3.6.1.5.5.7.3.20";
+    const char *odd = "subjectAltName=DNS:one.example\\n1.2.3.4=critical,ASN1:NULL";
+    return certificates_run(
+               c,
+               "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout "
+               "sha1_root.key -subj /CN=sha1 -sha1 -out sha1_root.pem && openssl req -x509 "
+               "-newkey rsa:2048 -nodes -keyout rsa_root.key -subj /CN=rsa -out rsa_root.pem "
+               "&& cp one.ext short.ext") |
+           issue_deep("odd", "1.2.3.4=critical,ASN1:NULL") |
+           issue_deep("sha1", "keyUsage=keyCertSign") | issue_deep("short", "") |
+           issue_deep("mail", "extendedKeyUsage=emailProtection") |
+           issue_deep("any", "extendedKeyUsage=anyExtendedKeyUsage") |
+           certificates_issue(c, "odd", "root", odd) |
+           certificates_issue(c, "mail", "root", mail) |
+           certificates_issue(c, "sip", "root", sip) |
+           certificates_issue(c, "sha1_root_leaf", "sha1_root",
+                              "subjectAltName=DNS:one.example") |
+           certificates_run(
+               c,
+               "set -e; openssl x509 -in odd.pem -outform DER -out odd.der; sign() { in=$1 "
+               "ca=$2 out=$3; shift 3; openssl x509 -req -in $in.csr "
+               "-CA $ca.pem -CAkey $ca.key -CAcreateserial -days 30 -extfile $in.ext -out "
+               "$out.pem $*; }; "
+               "sign one rsa_root md5 -md5; sign one root sha1 -sha1; "
+               "sign one rsa_root pss -sigopt rsa_padding_mode:pss; "
+               "sign one rsa_root pss_sha1 -sha1 -sigopt rsa_padding_mode:pss; "
+               "for name in md5 sha1 pss pss_sha1; do cp one.key $name.key; done; "
+               "sign sha1_middle root sha1_middle -sha1; "
+               "cat sha1_deep.pem sha1_middle.pem >sha1_deep.chain; "
+               "for name in short short_middle; do openssl req -new -newkey rsa:1024 -nodes "
+               "-keyout $name.key -subj /CN=$name -out $name.csr; sign $name root $name; done; "
+               "sign short_deep short_middle short_deep; "
+               "cat short_deep.pem short_middle.pem >short_deep.chain");
 }
 
 static int make_chains(void **state)
@@ -213,34 +315,38 @@ static int make_chains(void **state)
         certificates_issue(c, "narrow_good", "narrow_middle",
                            "subjectAltName=DNS:two.example") |
         certificates_issue(c, "narrow_lower", "narrow_middle", ca) |
-        certificates_run(c, "openssl req -new -key narrow_lower.key -subj /CN=lower -out "
-                            "lower.csr && openssl x509 -req -in lower.csr -CA narrow_middle.pem "
-                            "-CAkey narrow_middle.key -set_serial 81 -days 30 -extfile "
-                            "narrow_lower.ext -out narrow_lower.pem") |
+        certificates_run(c,
+                         "openssl req -new -key narrow_lower.key -subj /CN=lower -out "
+                         "lower.csr && openssl x509 -req -in lower.csr -CA narrow_middle.pem "
+                         "-CAkey narrow_middle.key -set_serial 81 -days 30 -extfile "
+                         "narrow_lower.ext -out narrow_lower.pem") |
         certificates_issue(c, "narrow_deep", "narrow_lower", one) |
         certificates_issue(c, "lower", "middle", ca) |
         certificates_issue(c, "shuffled", "lower", one) |
         certificates_issue(c, "lowest_leaf", "lowest", one) |
-        certificates_run(c, "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 "
-                            "-nodes -keyout plain.key -subj /CN=plain -out plain.pem -addext "
-                            "basicConstraints=CA:FALSE -addext subjectAltName=DNS:one.example") |
+        certificates_run(c,
+                         "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 "
+                         "-nodes -keyout plain.key -subj /CN=plain -out plain.pem -addext "
+                         "basicConstraints=CA:FALSE -addext subjectAltName=DNS:one.example") |
         certificates_issue(c, "plain_leaf", "plain", one) |
         /* Authorities of one name without key identifiers: each may have signed each. */
         certificates_run(
-            c, "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout "
-               "many.key -subj /CN=many -out many.pem -addext subjectKeyIdentifier=none -addext "
-               "authorityKeyIdentifier=none -addext keyUsage=keyCertSign && cp many.pem "
-               "many.chain && for n in 1 2 3 4 5 6 7 8; do openssl req -x509 -key many.key "
-               "-subj /CN=many -set_serial $n -addext subjectKeyIdentifier=none -addext "
-               "authorityKeyIdentifier=none -addext keyUsage=keyCertSign >>many.chain; done") |
+            c,
+            "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout "
+            "many.key -subj /CN=many -out many.pem -addext subjectKeyIdentifier=none -addext "
+            "authorityKeyIdentifier=none -addext keyUsage=keyCertSign && cp many.pem "
+            "many.chain && for n in 1 2 3 4 5 6 7 8; do openssl req -x509 -key many.key "
+            "-subj /CN=many -set_serial $n -addext subjectKeyIdentifier=none -addext "
+            "authorityKeyIdentifier=none -addext keyUsage=keyCertSign >>many.chain; done") |
         /* An authority in the name of root, down to its key identifier. */
-        certificates_run(c, "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 "
-                            "-nodes -keyout false_root.key -subj /CN=root -days 30 -out "
-                            "false_root.pem -addext subjectKeyIdentifier=$(openssl x509 -in "
-                            "root.pem -noout -ext subjectKeyIdentifier | tail -1 | tr -d ' :')") |
+        certificates_run(c,
+                         "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 "
+                         "-nodes -keyout false_root.key -subj /CN=root -days 30 -out "
+                         "false_root.pem -addext subjectKeyIdentifier=$(openssl x509 -in "
+                         "root.pem -noout -ext subjectKeyIdentifier | tail -1 | tr -d ' :')") |
         certificates_issue(c, "forged_middle", "false_root", ca) |
         certificates_issue(c, "forged", "forged_middle", one);
-    return rc |
+    return rc | make_flawed() |
            certificates_run(
                c,
                "cat deep.pem middle.pem >deep.chain; cat rogue_deep.pem rogue_middle.pem "
@@ -260,7 +366,8 @@ static int make_chains(void **state)
                "cat forged.pem forged_middle.pem >forged.chain && "
                "openssl x509 -req -in middle.csr -CA rogue.pem -CAkey rogue.key -set_serial 82 "
                "-days 30 -extfile middle.ext -out crossed.pem && "
-               "cat deep.pem crossed.pem middle.pem >crossed.chain && cp deep.key crossed.key && "
+               "cat deep.pem crossed.pem middle.pem >crossed.chain && cp deep.key crossed.key "
+               "&& "
                "cat shuffled.pem middle.pem lower.pem >shuffled.chain && "
                "cat mute.pem mute_middle.pem >mute.chain && "
                "cat narrow.pem narrow_middle.pem >narrow.chain && "
@@ -275,6 +382,8 @@ int main(void)
         cmocka_unit_test(test_server_certificates),
         cmocka_unit_test(test_chain),
         cmocka_unit_test(test_anchors),
+        cmocka_unit_test(test_flaws),
+        cmocka_unit_test(test_unknown_extension),
     };
     return cmocka_run_group_tests(tests, make_chains, remove_certificates);
 }
