@@ -306,6 +306,9 @@ def test_bogus_signatures(world, zone):
         assert server.stanzas.empty()
         assert world.relay.logged("event=link.failed", f"partner={domain}",
                                   "DNSSEC validation failed")
+        failed = [row["step"] for row in steps(world, domain) if row["result"] == "failed"]
+        assert failed[0] == "dns" and failed[-1] == "verdict"
+        assert "signatures are wrong or expired" in steps(world, domain)[-1]["text"]
     assert world.relay.count("xmpp_sessions_opened_total") == opened
 
 
