@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives import serialization
 import attack_certificates as certificates
 import peers
 from attack_certificates import DAY
-from attack_kit import PATIENCE_S, TENANT, AttackedRelay, Scene, Server, sip
+from attack_kit import PATIENCE_S, SECOND, TENANT, AttackedRelay, Scene, Server, sip
 from policy_kit import claim
 from ports import take_port
 
@@ -306,6 +306,9 @@ def test_bogus_signatures(world, zone):
         assert server.stanzas.empty()
         assert world.relay.logged("event=link.failed", f"partner={domain}",
                                   "DNSSEC validation failed")
+        failed = [row["step"] for row in steps(world, domain) if row["result"] == "failed"]
+        assert failed[0] == "dns" and failed[-1] == "verdict"
+        assert "signatures are wrong or expired" in steps(world, domain)[-1]["text"]
     assert world.relay.count("xmpp_sessions_opened_total") == opened
 
 
@@ -372,6 +375,12 @@ def test_who_comes_in(world):
                                       f"strict.{PLAIN}")), world.relay.stream() as stream:
         stream.starttls(certificates.plain_context(), TENANT, f"strict.{PLAIN}")
         assert "type='valid'" not in claim(stream, f"strict.{PLAIN}")
+    # Whose rules hold is told by the claim, not by the header of the stream that it comes on.
+    with contextlib.closing(Authority(world.relay.second, world.relay.good, SECOND)), \
+            world.relay.stream() as stream:
+        stream.starttls(certificates.plain_context(), TENANT, domain)
+        assert "type='valid'" in claim(stream, SECOND)
+        assert "dialback" in trust_of(world, SECOND) or "pkix" in trust_of(world, SECOND)
 
 
 @pytest.mark.parametrize("name", ["refused", "warned", "allowed"])
