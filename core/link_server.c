@@ -168,3 +168,8 @@ const struct dane_record *link_tlsa(const struct link *link)
 {
     return &link->answer->tlsa[link_target(link)->tlsa_first];
 }
+
+const uint8_t *link_tlsa_whole(const struct link *link, const struct dane_record *record)
+{
+    return resolver_whole(link->answer, record);
+}
