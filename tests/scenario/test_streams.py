@@ -2,13 +2,14 @@
 """How streams end: politely, with nothing lost on either side, and for the right reason."""
 import datetime
 import re
+import time
 
 import pytest
 
 import attack_certificates as certificates
 import peers
 from attack_kit import (OTHER_TENANT, PARTNER, PARTNER_HOST, PATIENCE_S, Server, attacked,  # noqa: F401
-                        message, running, scene, sip)
+                        message, numbers, running, scene, sip)
 from ports import take_port
 
 ERRORS = "urn:ietf:params:xml:ns:xmpp-streams"
@@ -59,6 +60,26 @@ def test_expired_certificate_resets_the_stream(attacked):  # noqa: F811
     life = certificates.DAY + datetime.timedelta(seconds=6)
     short = attacked.authority.issue("short", [certificates.dns(PARTNER)], life=life)
     assert attacked.trusted(credential=short).error() == "reset"
+
+
+def test_server_that_says_nothing_any_more(tmp_path):
+    """It has answered pings on this stream, and none for as long as a message may take, whoever writes
+    to it meanwhile: it is not there, or does not reach the relay. Another stream is opened, nothing
+    that was on the way is lost, and one that has never answered is left in peace."""
+    with running(tmp_path, {"xmpp": {"confirm_timeout_ms": 300, "deliver_timeout_ms": 1500}}) as one:
+        relay = one.relay
+        assert one.to_xmpp("anybody?")[0] == 200
+        pong, one.partner.answer = one.partner.answer, lambda stanza: None
+        opened = relay.count("xmpp_sessions_opened_total")
+        peers.wait_for("another stream", lambda: one.to_xmpp(f"anybody {next(numbers)}?")[0] == 202
+                       and relay.count("xmpp_sessions_opened_total") == opened + 1)
+        assert relay.logged("event=session.close", "error=connection-timeout", "answers no pings")
+        until = time.monotonic() + 3
+        peers.wait_for("its time is over again", lambda: one.to_xmpp(f"still {next(numbers)}")[0]
+                       == 202 and time.monotonic() > until)
+        assert relay.count("xmpp_sessions_opened_total") == opened + 1
+        one.partner.answer = pong
+        assert one.to_xmpp("there again")[0] == 200
 
 
 def test_refusal_that_comes_before_the_pong_is_the_answer(attacked, scene):  # noqa: F811
