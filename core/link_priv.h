@@ -68,6 +68,7 @@ struct link {
     uint16_t other_port;
     bool sent_away; /* it was followed once in this try */
     bool elsewhere; /* the targets are of the other host */
+    bool no_external; /* in this round a server ended the stream as it refused our certificate */
     bool is_patient; /* DNS is asked once more, and every address is waited for */
     struct parcel_list queue;       /* stanzas not yet written; first those to be written again */
     struct parcel_list later;       /* IQs not yet written, which go behind the messages … */

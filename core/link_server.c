@@ -64,7 +64,7 @@ void link_start(struct link *link)
     unsigned proofs = worker_pair_proofs(link->worker, s2s_domain_span(&link->local),
                                          s2s_domain_span(&link->remote));
     const char *name = link->remote_ascii;
-    link->elsewhere = link->is_partners_fault = false;
+    link->elsewhere = link->is_partners_fault = link->no_external = false;
     question.wants_tlsa = true;
     question.family_delay_ms = link->is_patient || link->probe != NULL ? 0 : FAMILY_DELAY_MS;
     link->is_patient = false;
