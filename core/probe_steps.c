@@ -117,6 +117,14 @@ void probe_lost(struct probe *probe, struct span reason)
     probe->target[0] = '\0';
 }
 
+void probe_turns(struct probe *probe)
+{
+    probe_tell(probe, PROBE_AUTH, PROBE_NOTE,
+               "it has ended the stream with that, so dialback is tried on another one");
+    probe->is_done = true;
+    probe->target[0] = '\0';
+}
+
 /* ---- the stream ---- */
 
 static void append(char *text, size_t size, const char *format, ...)

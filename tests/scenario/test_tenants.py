@@ -187,6 +187,7 @@ def test_the_relay_is_told_unless_it_is_not_to_be(scene):
 # ---- without one ----
 
 def test_without_a_relay(quiet):
+    assert "No such file or directory; the first add makes it" in quiet.run("tenant", "list", status=1)
     said = quiet.run("tenant", "add", "b", "domains=b.example", "trunks[0].uri=sip:192.0.2.1")
     assert said.splitlines()[0] == "done: 1 added, 0 changed, 0 removed"
     assert "passerelle.sock (No such file or directory): the change counts from its" in said
