@@ -82,6 +82,8 @@ def test_show_policy(scene, cell):
     other = scene.relay.control(f"show policy b {domain}")
     if place != "partners[]":
         assert "tls\trequired\tdefault\n" in other
+    assert scene.relay.control(f"show policy {TENANT.upper()} {domain} json") == \
+        scene.relay.control(f"show policy a {domain} json")
     assert "no tenant of this name" in scene.relay.control(f"show policy nobody {domain}")
     assert "this is no domain" in scene.relay.control("show policy a")
 
