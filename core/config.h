@@ -237,6 +237,8 @@ struct rules_stack config_rules(const struct config *config, const struct config
 bool config_user_allowed(const struct config *config, const struct config_tenant *tenant,
                          const struct jid *user);
 const struct config_tenant *config_find_named(const struct config *config, struct span name);
+/* As people say it: by its name, or by one of its domains in any writing. */
+const struct config_tenant *config_find_said(const struct config *config, struct span word);
 /* What logs and rows call it; empty for no tenant. */
 static inline struct span config_tenant_name(const struct config_tenant *tenant)
 {

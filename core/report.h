@@ -17,6 +17,7 @@ enum report_kind {
     REPORT_ERRORS,
     REPORT_POLICY,   /* its rows come by report_policy */
     REPORT_SESSIONS, /* its rows come by inquiry */
+    REPORT_LINKS,    /* its rows come by inquiry */
     REPORT_TRUNKS,   /* its rows come by inquiry */
     REPORT_CONSENTS, /* its rows come by inquiry */
     REPORT_EXPLAIN,  /* its rows come one by one (core/probe.h), also those of a ping */

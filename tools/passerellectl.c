@@ -26,7 +26,7 @@ static const char usage[] =
     "  -h, --help           this text\n"
     "\n"
     "Commands for the relay:\n"
-    "  show info|stat|sess|tenants|trunks|errors\n"
+    "  show info|stat|sess|links|tenants|trunks|errors\n"
     "  show policy TENANT DOMAIN               what is in force between them, and from where\n"
     "  show consent TENANT [USER]              who of public_unverified partners may write\n"
     "  consent remove TENANT USER [ADDRESS]    they, or one, may no more until written to again\n"

@@ -10,8 +10,9 @@ import pytest
 import peers
 import relay as relays
 from attack_kit import AttackedRelay, Counting
-from attack_wire import NS_SASL, TENANT, Closed, condition, message, numbers, sip
-from policy_kit import CELLS, KINDS, Neighbour, domain_of, enter, gone, running, session_of
+from attack_wire import NS_SASL, SECOND, TENANT, Closed, condition, message, numbers, sip
+from policy_kit import (CELLS, KINDS, Neighbour, claim, domain_of, enter, gone, running,
+                        session_of)
 
 EACH = [pytest.param(cell, kind, id=f"{cell[0]}-{cell[1]}-{cell[2]}-{kind}")
         for cell in CELLS for kind in KINDS]
@@ -82,6 +83,8 @@ def test_show_policy(scene, cell):
     other = scene.relay.control(f"show policy b {domain}")
     if place != "partners[]":
         assert "tls\trequired\tdefault\n" in other
+    assert scene.relay.control(f"show policy {TENANT.upper()} {domain} json") == \
+        scene.relay.control(f"show policy a {domain} json")
     assert "no tenant of this name" in scene.relay.control(f"show policy nobody {domain}")
     assert "this is no domain" in scene.relay.control("show policy a")
 
@@ -224,3 +227,22 @@ def test_reload_takes_a_way_back(tmp_path):
                 pass
             with pytest.raises(Closed):
                 enter(relay, domains["clear"], "clear")
+
+
+def test_reload_judges_each_pair_of_a_stream(tmp_path):
+    """A domain that dialback has proved, on a stream that a certificate has opened for another one,
+    has no certificate: when it is to have one from now on, the stream ends."""
+    with running(tmp_path, ["external"]) as scene:
+        relay, domain = scene.relay, domain_of(("optional", True, "required"), "external")
+        with contextlib.closing(Neighbour(relay, SECOND, "dialback")), \
+                enter(relay, domain, "external") as stream:
+            assert "type='valid'" in claim(stream, SECOND)
+            stream.send(message("as yet", sender=f"juliet@{SECOND}"))
+            while b"as yet" not in scene.trunk.requests.get(timeout=peers.PATIENCE_S):
+                pass
+            for one in relay.settings["partners"]:
+                if one["domain"] == SECOND:
+                    one["sasl"] = "required"
+            relay.write()
+            assert relay.control("reload").startswith("done: ")
+            assert "</stream:stream>" in stream.rest()
