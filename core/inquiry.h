@@ -13,7 +13,7 @@ enum inquiry_kind { INQUIRY_SESSIONS, INQUIRY_TRUNKS, INQUIRY_CONSENTS };
 /* One row per line, fields separated by TAB, in the order of the header row in core/report.c:
    SESSIONS: worker, direction(in|out), peer address, local and remote domain of its header,
              pairs (FROM>TO, as the stanzas go; in brackets while not authorised), state, auth,
-             TLS version, cipher suite, age_s, idle_s, stanzas in, stanzas out, queued bytes,
+             TLS version, cipher suite, age_s, idle_s, heard_s, stanzas in, stanzas out, queued bytes,
              stream management (on|-), stanzas without an acknowledgement (in: of ours), out:
              stanzas that wait, bytes a second that a slow partner reads (-: it is not slow)
    TRUNKS:   egress, tenant, trunk, transport, target, state(up|down|unknown), seconds in it,
