@@ -154,7 +154,8 @@ static void become_ready(struct link *link)
 static void write_waiting(struct link *link)
 {
     bool goes_on = true;
-    while (goes_on && !link_queue_is_empty(link) && link_has_room(link)) {
+    struct link_hearing hearing = {0};
+    while (goes_on && !link_queue_is_empty(link) && link_has_room(link, &hearing)) {
         link_queue_choose(link);
         goes_on = refuse_long(link) || link_write(link);
     }

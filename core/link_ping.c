@@ -80,14 +80,18 @@ static bool is_deaf(const struct link *link)
            hears(&worker->full, link) || hears(&worker->held, link);
 }
 
-bool link_has_room(struct link *link)
+bool link_has_room(struct link *link, struct link_hearing *hearing)
 {
     const struct session *session = link->session;
     if (!session_has_room(session))
         return false;
     if (!link_pace_has_room(&link->pace, session->written_total))
         link_ping(link);
-    if (link_pace_has_room(&link->pace, session->written_total) || is_deaf(link))
+    if (link_pace_has_room(&link->pace, session->written_total))
+        return true;
+    if (!hearing->is_known)
+        *hearing = (struct link_hearing){.is_known = true, .is_deaf = is_deaf(link)};
+    if (hearing->is_deaf)
         return true;
     link_pace_press(&link->pace);
     return false;

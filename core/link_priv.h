@@ -179,8 +179,13 @@ uint64_t link_write_ping(struct link *link);
 void link_ping(struct link *link);
 /* The number in the id of a ping of ours; 0: it is none. */
 uint64_t link_ping_read(struct span id);
-/* May one more stanza go? Perhaps when a ping is before it. */
-bool link_has_room(struct link *link);
+/* Whether what the partner says is read: looked up at most once for a row of stanzas, as those who
+   stand still may be many. {0} before the first. */
+struct link_hearing {
+    bool is_known, is_deaf;
+};
+/* May one more stanza of the row go? Perhaps when a ping is before it. */
+bool link_has_room(struct link *link, struct link_hearing *hearing);
 /* What the answer to a ping, or that there was none in time, says of how fast the other side
    reads; read_ms: since then we have read what it says without a stop. */
 void link_ping_answered(struct link *link, uint64_t ping, uint64_t read_ms);

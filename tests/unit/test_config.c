@@ -148,6 +148,26 @@ static void test_missing_file(void **state)
     assert_non_null(strstr(error, "none.yaml: cannot read it"));
 }
 
+/* Names of one file are enough. What was found until then must not leak. */
+static void test_too_many_included(void **state)
+{
+    (void)state;
+    enum { FILES = 65537 };
+    struct config *config = NULL;
+    char error[600] = "", name[40];
+    assert_int_equal(mkdir("many", 0700), 0);
+    write_file("main.yaml", XMPP TENANT "include: many\n", 0644);
+    write_file("many/0.yaml", "", 0644);
+    for (unsigned i = 1; i < FILES; i++) {
+        (void)snprintf(name, sizeof(name), "many/%u.yaml", i);
+        assert_int_equal(symlink("0.yaml", name), 0);
+    }
+    assert_int_equal(config_open(&config, "main.yaml", error, sizeof(error)), -EINVAL);
+    assert_null(config);
+    if (strstr(error, "include: 'many' has more than 65536 files") == NULL)
+        fail_msg("%s", error);
+}
+
 static void test_included(void **state)
 {
     (void)state;
@@ -403,6 +423,7 @@ int main(void)
         cmocka_unit_test(test_defaults_as_file),
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_missing_file),
+        cmocka_unit_test(test_too_many_included),
         cmocka_unit_test(test_included),
         cmocka_unit_test(test_policy_and_spelling),
         cmocka_unit_test(test_sources),

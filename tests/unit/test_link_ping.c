@@ -81,7 +81,8 @@ static void scene_close(struct scene *scene)
 static unsigned write_all(struct scene *scene)
 {
     unsigned count = 0;
-    for (; count < STANZAS && link_has_room(&scene->link); count++)
+    struct link_hearing hearing = {0};
+    for (; count < STANZAS && link_has_room(&scene->link, &hearing); count++)
         scene->session.written_total += STANZA_SIZE;
     return count;
 }
@@ -139,6 +140,24 @@ static void test_unread(void **state)
     }
 }
 
+/* Who stands still is looked for once in a row of stanzas, and only when it matters. */
+static void test_one_look_for_a_row(void **state)
+{
+    static struct scene scene;
+    struct link_hearing hearing = {0}, next = {0};
+    (void)state;
+    scene_open(&scene);
+    assert_true(link_has_room(&scene.link, &hearing));
+    assert_false(hearing.is_known);
+    assert_in_range(write_all(&scene), 1, STANZAS - 1);
+    hold(&scene, PARCELS);
+    assert_true(link_has_room(&scene.link, &hearing));
+    session_unhold(&scene.session);
+    assert_true(link_has_room(&scene.link, &hearing));
+    assert_false(link_has_room(&scene.link, &next));
+    scene_close(&scene);
+}
+
 /* When the relay reads again, the answer that stood there is late for nobody's fault; one to a
    later ping is. */
 static void test_read_again(void **state)
@@ -165,6 +184,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_unread, enter_folder, leave_folder),
+        cmocka_unit_test_setup_teardown(test_one_look_for_a_row, enter_folder, leave_folder),
         cmocka_unit_test_setup_teardown(test_read_again, enter_folder, leave_folder),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
