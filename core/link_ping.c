@@ -49,7 +49,7 @@ void link_ping(struct link *link)
     if (link->pinging ||
         (link->unconfirmed.count == 0 &&
          !link_pace_wants_ping(&link->pace, link->session->written_total, thread->now_ms,
-                               thread->config->confirm_timeout_ms)))
+                               link->confirm_timeout_ms)))
         return;
     uint64_t written = link_write_ping(link);
     if (written == 0)
@@ -58,7 +58,7 @@ void link_ping(struct link *link)
     link->ping = written;
     link->pinging = true;
     link->covered = link->unconfirmed.count;
-    link->ping_deadline_ms = thread->now_ms + thread->config->confirm_timeout_ms;
+    link->ping_deadline_ms = thread->now_ms + link->confirm_timeout_ms;
     link_pace_pinged(&link->pace, written, link->session->written_total, thread->now_ms);
 }
 
@@ -108,7 +108,7 @@ void link_ping_answered(struct link *link, uint64_t ping, uint64_t read_ms)
     const struct thread *thread = link->worker->thread;
     bool was_slow = link->pace.slow;
     link_pace_answered(&link->pace, ping, read_ms, thread->now_ms,
-                       thread->config->confirm_timeout_ms / PACE_PART);
+                       link->confirm_timeout_ms / PACE_PART);
     count_slowed(link, was_slow);
 }
 
@@ -127,6 +127,6 @@ bool link_is_stalled(const struct link *link)
     return link->session != NULL && link->ready &&
            !link_pace_has_room(&link->pace, link->session->written_total) &&
            link_pace_silent_ms(&link->pace, thread->now_ms) >=
-               thread->config->deliver_timeout_ms &&
+               link->deliver_timeout_ms &&
            !is_deaf(link);
 }

@@ -83,6 +83,7 @@ struct link {
     struct link_sm sm;
     struct link_pace pace;  /* of its stream */
     uint32_t queue_max;     /* by the rules; 0: none is given */
+    uint32_t deliver_timeout_ms, confirm_timeout_ms; /* by the rules */
     unsigned waiting_shown; /* of its stanzas that wait, in the statistics */
     struct timer timer;
     bool is_partners_fault; /* that no stream came of this try: other pairs would have none */
@@ -104,8 +105,8 @@ void link_unhook(struct parcel_list *list, struct parcel *previous, struct parce
 void link_prepend(struct parcel_list *list, struct parcel_list *more);
 /* How many stanzas and verifications wait to be written. */
 unsigned link_waiting(const struct link *link);
-/* Takes over what the rules say of the queue. */
-void link_queue_limit(struct link *link);
+/* Takes over what the rules say of the queue, and how long things may take. */
+void link_take_rules(struct link *link);
 /* Does so much wait that this one is refused? */
 bool link_queue_is_full(const struct link *link, const struct parcel *parcel);
 /* Puts it behind those of its kind. */

@@ -88,3 +88,24 @@ def test_slow_partner(request, patient, prosody, xmpp_user, burst, kind):
     assert [balthasar.next_message()["body"] for _ in flood.bodies] == flood.bodies
     assert balthasar.messages.empty()
     assert link_of(patient, server.domain)["waiting"] == 0
+
+
+def test_proxy_with_a_short_timer(patient, kamailio, prosody_shaped, xmpp_user):
+    """Kamailio waits 5 s. The relay answers before, and truly: what it refuses never arrives."""
+    balthasar, arrived, last = xmpp_user(prosody_shaped, "balthasar"), [], "the last"
+    with patient.changed("tenants.sip", deliver_timeout_ms=1500, confirm_timeout_ms=1500), \
+            contextlib.closing(Burst(patient, kamailio.port, balthasar.jid, 150)) as flood:
+        peers.wait_for("all are answered", flood.is_answered)
+        assert set(flood.statuses) <= {200, 202, 504}
+        assert flood.statuses.count(504) == patient.count("xmpp_queue_expired_total") > 0
+
+        def is_through():
+            return flood.line.ask(sip(uri=f"sip:{balthasar.jid}", body=last,
+                                      sender=f"sip:alice@{SIP_DOMAIN}")) == 200
+        peers.wait_for("the partner has read the rest", is_through)
+        while (body := balthasar.next_message()["body"]) != last:
+            arrived.append(body)
+        good = [status for status in flood.statuses if status < 300]
+        # Kamailio keeps no order: its processes take turns.
+        assert len(arrived) == len(set(arrived)) == len(good)
+        assert set(arrived) <= set(flood.bodies)

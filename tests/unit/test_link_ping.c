@@ -60,6 +60,7 @@ static void scene_open(struct scene *scene)
     assert_true(s2s_domain_read(&link->remote, SPAN("b.example")));
     session->out.local = link->local;
     session->out.remote = link->remote;
+    link_take_rules(link);
     link_pace_begin(&link->pace, 0);
 }
 
@@ -120,16 +121,15 @@ static void test_unread(void **state)
     (void)state;
     for (enum reason reason = PARCELS; reason < REASON_COUNT; reason++) {
         scene_open(&scene);
-        const struct config *config = scene.thread.config;
         assert_in_range(write_all(&scene), 1, STANZAS - 1);
         link_ping_answered(&scene.link, scene.link.ping, 0);
         scene.link.pinging = false;
         assert_in_range(write_all(&scene), 1, STANZAS - 1);
         hold(&scene, reason);
         assert_int_equal(write_all(&scene), STANZAS);
-        scene.thread.now_ms += config->confirm_timeout_ms;
+        scene.thread.now_ms += scene.link.confirm_timeout_ms;
         link_ping_late(&scene.link);
-        scene.thread.now_ms += config->deliver_timeout_ms;
+        scene.thread.now_ms += scene.link.deliver_timeout_ms;
         assert_false(link_is_stalled(&scene.link));
         assert_int_equal(slowed(&scene), 0);
         session_unhold(&scene.session);
@@ -165,7 +165,7 @@ static void test_read_again(void **state)
     static struct scene scene;
     (void)state;
     scene_open(&scene);
-    uint32_t late_ms = scene.thread.config->confirm_timeout_ms - 1;
+    uint32_t late_ms = scene.link.confirm_timeout_ms - 1;
     assert_in_range(write_all(&scene), 1, STANZAS - 1);
     hold(&scene, PARCELS);
     scene.thread.now_ms += late_ms;
