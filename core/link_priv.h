@@ -180,8 +180,8 @@ uint64_t link_write_ping(struct link *link);
 void link_ping(struct link *link);
 /* The number in the id of a ping of ours; 0: it is none. */
 uint64_t link_ping_read(struct span id);
-/* Whether what the partner says is read: looked up at most once for a row of stanzas, as those who
-   stand still may be many. {0} before the first. */
+/* Whether what the partner says is read: looked up at most once for a row of stanzas, as those
+   who stand still may be many. {0} before the first. */
 struct link_hearing {
     bool is_known, is_deaf;
 };
