@@ -127,9 +127,8 @@ struct config {
     char *dialback_secret; /* generated at start when not configured */
     bool secret_is_generated;
     size_t stanza_size_max;
-    unsigned connect_timeout_ms, connect_delay_ms, deliver_timeout_ms;
+    unsigned connect_timeout_ms, connect_delay_ms;
     unsigned breaker_pairs;      /* that fail until their partner's breaker opens; 0: never */
-    unsigned confirm_timeout_ms; /* how long a SIP answer waits for the XMPP server's word */
     unsigned sessions_max, sessions_per_address_max;
     unsigned certificates_max;  /* of tenants, that each thread keeps ready */
     bool stream_management;     /* XEP-0198 */
