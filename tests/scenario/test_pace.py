@@ -7,7 +7,7 @@ import json
 import pytest
 
 import peers
-from attack_wire import Datagrams, sip, status_of
+from attack_wire import Datagrams, numbers, sip, status_of
 from conftest import SIP_DOMAIN
 
 TEXT_SIZE = 600
@@ -18,7 +18,7 @@ class Burst:
 
     def __init__(self, relay, port, recipient, count):
         self.line = Datagrams(peers.ADDRESS, 0, port)
-        self.bodies = [f"{number} ".ljust(TEXT_SIZE, "x") for number in range(count)]
+        self.bodies = [f"{next(numbers)} ".ljust(TEXT_SIZE, "x") for _ in range(count)]
         self.statuses = []
         requests = [sip(uri=f"sip:{recipient}", sender=f"sip:alice@{SIP_DOMAIN}", body=body)
                     for body in self.bodies]
@@ -44,8 +44,9 @@ class Burst:
 
 @pytest.fixture(scope="module")
 def patient(relay):
-    """The relay with the usual T1: SIP senders wait for 32 s."""
-    with relay.changed("sip", t1_ms=500):
+    """The relay with the usual T1: SIP senders wait for 32 s. A busy machine may keep a server from
+    answering a ping for seconds: then a message would be handed over instead of confirmed."""
+    with relay.changed("sip", t1_ms=500), relay.changed("xmpp", confirm_timeout_ms=5000):
         yield relay
 
 
@@ -104,8 +105,7 @@ def test_proxy_with_a_short_timer(patient, kamailio, prosody_shaped, xmpp_user):
                                       sender=f"sip:alice@{SIP_DOMAIN}")) == 200
         peers.wait_for("the partner has read the rest", is_through)
         while (body := balthasar.next_message()["body"]) != last:
-            arrived.append(body)
+            arrived += [body] if body in flood.bodies else []
         good = [status for status in flood.statuses if status < 300]
         # Kamailio keeps no order: its processes take turns.
         assert len(arrived) == len(set(arrived)) == len(good)
-        assert set(arrived) <= set(flood.bodies)
