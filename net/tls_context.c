@@ -64,6 +64,23 @@ static int side_set_rules(WOLFSSL_CTX *side, const char *suites)
     return 0;
 }
 
+/* OCSP responses in the handshake (RFC 6066 §8, RFC 8446 §4.4.2.1). Without the callback of
+   tools/setup's wolfSSL none is asked for: the library would judge it by authorities that it
+   does not have, and fail the handshake. */
+static int side_set_status(WOLFSSL_CTX *side, bool server)
+{
+#ifdef WOLFSSL_STATUS_CB_JUDGES
+    if (wolfSSL_CTX_EnableOCSPStapling(side) != WOLFSSL_SUCCESS ||
+        wolfSSL_CTX_set_tlsext_status_cb(side, tls_session_on_status) != WOLFSSL_SUCCESS)
+        return -ENOMEM;
+    if (!server && wolfSSL_CTX_UseOCSPStapling(side, WOLFSSL_CSR_OCSP, 0) != WOLFSSL_SUCCESS)
+        return -ENOMEM;
+#else
+    (void)side, (void)server;
+#endif
+    return 0;
+}
+
 /* Only certificate and key change: wolfSSL_set_SSL_CTX is not in every build. */
 int tls_context_lend(const struct tls_context *context, WOLFSSL *ssl)
 {
@@ -103,6 +120,8 @@ int tls_context_side(struct tls_context *context, bool server, WOLFSSL_CTX **out
         if (side == NULL)
             return -ENOMEM;
         int rc = side_set_rules(side, server ? server_suites(context) : client_suites);
+        if (rc == 0)
+            rc = side_set_status(side, server);
         if (rc == 0)
             rc = side_use_certificate(context, side);
         if (rc < 0) {
@@ -180,21 +199,42 @@ static int check_readable(const char *file)
     return file == NULL || access(file, R_OK) == 0 ? 0 : -errno;
 }
 
-static int context_load(struct tls_context *context, const struct tls_context_options *options,
-                        const char **file)
+/* Trust anchors and CRLs, which contexts with a base have from there. */
+static int load_trust(struct tls_context *context, const struct tls_context_options *options,
+                      const char **file, char *error, size_t error_size)
 {
-    int rc = 0;
-    if (options->certificate_file != NULL)
-        rc = load_certificate(context, options, file);
-    if (rc < 0 || options->base != NULL)
-        return rc;
     *file = options->ca_directory;
-    rc = check_readable(options->ca_directory);
+    int rc = check_readable(options->ca_directory);
     if (rc < 0)
         return rc;
     *file = options->ca_file != NULL ? options->ca_file : options->ca_directory;
     rc = check_readable(options->ca_file);
-    return rc < 0 ? rc : load_anchors(context, options);
+    if (rc == 0)
+        rc = load_anchors(context, options);
+    if (rc < 0 || options->crl == NULL)
+        return rc;
+    *file = NULL; /* the error is told */
+    return crls_add(&context->crls, options->crl, error, error_size);
+}
+
+static void load_staple(struct tls_context *context, const char *certificate_file)
+{
+    const struct tls_context *base = context->base != NULL ? context->base : context;
+    staple_read(&context->staple, certificate_file, &context->certificate, base->anchors,
+                &base->crls);
+}
+
+static int context_load(struct tls_context *context, const struct tls_context_options *options,
+                        const char **file, char *error, size_t error_size)
+{
+    int rc = 0;
+    if (options->certificate_file != NULL)
+        rc = load_certificate(context, options, file);
+    if (rc == 0 && options->base == NULL)
+        rc = load_trust(context, options, file, error, error_size);
+    if (rc == 0 && options->certificate_file != NULL)
+        load_staple(context, options->certificate_file);
+    return rc;
 }
 
 static const char *open_error_text(int rc, const struct tls_context_options *options,
@@ -219,15 +259,20 @@ int tls_context_open(struct tls_context **out, const struct tls_context_options 
     context->base = options->base;
     if (context->base != NULL)
         tls_context_hold(context->base);
-    int rc = context_load(context, options, &file);
+    int rc = context_load(context, options, &file, error, error_size);
     if (rc == 0) {
         *out = context;
         return 0;
     }
-    if (error != NULL)
+    if (error != NULL && file != NULL)
         (void)snprintf(error, error_size, "%s: %s", file, open_error_text(rc, options, file));
     tls_context_close(&context);
     return rc;
+}
+
+const char *tls_context_unstapled(const struct tls_context *context)
+{
+    return context->staple.problem;
 }
 
 const char *tls_system_anchors(void)
@@ -271,6 +316,8 @@ void tls_context_close(struct tls_context **out)
     wolfSSL_CTX_free(context->client);
     tls_text_free(&context->certificate);
     tls_text_free(&context->key);
+    staple_fini(&context->staple);
+    crls_free(&context->crls);
     if (context->anchors != NULL)
         anchors_free(context->anchors);
     free(context->anchors);

@@ -7,6 +7,7 @@
 #include <wolfssl/ssl.h>
 
 #include "net/anchors.h"
+#include "net/staple.h"
 #include "net/tls.h"
 #include "net/tls_text.h"
 
@@ -19,6 +20,8 @@ struct tls_context {
     unsigned references;
     struct tls_context *base; /* held; NULL: this is one */
     struct anchors *anchors;
+    struct crls crls; /* of a base */
+    struct staple staple;
     WOLFSSL_CTX *server;
     WOLFSSL_CTX *client;
     struct tls_text certificate; /* PEM */
@@ -38,12 +41,17 @@ struct tls_session {
     size_t input_size;
     struct net_buffer *output; /* during a call only */
     const char *error;
-    const char *refusal; /* why the peer's chain is not good; NULL: it is */
-    uint8_t *peer;       /* DER of the leaf; NULL: it showed none */
-    size_t peer_size;
-    bool keeps_chain;
+    struct tls_context *shown; /* held: whose certificate this side shows, until it is over */
+    /* What the peer showed: judged once, when all of it is there. */
+    bool is_judged, keeps_chain;
+    bool is_cut;         /* there was no memory for some of it */
+    const char *refusal; /* why its chain is not good; NULL: it is */
     unsigned chain_count;
-    struct tls_text chain[TLS_CHAIN_MAX]; /* DER */
+    struct tls_text chain[TLS_CHAIN_MAX]; /* DER; the leaf alone unless it is to be kept */
+    unsigned leads_to;                    /* a bit for each authority that the leaf leads to */
+    struct tls_text response;             /* of OCSP, that came with the leaf */
+    bool has_response;                    /* it came; it is gone when it is judged */
+    struct ocsp_answer staple;            /* what it said */
 };
 
 /* Opens the side when it is not there yet: 0, -ENOMEM, -EBADMSG. */
@@ -54,6 +62,7 @@ void tls_context_hold(struct tls_context *context);
 
 /* The callbacks of a session, set on every wolfSSL context. */
 int tls_session_on_verify(int preverify, WOLFSSL_X509_STORE_CTX *store);
+int tls_session_on_status(WOLFSSL *ssl, void *unused);
 int tls_session_on_name(WOLFSSL *ssl, int *alert, void *unused);
 int tls_session_on_receive(WOLFSSL *ssl, char *data, int size, void *session);
 int tls_session_on_send(WOLFSSL *ssl, char *data, int size, void *session);
