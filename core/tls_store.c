@@ -31,7 +31,8 @@ int tls_store_context(const struct config *config, enum tls_store_side side,
 {
     struct tls_context_options options = {.certificate_file = config->certificate,
                                           .key_file = config->key,
-                                          .ca_file = config->ca_file};
+                                          .ca_file = config->ca_file,
+                                          .crl = config->crl};
     char problem[300];
     *context = NULL;
     if (side == TLS_STORE_SIP && !tls_store_wants_sip(config))
@@ -42,6 +43,8 @@ int tls_store_context(const struct config *config, enum tls_store_side side,
     }
     if (side == TLS_STORE_SIP && config->sip_ca_file != NULL)
         options.ca_file = config->sip_ca_file;
+    if (side == TLS_STORE_SIP && config->sip_crl != NULL)
+        options.crl = config->sip_crl;
     int result = tls_context_open(context, &options, problem, sizeof(problem));
     if (result != 0)
         (void)snprintf(error, error_size, "the TLS files of %s: %s",
@@ -110,13 +113,18 @@ static struct tls_context *open_context(struct tls_store *store,
     struct tls_context_options options = {.certificate_file = tenant->certificate,
                                           .key_file = tenant->key,
                                           .base = store->common};
-    if (tls_context_open(&context, &options, error, sizeof(error)) == 0)
-        return context;
-    trouble_tell(store->thread, LOG_LEVEL_ERROR,
-                 &(struct stats_trouble){.event = "tls.certificate",
-                                         .tenant = span_of(tenant->name),
-                                         .reason = span_of(error)});
-    return NULL;
+    bool is_open = tls_context_open(&context, &options, error, sizeof(error)) == 0;
+    const char *unstapled = is_open ? tls_context_unstapled(context) : NULL;
+    if (unstapled != NULL)
+        (void)snprintf(error, sizeof(error), "%.150s.ocsp is not stapled: %s",
+                       tenant->certificate, unstapled);
+    if (!is_open || unstapled != NULL)
+        trouble_tell(store->thread, is_open ? LOG_LEVEL_WARN : LOG_LEVEL_ERROR,
+                     &(struct stats_trouble){
+                         .event = is_open ? "tls.unstapled" : "tls.certificate",
+                         .tenant = span_of(tenant->name),
+                         .reason = span_of(error)});
+    return context;
 }
 
 struct tls_context *tls_store_of(struct tls_store *store, const struct config_tenant *tenant)

@@ -24,6 +24,7 @@ static const uint8_t oid_key_id[] = {0x55, 0x1d, 0x23}; /* authorityKeyIdentifie
 static const uint8_t oid_point[] = {0x55, 0x1d, 0x1c};  /* issuingDistributionPoint */
 
 struct crl {
+    char *file;
     uint8_t *serials; /* sorted, each `width` bytes */
     size_t count, width;
     int64_t this_update, next_update;
@@ -187,6 +188,7 @@ static struct der keep(uint8_t **at, struct der der)
 
 static void crl_free(struct crl *crl)
 {
+    free(crl->file);
     free(crl->serials);
     free(crl);
 }
@@ -288,13 +290,27 @@ static int add_text(struct crls *crls, struct tls_text *text, const char **probl
     return rc;
 }
 
+/* Each list that came out of the file is to know it. */
+static int name_file(struct crls *crls, size_t from, const char *path)
+{
+    for (size_t i = from; i < crls->count; i++) {
+        crls->list[i]->file = strdup(path);
+        if (crls->list[i]->file == NULL)
+            return -ENOMEM;
+    }
+    return 0;
+}
+
 static int add_file(struct crls *crls, const char *path, char *error, size_t error_size)
 {
     struct tls_text text = {0};
     const char *problem = NULL;
+    size_t before = crls->count;
     int rc = tls_text_read_most(&text, path, CRL_FILE_SIZE_MAX);
     if (rc == 0)
         rc = add_text(crls, &text, &problem);
+    if (rc == 0)
+        rc = name_file(crls, before, path);
     if (rc < 0)
         (void)snprintf(error, error_size, "%s: %s", path,
                        rc == -EBADMSG && problem != NULL ? problem : strerror(-rc));
@@ -395,6 +411,6 @@ struct crl_facts crls_facts(const struct crls *crls, size_t index)
 {
     assert(index < crls->count);
     const struct crl *crl = crls->list[index];
-    return (struct crl_facts){crl->issuer, crl->count, crl->count * crl->width,
+    return (struct crl_facts){crl->file, crl->issuer, crl->count, crl->count * crl->width,
                               crl->this_update, crl->next_update};
 }

@@ -42,6 +42,7 @@ enum crl_verdict crls_judge(const struct crls *crls, const struct certificate *c
 
 /* For people: a list at `index` < count. */
 struct crl_facts {
+    const char *file;
     struct certificate_subject issuer;
     size_t count, bytes; /* numbers in it, and the memory that these take */
     int64_t this_update, next_update; /* seconds since the epoch */

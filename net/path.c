@@ -16,7 +16,7 @@ struct search {
     const struct tls_text *certificates;
     unsigned count;
     const struct path_trust *trust;
-    struct ocsp_answer staple;
+    struct path_findings findings;
     struct certificate leaf, tip;
     unsigned step[TLS_CHAIN_MAX], next[TLS_CHAIN_MAX]; /* next: what was not tried there yet */
     unsigned top;
@@ -108,7 +108,7 @@ static bool is_issued_by(struct search *search, const struct certificate *author
 }
 
 /* Why the CRLs of its authority do not let a certificate pass; NULL: they do. */
-static const char *revocation(const struct search *search,
+static const char *revocation(struct search *search,
                               const struct certificate *certificate,
                               const struct certificate *authority, bool is_leaf)
 {
@@ -116,6 +116,7 @@ static const char *revocation(const struct search *search,
     case CRL_NONE:
     case CRL_CLEAR: return NULL;
     case CRL_REVOKED:
+        search->findings.is_revoked = true;
         return is_leaf ? "it has been revoked, says a CRL of its authority"
                        : "an authority in its chain has been revoked, says a CRL";
     case CRL_NO_MEMORY: return no_memory;
@@ -127,17 +128,19 @@ static const char *revocation(const struct search *search,
 static const char *staple_revocation(struct search *search, const struct certificate *authority)
 {
     const struct path_trust *trust = search->trust;
-    search->staple = (struct ocsp_answer){.reason = "there is none"};
+    struct ocsp_answer *staple = &search->findings.staple;
+    *staple = (struct ocsp_answer){.reason = "there is none"};
     if (trust->staple != NULL)
-        search->staple = ocsp_judge(&(struct ocsp_question){.der = trust->staple,
+        *staple = ocsp_judge(&(struct ocsp_question){.der = trust->staple,
                                                             .size = trust->staple_size,
                                                             .certificate = &search->leaf,
                                                             .authority = authority,
                                                             .crls = trust->crls,
                                                             .now = trust->now});
-    if (search->staple.verdict == OCSP_REVOKED)
+    search->findings.is_revoked |= staple->verdict == OCSP_REVOKED;
+    if (staple->verdict == OCSP_REVOKED)
         return "it has been revoked, says the OCSP response that came with it";
-    if (search->staple.verdict == OCSP_UNUSABLE && search->leaf.must_staple &&
+    if (staple->verdict == OCSP_UNUSABLE && search->leaf.must_staple &&
         trust->wants_staple)
         return "it promises an OCSP response, and none that can be used came with it";
     return NULL;
@@ -224,11 +227,11 @@ static bool climb(struct search *search)
 }
 
 const char *path_verify(const struct tls_text *certificates, unsigned count,
-                        const struct path_trust *trust, struct ocsp_answer *staple)
+                        const struct path_trust *trust, struct path_findings *findings)
 {
     struct search search = {.certificates = certificates, .count = count, .trust = trust};
-    if (staple != NULL)
-        *staple = (struct ocsp_answer){.reason = "there is none"};
+    if (findings != NULL)
+        *findings = (struct path_findings){0};
     assert(count > 0);
     assert(count <= TLS_CHAIN_MAX);
     if (certificate_read(&search.leaf, certificates[0].data, certificates[0].size) < 0)
@@ -243,8 +246,8 @@ const char *path_verify(const struct tls_text *certificates, unsigned count,
        be checked bound the steps up. */
     for (;;) {
         bool is_good = is_anchored(&search);
-        if (staple != NULL && search.staple.reason != NULL)
-            *staple = search.staple;
+        if (findings != NULL)
+            *findings = search.findings;
         if (is_good)
             return NULL;
         while (!climb(&search)) {

@@ -27,12 +27,16 @@ struct path_trust {
     int64_t now;       /* seconds since the epoch */
 };
 
+struct path_findings {
+    bool is_revoked;           /* the leaf or an authority of it, where that is why */
+    struct ocsp_answer staple; /* what the response says, when the chain leads to an anchor */
+};
+
 /* The certificates as the peer sent them: the leaf first, the others in any order and perhaps
    useless, at most TLS_CHAIN_MAX. NULL: it is good; else a static sentence that says why not.
-   `staple` (may be NULL) gets what the response said, when the chain leads to an anchor.
- */
+   `findings` may be NULL. */
 const char *path_verify(const struct tls_text *certificates, unsigned count,
-                        const struct path_trust *trust, struct ocsp_answer *staple)
+                        const struct path_trust *trust, struct path_findings *findings)
     NET_MUST_USE;
 
 #endif

@@ -19,6 +19,17 @@ bool staple_path(char path[STAPLE_PATH_MAX], const char *certificate_file)
     return size > 0 && size < STAPLE_PATH_MAX;
 }
 
+int staple_leaf(const struct tls_text *pem, struct tls_text *der)
+{
+    *der = (struct tls_text){.data = malloc(pem->size > 0 ? pem->size : 1)};
+    if (der->data == NULL)
+        return -ENOMEM;
+    int size =
+        wc_CertPemToDer(pem->data, (int)pem->size, der->data, (int)pem->size, CERT_TYPE);
+    der->size = size > 0 ? (size_t)size : 0;
+    return size > 0 ? 0 : -EBADMSG;
+}
+
 static int64_t now_s(void)
 {
     return (int64_t)(clock_wall_ms() / 1000);
@@ -58,19 +69,16 @@ static const char *problem_of(struct staple *staple, const struct tls_text *pem,
     struct certificate leaf;
     struct anchors chain = {0};
     struct ocsp_answer answer = {0};
-    uint8_t *der = malloc(pem->size);
-    if (der == NULL || anchors_add_pem(&chain, pem, true) == -ENOMEM) {
-        anchors_free(&chain);
-        free(der);
-        return "there is no memory to check it";
-    }
-    int size = wc_CertPemToDer(pem->data, (int)pem->size, der, (int)pem->size, CERT_TYPE);
-    bool is_read = size > 0 && certificate_read(&leaf, der, (size_t)size) == 0;
+    struct tls_text der = {0};
+    bool is_read = staple_leaf(pem, &der) == 0 && anchors_add_pem(&chain, pem, true) == 0 &&
+                   certificate_read(&leaf, der.data, der.size) == 0;
     bool is_judged =
         is_read && (judge_by(staple, &leaf, &chain, crls, &answer) ||
                     (anchors != NULL && judge_by(staple, &leaf, anchors, crls, &answer)));
     anchors_free(&chain);
-    free(der);
+    tls_text_free(&der);
+    if (!is_read)
+        return "the certificate cannot be read";
     if (!is_judged)
         return "who has issued the certificate stands neither behind it nor in ca_file";
     if (answer.verdict == OCSP_REVOKED)

@@ -20,6 +20,8 @@ struct staple {
 
 /* Where it is to be; false: the path is too long. */
 bool staple_path(char path[STAPLE_PATH_MAX], const char *certificate_file);
+/* The DER of the first certificate of a PEM text: -ENOMEM, -EBADMSG. */
+int staple_leaf(const struct tls_text *pem, struct tls_text *der) NET_MUST_USE;
 /* Reads and judges it as a peer would: `pem` are the certificates of the file, leaf first. Its
    authority is looked for among them, then among the anchors (NULL: none). */
 void staple_read(struct staple *staple, const char *certificate_file,

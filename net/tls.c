@@ -9,7 +9,6 @@
 #include <string.h>
 
 #include "net/clock.h"
-#include "net/path.h"
 
 #define RECORD_SIZE_MAX     16384 /* RFC 8446 §5.1 */
 #define RECORD_OVERHEAD_MAX 64    /* header, nonce, type and tag, with room */
@@ -144,7 +143,7 @@ static void judge(struct tls_session *session)
                                      .now = (int64_t)(clock_wall_ms() / 1000)};
     session->refusal = session->is_cut ? "there is no memory to check it"
                                        : path_verify(session->chain, session->chain_count,
-                                                     &trust, &session->staple);
+                                                     &trust, &session->findings);
     if (session->keeps_chain && !session->is_cut)
         judge_authorities(session, trust);
     if (!session->keeps_chain)
@@ -425,15 +424,20 @@ bool tls_peer_verified(const struct tls_session *session, const char **reason)
     return refusal == NULL;
 }
 
+bool tls_peer_revoked(const struct tls_session *session)
+{
+    return session->findings.is_revoked;
+}
+
 enum tls_staple tls_peer_staple(const struct tls_session *session, const char **reason)
 {
-    *reason = session->staple.reason != NULL ? session->staple.reason : "there is none";
-    switch (session->staple.verdict) {
+    *reason = session->findings.staple.reason != NULL ? session->findings.staple.reason : "there is none";
+    switch (session->findings.staple.verdict) {
     case OCSP_GOOD: return TLS_STAPLE_GOOD;
     case OCSP_REVOKED: return TLS_STAPLE_REVOKED;
     case OCSP_UNUSABLE: break;
     }
-    return session->has_response && session->staple.reason != NULL ? TLS_STAPLE_UNUSABLE
+    return session->has_response && session->findings.staple.reason != NULL ? TLS_STAPLE_UNUSABLE
                                                                    : TLS_STAPLE_NONE;
 }
 

@@ -47,6 +47,17 @@ const char *tls_context_unstapled(const struct tls_context *context);
 /* Whether they can be read and belong together; errors as above. */
 int tls_certificate_check(const char *certificate_file, const char *key_file, char *error,
                           size_t error_size) NET_MUST_USE;
+/* What is to be known of a certificate of the relay's own: `options` name its file and the
+   authorities. -errno when it cannot be read. */
+struct tls_certificate_facts {
+    char subject[256];
+    int64_t not_after;     /* seconds since the epoch */
+    bool has_staple;       /* CERTIFICATE_FILE.ocsp is there … */
+    const char *unstapled; /* … and as tls_context_unstapled says */
+    int64_t staple_until;  /* seconds since the epoch; 0: nothing is stapled */
+};
+int tls_certificate_facts(const struct tls_context_options *options,
+                          struct tls_certificate_facts *facts) NET_MUST_USE;
 /* The file of trust anchors that is read when no others are named. */
 const char *tls_system_anchors(void);
 /* Sessions keep their context alive until their handshake is over; this drops the caller's
@@ -104,6 +115,8 @@ void tls_shutdown(struct tls_session *session, struct net_buffer *output);
 /* After the handshake, and after one that failed: did the peer show a certificate, and does its chain lead to a trust
    anchor (net/path.h)? `reason` (may be NULL) gets a static sentence. */
 bool tls_peer_verified(const struct tls_session *session, const char **reason);
+/* Is it not good as the certificate, or an authority of its chain, has been revoked? */
+bool tls_peer_revoked(const struct tls_session *session);
 /* What the OCSP response that came with the peer's certificate says; TLS_STAPLE_NONE when none
    came, or was not asked for, or the chain is not good. `reason` gets a static sentence. */
 enum tls_staple { TLS_STAPLE_NONE, TLS_STAPLE_UNUSABLE, TLS_STAPLE_GOOD, TLS_STAPLE_REVOKED };

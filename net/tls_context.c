@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "net/tls_priv.h"
 
-#include <wolfssl/wolfcrypt/asn_public.h>
-
 #include <assert.h>
 #include <errno.h>
 #include <stdio.h>
@@ -142,13 +140,10 @@ static bool leaf_is_rsa(const struct tls_text *pem)
 {
     static const uint8_t rsa_encryption[] = {0x06, 0x09, 0x2a, 0x86, 0x48, 0x86,
                                              0xf7, 0x0d, 0x01, 0x01, 0x01};
-    uint8_t *der = malloc(pem->size);
-    if (der == NULL)
-        return false;
-    int size = wc_CertPemToDer(pem->data, (int)pem->size, der, (int)pem->size, CERT_TYPE);
-    bool rsa =
-        size > 0 && memmem(der, (size_t)size, rsa_encryption, sizeof(rsa_encryption)) != NULL;
-    free(der);
+    struct tls_text der = {0};
+    bool rsa = staple_leaf(pem, &der) == 0 &&
+               memmem(der.data, der.size, rsa_encryption, sizeof(rsa_encryption)) != NULL;
+    tls_text_free(&der);
     return rsa;
 }
 
@@ -275,6 +270,52 @@ const char *tls_context_unstapled(const struct tls_context *context)
     return context->staple.problem;
 }
 
+static void context_fini(struct tls_context *context)
+{
+    wolfSSL_CTX_free(context->server);
+    wolfSSL_CTX_free(context->client);
+    tls_text_free(&context->certificate);
+    tls_text_free(&context->key);
+    staple_fini(&context->staple);
+    crls_free(&context->crls);
+    if (context->anchors != NULL)
+        anchors_free(context->anchors);
+    free(context->anchors);
+}
+
+int tls_certificate_facts(const struct tls_context_options *options,
+                          struct tls_certificate_facts *facts)
+{
+    struct certificate leaf;
+    struct staple staple;
+    char path[STAPLE_PATH_MAX];
+    const char *file;
+    struct tls_context trial = {0};
+    *facts = (struct tls_certificate_facts){0};
+    int rc = tls_text_read(&trial.certificate, options->certificate_file);
+    if (rc < 0)
+        return rc;
+    facts->has_staple = staple_path(path, options->certificate_file) && access(path, F_OK) == 0;
+    if (facts->has_staple)
+        rc = load_trust(&trial, options, &file, NULL, 0);
+    struct tls_text der = {0};
+    if (rc == 0 && (staple_leaf(&trial.certificate, &der) < 0 ||
+                    certificate_read(&leaf, der.data, der.size) < 0))
+        rc = -EBADMSG;
+    if (rc == 0) {
+        staple_read(&staple, options->certificate_file, &trial.certificate, trial.anchors,
+                    NULL);
+        certificate_text_subject(&leaf.subject, facts->subject, sizeof(facts->subject));
+        facts->not_after = leaf.not_after;
+        facts->unstapled = staple.problem;
+        facts->staple_until = staple.problem == NULL ? staple.next_update : 0;
+        staple_fini(&staple);
+    }
+    tls_text_free(&der);
+    context_fini(&trial);
+    return rc;
+}
+
 const char *tls_system_anchors(void)
 {
     return system_ca_file;
@@ -312,15 +353,7 @@ void tls_context_close(struct tls_context **out)
     assert(context->references > 0);
     if (--context->references > 0)
         return;
-    wolfSSL_CTX_free(context->server);
-    wolfSSL_CTX_free(context->client);
-    tls_text_free(&context->certificate);
-    tls_text_free(&context->key);
-    staple_fini(&context->staple);
-    crls_free(&context->crls);
-    if (context->anchors != NULL)
-        anchors_free(context->anchors);
-    free(context->anchors);
+    context_fini(context);
     tls_context_close(&context->base);
     free(context);
 }

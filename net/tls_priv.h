@@ -7,6 +7,7 @@
 #include <wolfssl/ssl.h>
 
 #include "net/anchors.h"
+#include "net/path.h"
 #include "net/staple.h"
 #include "net/tls.h"
 #include "net/tls_text.h"
@@ -51,7 +52,7 @@ struct tls_session {
     unsigned leads_to;                    /* a bit for each authority that the leaf leads to */
     struct tls_text response;             /* of OCSP, that came with the leaf */
     bool has_response;                    /* it came; it is gone when it is judged */
-    struct ocsp_answer staple;            /* what it said */
+    struct path_findings findings;
 };
 
 /* Opens the side when it is not there yet: 0, -ENOMEM, -EBADMSG. */
