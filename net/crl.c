@@ -16,7 +16,6 @@
 
 #include "net/digest.h"
 #include "net/signature.h"
-#include "net/tls_text.h"
 
 #define SERIAL_SIZE_MAX 21 /* RFC 5280 §4.1.2.2: 20, and a zero in front */
 
@@ -253,7 +252,7 @@ static int add_der(struct crls *crls, struct der der, const char **problem)
 }
 
 /* What stands between the lines is base64 (RFC 7468). */
-static int add_pem(struct crls *crls, uint8_t *text, size_t size, const char **problem)
+static int add_pem(struct crls *crls, const uint8_t *text, size_t size, const char **problem)
 {
     word32 der_size = (word32)size;
     uint8_t *der = malloc(size > 0 ? size : 1);
@@ -267,11 +266,11 @@ static int add_pem(struct crls *crls, uint8_t *text, size_t size, const char **p
     return rc;
 }
 
-static int add_text(struct crls *crls, struct tls_text *text, const char **problem)
+int crls_add_text(struct crls *crls, const struct tls_text *text, const char **problem)
 {
     static const char begin[] = "-----BEGIN X509 CRL-----";
     static const char end[] = "-----END X509 CRL-----";
-    uint8_t *at = text->data, *stop = text->data + text->size;
+    const uint8_t *at = text->data, *stop = text->data + text->size;
     int rc = 0;
     if (text->size > 0 && text->data[0] == DER_SEQUENCE)
         return add_der(crls, (struct der){text->data, text->size}, problem);
@@ -281,7 +280,7 @@ static int add_text(struct crls *crls, struct tls_text *text, const char **probl
         return -EBADMSG;
     while (rc == 0 && at != NULL) {
         at += sizeof(begin) - 1;
-        uint8_t *last = memmem(at, (size_t)(stop - at), end, sizeof(end) - 1);
+        const uint8_t *last = memmem(at, (size_t)(stop - at), end, sizeof(end) - 1);
         if (last == NULL)
             return -EBADMSG;
         rc = add_pem(crls, at, (size_t)(last - at), problem);
@@ -308,7 +307,7 @@ static int add_file(struct crls *crls, const char *path, char *error, size_t err
     size_t before = crls->count;
     int rc = tls_text_read_most(&text, path, CRL_FILE_SIZE_MAX);
     if (rc == 0)
-        rc = add_text(crls, &text, &problem);
+        rc = crls_add_text(crls, &text, &problem);
     if (rc == 0)
         rc = name_file(crls, before, path);
     if (rc < 0)

@@ -10,6 +10,7 @@
 #define PASSERELLE_NET_CRL_H
 
 #include "net/certificate.h"
+#include "net/tls_text.h"
 
 #define CRL_FILE_SIZE_MAX (64u << 20) /* bytes of a file, of which each may hold several lists */
 #define CRL_COUNT_MAX     1024        /* lists of one `struct crls` */
@@ -27,6 +28,9 @@ struct crls {
    that is not known here or a signature that is weak. An old list is taken: what it takes back
    stays so. */
 int crls_add(struct crls *crls, const char *path, char *error, size_t error_size) NET_MUST_USE;
+/* Those of a text, PEM or DER, likewise: *problem gets a static sentence with -EBADMSG. */
+int crls_add_text(struct crls *crls, const struct tls_text *text,
+                  const char **problem) NET_MUST_USE;
 void crls_free(struct crls *crls);
 
 enum crl_verdict {
