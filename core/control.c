@@ -354,6 +354,24 @@ static void client_turn(struct control *control, struct client *client, short ev
         control_client_drop(client);
 }
 
+/* A CRL or an OCSP response that has just come to its end: what has at a load is told there. */
+static void tell_ends(struct control *control)
+{
+    const struct config *config = control->options.config;
+    int64_t before_s = control->seen_s;
+    int64_t now_s = control->seen_s = (int64_t)(clock_wall_ms() / 1000);
+    bool crl_ends = config->crl_end_s > before_s && config->crl_end_s <= now_s;
+    bool staple_ends = config->staple_end_s > before_s && config->staple_end_s <= now_s;
+    if (crl_ends)
+        log_event(LOG_LEVEL_WARN, "tls.stale", 0,
+                  log_text("reason", SPAN("a CRL should have been renewed by now: what was "
+                                          "revoked since is not known")));
+    if (staple_ends)
+        log_event(LOG_LEVEL_WARN, "tls.stale", 0,
+                  log_text("reason", SPAN("the OCSP response beside the certificate has expired "
+                                          "and is not stapled any more")));
+}
+
 void control_turn(struct control *control, unsigned wait_ms)
 {
     assert(control != NULL);
@@ -380,6 +398,7 @@ void control_turn(struct control *control, unsigned wait_ms)
     if ((fds[0].revents & POLLIN) != 0)
         control_accept(control);
     control_wait_turn(control);
+    tell_ends(control);
 }
 
 int control_open(struct control **control, const struct control_options *options, char *error,
@@ -392,6 +411,7 @@ int control_open(struct control **control, const struct control_options *options
         return -ENOMEM;
     made->options = *options;
     made->source = (struct report_source){&made->options, clock_now_ns()};
+    made->seen_s = (int64_t)(clock_wall_ms() / 1000);
     made->fd = -1;
     for (size_t i = 0; i < CONTROL_CLIENT_MAX; i++)
         made->clients[i].fd = -1;

@@ -113,17 +113,20 @@ static struct tls_context *open_context(struct tls_store *store,
     struct tls_context_options options = {.certificate_file = tenant->certificate,
                                           .key_file = tenant->key,
                                           .base = store->common};
-    bool is_open = tls_context_open(&context, &options, error, sizeof(error)) == 0;
-    const char *unstapled = is_open ? tls_context_unstapled(context) : NULL;
-    if (unstapled != NULL)
+    struct stats_trouble trouble = {.event = "tls.certificate",
+                                    .tenant = span_of(tenant->name)};
+    enum log_level level = LOG_LEVEL_ERROR;
+    if (tls_context_open(&context, &options, error, sizeof(error)) == 0) {
+        const char *unstapled = tls_context_unstapled(context);
+        if (unstapled == NULL)
+            return context;
         (void)snprintf(error, sizeof(error), "%.150s.ocsp is not stapled: %s",
                        tenant->certificate, unstapled);
-    if (!is_open || unstapled != NULL)
-        trouble_tell(store->thread, is_open ? LOG_LEVEL_WARN : LOG_LEVEL_ERROR,
-                     &(struct stats_trouble){
-                         .event = is_open ? "tls.unstapled" : "tls.certificate",
-                         .tenant = span_of(tenant->name),
-                         .reason = span_of(error)});
+        trouble.event = "tls.unstapled";
+        level = LOG_LEVEL_WARN;
+    }
+    trouble.reason = span_of(error);
+    trouble_tell(store->thread, level, &trouble);
     return context;
 }
 

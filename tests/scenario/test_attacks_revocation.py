@@ -27,6 +27,7 @@ VICTIM = HOSTILE[0]
 # not hurry back to whom it could not trust.
 STAPLERS = [f"stapler{n}.example" for n in range(50)]
 unused = iter(STAPLERS)
+SECOND = DAY / 86400
 VERSIONS = ("-tls1_2", "-tls1_3")
 REVOKED = "it has been revoked, says the OCSP response that came with it"
 
@@ -415,6 +416,17 @@ def test_own_response(attacked, version):
     put(attacked.own, None)
     put(attacked.own_b, None)
     reload(attacked)
+
+
+def test_own_response_ends(attacked):
+    """K13: A response that ends while the relay runs is stapled no more, and that is told."""
+    put(attacked.own, kit.response(attacked.authority.own, attacked.own, life=DAY + 6 * SECOND))
+    reload(attacked)
+    first = stapled(attacked.direct, TENANT, "-tls1_3", "-alpn", "xmpp-server")
+    peers.wait_for("its end is told", lambda: attacked.logged("event=tls.stale", "OCSP response"))
+    assert first == "good"
+    assert stapled(attacked.direct, TENANT, "-tls1_3", "-alpn", "xmpp-server") is None
+    put(attacked.own, None)
 
 
 def test_own_response_of_openssl(attacked):
