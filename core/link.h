@@ -38,6 +38,8 @@ const char *link_remote_ascii(const struct link *link);
    stanzas. */
 const struct resolver_target *link_target(const struct link *link);
 const struct dane_record *link_tlsa(const struct link *link);
+/* The authority that one of them holds, whole_size bytes of DER. */
+const uint8_t *link_tlsa_whole(const struct link *link, const struct dane_record *record);
 /* Writes what waits, and one ping behind it: once a turn, before the session's bytes are sent. */
 void link_pump(struct link *link);
 /* The stream answered about stream management (S2S_SM_…). */

@@ -416,6 +416,9 @@ void link_timer(struct link *link)
     link_sm_shed(link);
     if (link_is_stalled(link))
         session_stalled(link->session);
+    else if (link_is_lost(link))
+        session_close(link->session, STREAM_ERROR_CONNECTION_TIMEOUT,
+                      SPAN("your server answers no pings any more"));
     if (is_unused(link) && link->worker->thread->now_ms >= link->forget_ms)
         link_close(link);
     else

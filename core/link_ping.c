@@ -117,12 +117,25 @@ void link_ping_late(struct link *link)
     count_slowed(link, was_slow);
 }
 
-bool link_is_stalled(const struct link *link)
+/* Has no ping been answered for as long as a message may take? */
+static bool is_silent(const struct link *link)
 {
     const struct thread *thread = link->worker->thread;
     return link->session != NULL && link->ready &&
-           !link_pace_has_room(&link->pace, link->session->written_total) &&
            link_pace_silent_ms(&link->pace, thread->now_ms) >=
                thread->config->deliver_timeout_ms &&
            !is_deaf(link);
+}
+
+bool link_is_stalled(const struct link *link)
+{
+    return is_silent(link) &&
+           !link_pace_has_room(&link->pace, link->session->written_total);
+}
+
+/* What it acknowledges it has, though its own streams may not reach us. */
+bool link_is_lost(const struct link *link)
+{
+    return is_silent(link) && link_pace_is_heard(&link->pace) &&
+           !(link_is_counted(link->session) && link_unacked(link) == 0);
 }

@@ -68,6 +68,7 @@ struct link {
     uint16_t other_port;
     bool sent_away; /* it was followed once in this try */
     bool elsewhere; /* the targets are of the other host */
+    bool no_external; /* in this round a server ended the stream as it refused our certificate */
     bool is_patient; /* DNS is asked once more, and every address is waited for */
     struct parcel_list queue;       /* stanzas not yet written; first those to be written again */
     struct parcel_list later;       /* IQs not yet written, which go behind the messages … */
@@ -187,6 +188,9 @@ void link_ping_answered(struct link *link, uint64_t ping, uint64_t read_ms);
 void link_ping_late(struct link *link);
 /* It has answered pings and does so no more, while it is told nothing new. */
 bool link_is_stalled(const struct link *link);
+/* It has answered pings on this stream and does so no more, nor does it acknowledge: its host has
+   gone without a word, or it does not reach us. */
+bool link_is_lost(const struct link *link);
 /* link_resume.c: a counted stream broke, or the other side ended it: what was written and has no
    outcome waits for it to be resumed, or ends when it cannot be. */
 void link_resume_later(struct link *link, struct session *session);

@@ -75,7 +75,7 @@ bool link_sm_acked(struct link *link, uint32_t h)
     uint32_t before = sm->sender.acked;
     if (!sm_acknowledge(&sm->sender, h)) {
         struct s2s_action close;
-        s2s_close_too_high(&close, &session->out.too_high, h, sm->sender.sent);
+        s2s_close_too_high(&close, &session->out.detail, h, sm->sender.sent);
         session_close(session, close.error, close.text);
         return false;
     }

@@ -72,7 +72,7 @@ static void tell_chain(struct probe *probe, const struct session *session,
                        const struct certificate *certificate, bool strict)
 {
     const char *why, *remedy;
-    char text[256];
+    char text[256], dated[160], date[DATE_SIZE];
     int64_t now = (int64_t)clock_wall_ms() / 1000;
     if (tls_peer_verified(session->tls, &why)) {
         bool is_stapled = tls_peer_staple(session->tls, &why) == TLS_STAPLE_GOOD;
@@ -92,10 +92,14 @@ static void tell_chain(struct probe *probe, const struct session *session,
                  "certificate promises (RFC 7633), or have one without that promise.";
         tell_staple(probe, session);
     }
-    if (certificate->not_after != 0 && now > certificate->not_after) {
-        remedy = "The partner must renew its certificate.";
-    } else if (now < certificate->not_before) {
-        remedy = "The clock of this machine or that of the partner is wrong.";
+    bool is_over = certificate->not_after != 0 && now > certificate->not_after;
+    if (is_over || now < certificate->not_before) {
+        (void)snprintf(dated, sizeof(dated),
+                       is_over ? "The partner must renew its certificate, or the clock of this "
+                                 "machine (%s) is wrong."
+                               : "The clock of this machine (%s) or that of the partner is wrong.",
+                       date_of(now, date));
+        remedy = dated;
     } else if (is_self_signed(certificate)) {
         why = "it is self-signed";
         remedy = "The partner must have an authority sign its certificate; or add that very "

@@ -30,9 +30,7 @@ static bool is_served(const struct session *session, struct span local, struct s
                                         : worker_pair_proofs_in(session->worker, local, remote);
     if ((proofs & this_or_weaker) == 0)
         return false;
-    const struct config *config = session->worker->thread->config;
-    struct rules_stack rules = config_rules(config, config_find_tenant(config, local), remote);
-    return session->trust >= rules_value(&rules, RULE_TRUST);
+    return session->trust >= session_pair_rule(session, local, remote, RULE_TRUST);
 }
 
 static void reload_in(struct session *session)

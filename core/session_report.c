@@ -106,6 +106,31 @@ static void tell_refused(const struct session *session)
                                         .reason = span_of(reason)});
 }
 
+void session_tell_refused_claim(const struct session *session, const struct s2s_action *action)
+{
+    struct thread *thread = session->worker->thread;
+    const struct config_tenant *tenant = config_find_tenant(thread->config, action->local);
+    char reason[256], host[NET_ADDRESS_TEXT_SIZE];
+    net_address_format_host(&session->peer, host);
+    if (action->kind == S2S_UNSOLICITED)
+        snprintf(reason, sizeof(reason), "%s answers a dialback request that nobody made", host);
+    else if (action->verdict == S2S_INVALID)
+        snprintf(reason, sizeof(reason),
+                 "%s claims to be it, and its own server calls the dialback key invalid", host);
+    else
+        snprintf(reason, sizeof(reason), "a dialback request of %s for %.*s is refused: %.*s", host,
+                 (int)action->local.size, action->local.data,
+                 (int)stanza_error_name(action->fault).size,
+                 stanza_error_name(action->fault).data);
+    stats_count(thread->stats, STAT_DIALBACK_REFUSED);
+    trouble_tell(thread, LOG_LEVEL_INFO,
+                 &(struct stats_trouble){
+                     .event = "dialback.refused",
+                     .tenant = config_tenant_name(tenant),
+                     .partner = action->remote.size > 0 ? action->remote : span_of(host),
+                     .reason = span_of(reason)});
+}
+
 void session_log_refusal(const union net_address *peer, struct span reason)
 {
     char text[NET_ADDRESS_TEXT_SIZE];

@@ -9,13 +9,18 @@
 
 #define SPEAK_MIN_MS 5000 /* no blanks faster than that, whatever a peer says */
 
-uint32_t session_rule(const struct session *session, enum rule rule)
+uint32_t session_pair_rule(const struct session *session, struct span local,
+                           struct span remote, enum rule rule)
 {
     const struct config *config = session->worker->thread->config;
-    struct span local = s2s_domain_span(session_local(session));
-    struct span remote = s2s_domain_span(session_remote(session));
     struct rules_stack rules = config_rules(config, config_find_tenant(config, local), remote);
     return rules_value(&rules, rule);
+}
+
+uint32_t session_rule(const struct session *session, enum rule rule)
+{
+    return session_pair_rule(session, s2s_domain_span(session_local(session)),
+                             s2s_domain_span(session_remote(session)), rule);
 }
 
 /* When the certificate that proves the peer ends, on the clock of timers. */

@@ -8,7 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "net/clock.h"
 
 #define RECORD_SIZE_MAX     16384 /* RFC 8446 §5.1 */
 #define RECORD_OVERHEAD_MAX 64    /* header, nonce, type and tag, with room */
@@ -63,119 +62,6 @@ int tls_session_on_send(WOLFSSL *ssl, char *data, int size, void *context)
     if (net_buffer_add(session->output, data, (size_t)size) < 0)
         return WOLFSSL_CBIO_ERR_GENERAL;
     return size;
-}
-
-static const struct tls_context *session_base(const struct tls_session *session)
-{
-    const struct tls_context *base = session->context->base;
-    return base != NULL ? base : session->context;
-}
-
-static bool copy_text(struct tls_text *copy, const uint8_t *data, size_t size)
-{
-    *copy = (struct tls_text){.data = malloc(size > 0 ? size : 1), .size = size};
-    if (copy->data == NULL)
-        return false;
-    memcpy(copy->data, data, size);
-    return true;
-}
-
-/* Accepts every chain: dialback over TLS works with any certificate (XEP-0220 §2.1), and who
-   may claim what is decided above. wolfSSL asks once or for each certificate, with all of them
-   each time, and takes what is accepted here for an authority that is proved, whatever was
-   wrong with it: so its own verdict on a chain counts for nothing. It is judged when the OCSP
-   response, which comes later, is there too. */
-int tls_session_on_verify(int preverify, WOLFSSL_X509_STORE_CTX *store)
-{
-    struct tls_session *session = store->userCtx;
-    (void)preverify;
-    assert(session != NULL);
-    if (session->chain_count > 0 || store->totalCerts <= 0 || store->certs == NULL)
-        return 1;
-    unsigned count =
-        store->totalCerts < TLS_CHAIN_MAX ? (unsigned)store->totalCerts : TLS_CHAIN_MAX;
-    for (unsigned i = 0; i < count && !session->is_cut; i++) {
-        session->is_cut =
-            !copy_text(&session->chain[i], store->certs[i].buffer, store->certs[i].length);
-        session->chain_count += !session->is_cut;
-    }
-    return 1;
-}
-
-/* Does the leaf lead to each of the others that came with it? */
-static void judge_authorities(struct tls_session *session, struct path_trust trust)
-{
-    struct certificate authority;
-    for (unsigned i = 1; i < session->chain_count; i++) {
-        const struct tls_text *last = &session->chain[i];
-        if (certificate_read(&authority, last->data, last->size) < 0)
-            continue;
-        struct anchor one = {last->data, last->size, authority.subject};
-        const struct anchors only = {.list = &one, .count = 1};
-        trust.anchors = &only;
-        if (path_verify(session->chain, i, &trust, NULL) == NULL)
-            session->leads_to |= 1u << i;
-    }
-}
-
-static void drop_chain(struct tls_session *session, unsigned from)
-{
-    for (unsigned i = from; i < session->chain_count; i++)
-        free(session->chain[i].data);
-    if (session->chain_count > from)
-        session->chain_count = from;
-}
-
-/* Once, when the handshake is over, in whatever way. */
-static void judge(struct tls_session *session)
-{
-    const struct tls_context *base = session_base(session);
-    if (session->is_judged || session->chain_count == 0)
-        return;
-    session->is_judged = true;
-    const struct path_trust trust = {.anchors = base->anchors,
-                                     .crls = &base->crls,
-                                     .staple = session->response.data,
-                                     .staple_size = session->response.size,
-#ifdef WOLFSSL_STATUS_CB_JUDGES
-                                     .wants_staple = !session->server,
-#endif
-                                     .now = (int64_t)(clock_wall_ms() / 1000)};
-    session->refusal = session->is_cut ? "there is no memory to check it"
-                                       : path_verify(session->chain, session->chain_count,
-                                                     &trust, &session->findings);
-    if (session->keeps_chain && !session->is_cut)
-        judge_authorities(session, trust);
-    if (!session->keeps_chain)
-        drop_chain(session, 1);
-}
-
-/* The context whose certificate this side shows may have something to staple. */
-static bool set_staple(WOLFSSL *ssl, const struct tls_session *session)
-{
-    const struct tls_context *shown =
-        session->shown != NULL ? session->shown : session->context;
-    const struct staple *staple = &shown->staple;
-    return staple->der.data != NULL &&
-           staple->next_update > (int64_t)(clock_wall_ms() / 1000) &&
-           wolfSSL_set_tlsext_status_ocsp_resp(ssl, staple->der.data, (int)staple->der.size) ==
-               WOLFSSL_SUCCESS;
-}
-
-/* Either a response has come in, of which the first is kept, or ours is asked for. Without
-   memory there was none. */
-int tls_session_on_status(WOLFSSL *ssl, void *unused)
-{
-    struct tls_session *session = wolfSSL_GetIOReadCtx(ssl);
-    unsigned char *response = NULL;
-    (void)unused;
-    assert(session != NULL);
-    long size = wolfSSL_get_tlsext_status_ocsp_resp(ssl, &response);
-    if (size <= 0 || response == NULL)
-        return set_staple(ssl, session) ? 0 : 3; /* SSL_TLSEXT_ERR_OK, _NOACK */
-    if (session->response.data == NULL && size <= OCSP_SIZE_MAX)
-        session->has_response = copy_text(&session->response, response, (size_t)size);
-    return 0;
 }
 
 /* The name in lower case; false when it is no host name that we could serve. */
@@ -299,7 +185,7 @@ void tls_close(struct tls_session **out)
     wolfSSL_free(session->ssl);
     tls_context_close(&session->context);
     tls_context_close(&session->shown);
-    drop_chain(session, 0);
+    tls_session_drop_chain(session, 0);
     free(session->response.data);
     free(session);
 }
@@ -335,7 +221,7 @@ static enum tls_result session_result(struct tls_session *session, int rc)
 /* What wolfSSL has taken for authorities meanwhile is to be nobody's. */
 static void forget_authorities(const struct tls_session *session)
 {
-    const struct tls_context *base = session_base(session);
+    const struct tls_context *base = tls_context_base(session->context);
     (void)wolfSSL_CTX_UnloadCAs(session->server ? base->server : base->client);
 }
 
@@ -350,10 +236,10 @@ enum tls_result tls_handshake(struct tls_session *session, struct net_buffer *ou
     if (rc != WOLFSSL_SUCCESS) {
         enum tls_result result = session_result(session, rc);
         if (result != TLS_MORE)
-            judge(session);
+            tls_session_judge(session);
         return result == TLS_DONE ? TLS_FAILED : result;
     }
-    judge(session);
+    tls_session_judge(session);
     session->output = NULL;
     session->finished = true;
     /* A lent certificate and its key have done their work. So has the context, which counts its
@@ -361,7 +247,6 @@ enum tls_result tls_handshake(struct tls_session *session, struct net_buffer *ou
     (void)wolfSSL_UnloadCertsKeys(session->ssl);
     tls_context_close(&session->context);
     tls_context_close(&session->shown);
-    tls_text_free(&session->response);
     return TLS_DONE;
 }
 
@@ -412,54 +297,6 @@ void tls_shutdown(struct tls_session *session, struct net_buffer *output)
     session->output = output;
     (void)wolfSSL_shutdown(session->ssl);
     session->output = NULL;
-}
-
-bool tls_peer_verified(const struct tls_session *session, const char **reason)
-{
-    const char *refusal = session->chain_count == 0 ? "no certificate"
-                          : !session->is_judged     ? "the handshake is not over"
-                                                    : session->refusal;
-    if (reason != NULL)
-        *reason = refusal == NULL ? "verified" : refusal;
-    return refusal == NULL;
-}
-
-bool tls_peer_revoked(const struct tls_session *session)
-{
-    return session->findings.is_revoked;
-}
-
-enum tls_staple tls_peer_staple(const struct tls_session *session, const char **reason)
-{
-    *reason = session->findings.staple.reason != NULL ? session->findings.staple.reason : "there is none";
-    switch (session->findings.staple.verdict) {
-    case OCSP_GOOD: return TLS_STAPLE_GOOD;
-    case OCSP_REVOKED: return TLS_STAPLE_REVOKED;
-    case OCSP_UNUSABLE: break;
-    }
-    return session->has_response && session->findings.staple.reason != NULL ? TLS_STAPLE_UNUSABLE
-                                                                   : TLS_STAPLE_NONE;
-}
-
-const uint8_t *tls_peer_certificate(const struct tls_session *session, size_t *size)
-{
-    *size = session->chain_count > 0 ? session->chain[0].size : 0;
-    return session->chain_count > 0 ? session->chain[0].data : NULL;
-}
-
-const uint8_t *tls_peer_chain(const struct tls_session *session, unsigned index, size_t *size)
-{
-    if (!session->keeps_chain || index >= session->chain_count)
-        return NULL;
-    *size = session->chain[index].size;
-    return session->chain[index].data;
-}
-
-bool tls_chain_leads_to(const struct tls_session *session, unsigned anchor)
-{
-    assert(anchor > 0);
-    assert(anchor < session->chain_count);
-    return (session->leads_to >> anchor & 1) != 0;
 }
 
 const char *tls_protocol_name(const struct tls_session *session)

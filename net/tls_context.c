@@ -214,7 +214,7 @@ static int load_trust(struct tls_context *context, const struct tls_context_opti
 
 static void load_staple(struct tls_context *context, const char *certificate_file)
 {
-    const struct tls_context *base = context->base != NULL ? context->base : context;
+    const struct tls_context *base = tls_context_base(context);
     staple_read(&context->staple, certificate_file, &context->certificate, base->anchors,
                 &base->crls);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* What tls.c (sessions) and tls_context.c share. */
+/* What tls.c (sessions), tls_peer.c and tls_context.c share. */
 #ifndef PASSERELLE_NET_TLS_PRIV_H
 #define PASSERELLE_NET_TLS_PRIV_H
 
@@ -49,9 +49,8 @@ struct tls_session {
     const char *refusal; /* why its chain is not good; NULL: it is */
     unsigned chain_count;
     struct tls_text chain[TLS_CHAIN_MAX]; /* DER; the leaf alone unless it is to be kept */
-    unsigned leads_to;                    /* a bit for each authority that the leaf leads to */
-    struct tls_text response;             /* of OCSP, that came with the leaf */
-    bool has_response;                    /* it came; it is gone when it is judged */
+    struct tls_text response;             /* of OCSP, that came with it, likewise */
+    bool has_response;                    /* it came */
     struct path_findings findings;
 };
 
@@ -60,6 +59,15 @@ int tls_context_side(struct tls_context *context, bool server, WOLFSSL_CTX **sid
 /* Has the session show this context's certificate: 0, or -EBADMSG. */
 int tls_context_lend(const struct tls_context *context, WOLFSSL *ssl) NET_MUST_USE;
 void tls_context_hold(struct tls_context *context);
+/* Whose trust anchors, CRLs and sides it uses. */
+static inline const struct tls_context *tls_context_base(const struct tls_context *context)
+{
+    return context->base != NULL ? context->base : context;
+}
+
+/* tls_peer.c: judges what the peer showed, once; drops what is kept of it from this one on. */
+void tls_session_judge(struct tls_session *session);
+void tls_session_drop_chain(struct tls_session *session, unsigned from);
 
 /* The callbacks of a session, set on every wolfSSL context. */
 int tls_session_on_verify(int preverify, WOLFSSL_X509_STORE_CTX *store);

@@ -119,7 +119,7 @@ void s2s_in_write_close(struct s2s_in *in, struct writer *writer, enum stream_er
                          span_of(in->id));
     in->header_sent = true;
     in->state = S2S_IN_CLOSED;
-    s2s_write_end(writer, error, text, &in->too_high);
+    s2s_write_end(writer, error, text, &in->detail);
 }
 
 /* What the policy allows to the pair in the header. */
@@ -305,7 +305,7 @@ static void on_auth(struct s2s_in *in, const struct xml_node *node, struct write
 static void refuse_pair(struct s2s_action *action, struct writer *writer,
                         enum stanza_error fault, bool is_result)
 {
-    action->kind = S2S_NOTHING;
+    action->kind = S2S_PAIR_REFUSED;
     action->verdict = S2S_ERROR;
     action->fault = fault;
     if (is_result)
@@ -414,6 +414,8 @@ static void on_element(struct s2s_in *in, const struct xml_node *node, struct wr
         on_starttls(in, writer, action);
     } else if (xml_node_is(node, SPAN(NS_SASL), SPAN("auth"))) {
         on_auth(in, node, writer, action);
+    } else if (xml_node_is(node, SPAN(NS_SASL), SPAN("abort"))) {
+        sasl_fail(in, writer, action, SPAN("aborted")); /* RFC 6120 §6.4.4 */
     } else if (xml_node_is(node, SPAN(NS_DIALBACK), SPAN("result")) ||
                xml_node_is(node, SPAN(NS_DIALBACK), SPAN("verify"))) {
         on_dialback(in, node, writer, action);
@@ -443,7 +445,7 @@ void s2s_in_event(struct s2s_in *in, const struct xml_event *event, struct write
     case XML_EVENT_CLOSE:
         s2s_close(action, STREAM_ERROR_NONE, SPAN("closed by the peer"));
         break;
-    case XML_EVENT_ERROR: s2s_close(action, event->error, event->detail); break;
+    case XML_EVENT_ERROR: s2s_close_broken(action, &in->detail, event); break;
     }
 }
 

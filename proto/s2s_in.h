@@ -29,7 +29,7 @@ struct s2s_in {
     bool secure, header_sent, external_offered, external_done;
     bool sm_on; /* stanzas are counted */
     unsigned sm_tries;
-    struct s2s_too_high too_high;
+    struct s2s_detail detail;
     unsigned sasl_tries;
     char id[S2S_ID_SIZE];
     char lang[S2S_LANG_SIZE];

@@ -223,10 +223,11 @@ static bool open_file(struct ctl_job *job, bool writes)
     if (job->outline.tenants_file == NULL)
         return ctl_fail(job, "%s: it names no tenants_file; write tenants_file: sqlite:PATH",
                         config);
-    if (tenant_file_open(&job->file, job->outline.tenants_file,
-                         writes ? TENANT_FILE_WRITE : TENANT_FILE_READ, error,
-                         sizeof(error)) != 0)
-        return ctl_fail(job, "%s", error);
+    int rc = tenant_file_open(&job->file, job->outline.tenants_file,
+                              writes ? TENANT_FILE_WRITE : TENANT_FILE_READ, error,
+                              sizeof(error));
+    if (rc != 0)
+        return ctl_fail(job, "%s%s", error, rc == -ENOENT ? "; the first add makes it" : "");
     job->touched = json_object();
     return job->touched != NULL;
 }

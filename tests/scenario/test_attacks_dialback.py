@@ -4,6 +4,7 @@ tenants, as the server that is called, and as the server that calls."""
 import datetime
 import hashlib
 import hmac
+import json
 import queue
 import re
 
@@ -139,9 +140,10 @@ def test_claim_is_verified(scene, attacked, authority):  # noqa: F811
 def test_claim_that_the_authority_denies(attacked, authority):  # noqa: F811
     """B4: The authority says invalid: so does the relay, and ends the stream."""
     authority(lambda local, remote, stream_id: verify(remote, local, stream_id, "invalid"))
-    with unproved(attacked) as stream:
+    with Counting(attacked, "dialback_refused_total"), unproved(attacked) as stream:
         claim(stream)
         assert "type='invalid'" in stream.rest()
+    assert attacked.logged("event=dialback.refused", f"partner={SECOND}", "key invalid")
 
 
 CROSSED = {
@@ -186,6 +188,7 @@ def test_peer_answers_its_own_claim(attacked, authority):  # noqa: F811
         stream.barrier(SECOND)
         late.put(True)
         assert "type='invalid'" in stream.rest()
+    assert attacked.logged("event=dialback.refused", "that nobody made")
 
 
 def test_stanza_before_the_verdict(attacked, authority):  # noqa: F811
@@ -210,6 +213,9 @@ def test_second_pair_is_refused_on_a_multiplexed_stream(scene, attacked):  # noq
         for sender, to in (("nobody.example", TENANT), (PARTNER, "elsewhere.example")):
             claim(stream, sender, to)
             assert f"to='{sender}' type='error'" in stream.until("</db:result>")
+            peers.wait_for("it shows", lambda: any(
+                row["event"] == "dialback.refused" and row["partner"] == sender for row in
+                json.loads(attacked.control("show errors json"))))
         text = f"goes on {next(numbers)}"
         stream.send(message(text))
         while text.encode() not in scene.trunk.requests.get(timeout=PATIENCE_S):

@@ -122,6 +122,7 @@ def test_partner_without_srv(relay):
     assert any("the domain itself is the host" in text for text in why.of("dns", "note"))
     assert why.of("dns", "ok") == [f"{PLAIN_DOMAIN} port 5269 is 127.0.0.1:5269"]
     assert why.failed()[0] == ("tcp", "the connection failed: Connection refused")
+    assert "publishes no SRV record" in why.verdict["text"], why.verdict
 
 
 def test_policy_that_denies(relay, prosody_any):

@@ -54,7 +54,7 @@ static void test_defaults_as_file(void **state)
 
 static const struct refusal refusals[] = {
     {XMPP TENANT "  - domains: [b.example, A.example]\n    trunks: [{uri: 'sip:192.0.2.1'}]\n",
-     "7: tenants[1].domains[1]", "already belongs to tenant 'a.example'"},
+     "7: tenants[1].domains[1]", "also belongs to tenant 'a.example'"},
     {XMPP "tenants:\n  - domains:\n    - a.example\n    - a.example\n",
      "7: tenants[0].domains[1]", "stands twice"},
     {XMPP TENANT "partners:\n  - domain: x.example\n  - domain: a.example\n",
