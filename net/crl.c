@@ -321,17 +321,19 @@ static int add_directory(struct crls *crls, const char *path, char *error, size_
 {
     DIR *directory = opendir(path);
     const struct dirent *entry;
-    int rc = directory != NULL ? 0 : -errno;
-    if (directory == NULL)
+    int rc = 0;
+    if (directory == NULL) {
+        rc = -errno;
         (void)snprintf(error, error_size, "%s: %s", path, strerror(-rc));
+        return rc;
+    }
     while (rc == 0 && (entry = readdir(directory)) != NULL) {
         char file[PATH_MAX];
         int size = snprintf(file, sizeof(file), "%s/%s", path, entry->d_name);
         if (entry->d_name[0] != '.' && size > 0 && (size_t)size < sizeof(file))
             rc = add_file(crls, file, error, error_size);
     }
-    if (directory != NULL)
-        (void)closedir(directory);
+    (void)closedir(directory);
     return rc;
 }
 

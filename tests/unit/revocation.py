@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Makes the certificates, CRLs and OCSP responses of test_revocation.c in the working directory."""
+"""Makes the certificates, CRLs and OCSP responses of test_ocsp.c and test_crl.c in the working directory."""
 import pathlib
 import sys
 
