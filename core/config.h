@@ -123,6 +123,7 @@ struct config {
     size_t starttls_listen_count, direct_listen_count;
     struct config_proxies xmpp_proxies;
     char *certificate, *key, *ca_file;
+    char *crl; /* file or directory of CRLs; NULL: none */
     uint64_t stamp;        /* of these files, when they were read */
     char *dialback_secret; /* generated at start when not configured */
     bool secret_is_generated;
@@ -141,6 +142,7 @@ struct config {
     struct config_proxies sip_proxies;
     char *sip_host; /* sent-by name or address; NULL: the listener's address */
     char *sip_certificate, *sip_key, *sip_ca_file; /* NULL: the xmpp ones */
+    char *sip_crl;                                 /* likewise */
     uint64_t sip_stamp;                            /* of the files that SIP uses */
     unsigned recipient_queue_max;                  /* messages waiting for one recipient */
     unsigned sip_t1_ms;
@@ -155,6 +157,10 @@ struct config {
     /* store */
     char *store_path; /* NULL: nothing is kept beyond the process */
     unsigned consents_max;
+
+    /* When the first of the CRLs, and of the OCSP responses that are stapled by the common
+       certificates, is to be renewed: seconds since the epoch; 0: there is none. */
+    int64_t crl_end_s, staple_end_s;
 
     struct config_tenant *tenants;
     size_t tenant_count, trunk_count;

@@ -241,6 +241,8 @@ static bool check_xmpp_certificate(struct config_load *load)
     struct config *config = load->config;
     const struct config *before = load->previous;
     config->stamp = config_stamp_xmpp(config);
+    config_revocation_staple(load, &load->files[0], "xmpp.certificate", config->certificate,
+                             config->ca_file);
     return config_check_certificate(load, &load->files[0], "xmpp.certificate",
                                     (const char *const[]){config->certificate, config->key},
                                     before != NULL && before->stamp != config->stamp);
@@ -294,6 +296,7 @@ static bool check_xmpp(struct config_load *load, const struct raw_xmpp *raw)
            config_check_path(load, file, "xmpp.key", raw->key, true, &config->key) &&
            config_check_path(load, file, "xmpp.ca_file", raw->ca_file, false,
                              &config->ca_file) &&
+           config_revocation_crl(load, "xmpp.crl", raw->crl, &config->crl) &&
            check_xmpp_certificate(load) && check_secret(load, raw->dialback_secret) &&
            check_identity(load, raw->identity) &&
            config_rules_read(load, file, "xmpp", &raw->rules, &config->rules);
@@ -304,6 +307,9 @@ static bool check_sip_certificate(struct config_load *load)
     struct config *config = load->config;
     const struct config *before = load->previous;
     config->sip_stamp = config_stamp_sip(config, config->stamp);
+    config_revocation_staple(load, &load->files[0], "sip.certificate", config->sip_certificate,
+                             config->sip_ca_file != NULL ? config->sip_ca_file
+                                                         : config->ca_file);
     return config_check_certificate(
         load, &load->files[0], "sip.certificate",
         (const char *const[]){config->sip_certificate, config->sip_key},
@@ -354,6 +360,7 @@ static bool check_sip(struct config_load *load, const struct raw_sip *raw)
            config_check_path(load, file, "sip.key", raw->key, true, &config->sip_key) &&
            config_check_path(load, file, "sip.ca_file", raw->ca_file, false,
                              &config->sip_ca_file) &&
+           config_revocation_crl(load, "sip.crl", raw->crl, &config->sip_crl) &&
            check_sip_certificate(load);
 }
 

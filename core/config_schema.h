@@ -53,7 +53,7 @@ struct raw_identity {
 
 struct raw_xmpp {
     struct raw_list listen, listen_direct_tls, proxy_listen, proxy_sources;
-    char *certificate, *key, *ca_file, *dialback_secret;
+    char *certificate, *key, *ca_file, *crl, *dialback_secret;
     unsigned *stanza_size_max, *connect_timeout_ms, *connect_delay_ms, *breaker_pairs;
     unsigned *sessions_max, *sessions_per_address_max, *certificates_max;
     bool *stream_management;
@@ -64,7 +64,7 @@ struct raw_xmpp {
 
 struct raw_sip {
     struct raw_list listen_udp, listen_tcp, listen_tls, proxy_listen, proxy_sources;
-    char *host, *certificate, *key, *ca_file;
+    char *host, *certificate, *key, *ca_file, *crl;
     unsigned *recipient_queue_max, *t1_ms, *answered_max;
     unsigned *setup_timeout_ms, *message_timeout_ms, *idle_timeout_ms;
     unsigned *connections_per_address_max;
@@ -192,8 +192,8 @@ uint64_t config_stamp_status(uint64_t stamp, const struct stat *status);
 uint64_t config_stamp_path(uint64_t stamp, const char *path);
 /* Of the names in an included folder. */
 uint64_t config_stamp_folder(const char *path);
-/* Of the certificate, key and authorities of XMPP and of SIP, and of a tenant's certificate and
-   key, as these files are now. What SIP does not name is that of XMPP, whose stamp is `xmpp`.
+/* Of the certificate, its OCSP response, key, authorities and CRLs of XMPP and of SIP, and of a
+   tenant's certificate, response and key, as these files are now. What SIP does not name is that of XMPP, whose stamp is `xmpp`.
  */
 uint64_t config_stamp_xmpp(const struct config *config);
 uint64_t config_stamp_sip(const struct config *config, uint64_t xmpp);
@@ -205,6 +205,12 @@ bool config_check_settings(struct config_load *load) MUST_USE;
 bool config_check_certificate(struct config_load *load, const struct config_file *file,
                               const char *key, const char *const pair[2],
                               bool changed) MUST_USE;
+/* config_revocation.c: the file or directory of CRLs; each is read, and told when it is old. */
+bool config_revocation_crl(struct config_load *load, const char *key, const char *text,
+                           char **out) MUST_USE;
+/* Tells why the OCSP response beside a certificate is not stapled. */
+void config_revocation_staple(struct config_load *load, const struct config_file *file,
+                              const char *key, const char *certificate, const char *ca_file);
 /* Copies a file name, made relative to the file's folder, and checks that it can be read; a
    private key must be closed to group and others. `text` NULL gives NULL. */
 bool config_check_path(struct config_load *load, const struct config_file *file,

@@ -7,6 +7,8 @@
 #include "core/config_schema.h"
 
 #include <dirent.h>
+#include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "net/tls.h"
@@ -58,11 +60,38 @@ static uint64_t input_now(const struct config_input *input)
                             : config_stamp_path(0, input->path);
 }
 
-/* A certificate, its key and the authorities. */
+/* A certificate, the OCSP response beside it (net/staple.h), its key and the authorities. */
 static uint64_t files_now(const char *certificate, const char *key, const char *ca_file)
 {
-    return config_stamp_path(config_stamp_path(config_stamp_path(0, certificate), key),
-                             ca_file);
+    char response[PATH_MAX];
+    uint64_t stamp = config_stamp_path(config_stamp_path(0, certificate), key);
+    if (certificate != NULL &&
+        snprintf(response, sizeof(response), "%s.ocsp", certificate) < PATH_MAX)
+        stamp = config_stamp_path(stamp, response);
+    return config_stamp_path(stamp, ca_file);
+}
+
+static bool is_folder(const char *path)
+{
+    struct stat status;
+    return path != NULL && stat(path, &status) == 0 && S_ISDIR(status.st_mode);
+}
+
+/* A file of CRLs, or each file of a folder. */
+static uint64_t crl_now(uint64_t stamp, const char *path)
+{
+    struct dirent **entries = NULL;
+    stamp = config_stamp_path(stamp, path);
+    int count = is_folder(path) ? scandir(path, &entries, NULL, alphasort) : 0;
+    for (int i = 0; i < count; i++) {
+        char file[PATH_MAX];
+        if (entries[i]->d_name[0] != '.' &&
+            snprintf(file, sizeof(file), "%s/%s", path, entries[i]->d_name) < PATH_MAX)
+            stamp = config_stamp_path(stamp, file);
+        free(entries[i]);
+    }
+    free(entries);
+    return stamp;
 }
 
 /* Where no authorities are named, those of the system count, and may be renewed as well. */
@@ -73,12 +102,15 @@ static const char *authorities(const struct config *config)
 
 uint64_t config_stamp_xmpp(const struct config *config)
 {
-    return files_now(config->certificate, config->key, authorities(config));
+    return crl_now(files_now(config->certificate, config->key, authorities(config)),
+                   config->crl);
 }
 
 uint64_t config_stamp_sip(const struct config *config, uint64_t xmpp)
 {
-    return files_now(config->sip_certificate, config->sip_key, config->sip_ca_file) ^ xmpp;
+    return crl_now(files_now(config->sip_certificate, config->sip_key, config->sip_ca_file),
+                   config->sip_crl) ^
+           xmpp;
 }
 
 uint64_t config_stamp_tenant(const struct config_tenant *tenant)
@@ -107,16 +139,17 @@ uint64_t config_stamp_now(const struct config *config)
     return stamp;
 }
 
-const char *config_next_file(const struct config *config, size_t *next, bool *is_folder)
+const char *config_next_file(const struct config *config, size_t *next, bool *is_a_folder)
 {
     const char *const common[] = {config->certificate, config->key,
                                   authorities(config), config->sip_certificate,
-                                  config->sip_key,     config->sip_ca_file};
+                                  config->sip_key,     config->sip_ca_file,
+                                  config->crl,         config->sip_crl};
     const size_t commons = sizeof(common) / sizeof(common[0]);
     size_t end = config->input_count + commons + 2 * config->tenant_count;
     while (*next < end) {
         size_t at = (*next)++;
-        *is_folder = at < config->input_count && config->inputs[at].is_folder;
+        *is_a_folder = at < config->input_count && config->inputs[at].is_folder;
         if (at < config->input_count)
             return config->inputs[at].path;
         at -= config->input_count;
@@ -125,8 +158,10 @@ const char *config_next_file(const struct config *config, size_t *next, bool *is
         const char *path = tenant == NULL            ? common[at]
                            : (at - commons) % 2 == 0 ? tenant->certificate
                                                      : tenant->key;
-        if (path != NULL)
+        if (path != NULL) {
+            *is_a_folder = tenant == NULL && is_folder(path);
             return path;
+        }
     }
     return NULL;
 }

@@ -175,6 +175,8 @@ static bool tenant_certificate(struct config_load *load, const struct config_fil
         return false;
     tenant->stamp = config_stamp_tenant(tenant);
     bool changed = load->previous != NULL && (before == NULL || before->stamp != tenant->stamp);
+    if (changed || load->checks_certificates)
+        config_revocation_staple(load, file, part, tenant->certificate, load->config->ca_file);
     return config_check_certificate(
         load, file, part, (const char *const[]){tenant->certificate, tenant->key}, changed);
 }

@@ -27,6 +27,8 @@ static const char control_help[] =
     "    errors   what went wrong lately, repeats in one row, the newest last\n"
     "show policy TENANT DOMAIN [json]\n"
     "             what is in force between them, and where it is given\n"
+    "show certificates [TENANT] [json]\n"
+    "             the relay's or a tenant's, the OCSP responses stapled to them, the CRLs\n"
     "show consent TENANT [USER] [json]\n"
     "             who of public_unverified partners may write, as users have written to them\n"
     "consent remove TENANT USER [ADDRESS] [json]\n"
@@ -177,17 +179,20 @@ static void command_show(struct control *control, struct client *client, struct 
         client_show_local(control, client);
 }
 
-static void command_policy(struct control *control, struct client *client, struct span tenant,
-                           struct span domain, struct span form)
+/* A report about a tenant, by its name, and something else: rows, or what is wrong. */
+static void command_named(struct control *control, struct client *client,
+                          enum report_kind kind, const struct span names[2], bool as_json)
 {
+    const struct config *config = control->options.config;
     char *rows = NULL;
     size_t rows_size = 0;
     const char *error = "error: no memory\n";
     FILE *out = open_memstream(&rows, &rows_size);
-    client->kind = REPORT_POLICY;
-    client->as_json = form.size > 0;
-    bool done =
-        out != NULL && report_policy(control->options.config, tenant, domain, out, &error);
+    client->kind = kind;
+    client->as_json = as_json;
+    bool done = out != NULL && (kind == REPORT_POLICY
+                                    ? report_policy(config, names[0], names[1], out, &error)
+                                    : report_certificates(config, names[0], out, &error));
     if (out != NULL)
         (void)fclose(out);
     if (done)
@@ -195,6 +200,31 @@ static void command_policy(struct control *control, struct client *client, struc
     else
         control_client_say(client, error);
     free(rows);
+}
+
+/* Show policy and show certificates; false when it is another command. */
+static bool command_show_named(struct control *control, struct client *client,
+                               struct span command)
+{
+    struct span show = control_word(&command), what = control_word(&command);
+    bool is_policy = span_equal(what, SPAN("policy"));
+    if (!span_equal(show, SPAN("show")) || (!is_policy && !span_equal(what, SPAN("certificates"))))
+        return false;
+    struct span names[2] = {control_word(&command), SPAN("")};
+    if (is_policy)
+        names[1] = control_word(&command);
+    struct span form = control_word(&command);
+    if (!is_policy && form.size == 0 && span_equal(names[0], SPAN("json"))) {
+        form = names[0];
+        names[0] = SPAN("");
+    }
+    if ((form.size > 0 && !span_equal(form, SPAN("json"))) || span_trim(command).size > 0)
+        control_client_say(client, is_policy ? "error: show policy TENANT DOMAIN [json]\n"
+                                             : "error: show certificates [TENANT] [json]\n");
+    else
+        command_named(control, client, is_policy ? REPORT_POLICY : REPORT_CERTIFICATES, names,
+                      form.size > 0);
+    return true;
 }
 
 static void command_log_level(struct client *client, struct span name)
@@ -214,21 +244,15 @@ static void command_run(struct control *control, struct client *client, struct s
 {
     struct span words[3];
     if (control_probe_command(control, client, command) ||
-        control_consent_command(control, client, command))
+        control_consent_command(control, client, command) ||
+        command_show_named(control, client, command))
         return;
     for (size_t i = 0; i < 3; i++)
         words[i] = control_word(&command);
     bool is_alone = words[1].size == 0;
     if (words[0].size == 0)
         return;
-    if (span_equal(words[0], SPAN("show")) && span_equal(words[1], SPAN("policy"))) {
-        struct span domain = control_word(&command), form = control_word(&command);
-        bool is_good = form.size == 0 || span_equal(form, SPAN("json"));
-        if (!is_good || span_trim(command).size > 0)
-            control_client_say(client, "error: show policy TENANT DOMAIN [json]\n");
-        else
-            command_policy(control, client, words[2], domain, form);
-    } else if (span_trim(command).size > 0) {
+    if (span_trim(command).size > 0) {
         control_client_say(client, "error: too many words; try help\n");
     } else if (span_equal(words[0], SPAN("show"))) {
         command_show(control, client, words[1], words[2]);
@@ -333,6 +357,24 @@ static void client_turn(struct control *control, struct client *client, short ev
         control_client_drop(client);
 }
 
+/* A CRL or an OCSP response that has just come to its end: what has at a load is told there. */
+static void tell_ends(struct control *control)
+{
+    const struct config *config = control->options.config;
+    int64_t before_s = control->seen_s;
+    int64_t now_s = control->seen_s = (int64_t)(clock_wall_ms() / 1000);
+    bool crl_ends = config->crl_end_s > before_s && config->crl_end_s <= now_s;
+    bool staple_ends = config->staple_end_s > before_s && config->staple_end_s <= now_s;
+    if (crl_ends)
+        log_event(LOG_LEVEL_WARN, "tls.stale", 0,
+                  log_text("reason", SPAN("a CRL should have been renewed by now: what was "
+                                          "revoked since is not known")));
+    if (staple_ends)
+        log_event(LOG_LEVEL_WARN, "tls.stale", 0,
+                  log_text("reason", SPAN("the OCSP response beside the certificate has expired "
+                                          "and is not stapled any more")));
+}
+
 void control_turn(struct control *control, unsigned wait_ms)
 {
     assert(control != NULL);
@@ -359,6 +401,7 @@ void control_turn(struct control *control, unsigned wait_ms)
     if ((fds[0].revents & POLLIN) != 0)
         control_accept(control);
     control_wait_turn(control);
+    tell_ends(control);
 }
 
 int control_open(struct control **control, const struct control_options *options, char *error,
@@ -371,6 +414,7 @@ int control_open(struct control **control, const struct control_options *options
         return -ENOMEM;
     made->options = *options;
     made->source = (struct report_source){&made->options, clock_now_ns()};
+    made->seen_s = (int64_t)(clock_wall_ms() / 1000);
     made->fd = -1;
     for (size_t i = 0; i < CONTROL_CLIENT_MAX; i++)
         made->clients[i].fd = -1;

@@ -76,6 +76,7 @@ struct control {
     char *rows;
     size_t rows_size;
     struct watch watch;
+    int64_t seen_s; /* wall clock of the last turn */
     bool wants_reload;   /* by signal, or as a file has changed */
     char *reload_answer; /* of the one that is running or has just ended */
     size_t reload_answer_size;

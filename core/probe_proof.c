@@ -59,6 +59,15 @@ static bool is_self_signed(const struct certificate *certificate)
                   certificate->issuer.size) == 0;
 }
 
+/* A response that is of no use counts as none, and its sender may want to know. */
+static void tell_staple(struct probe *probe, const struct session *session)
+{
+    const char *why;
+    if (tls_peer_staple(session->tls, &why) == TLS_STAPLE_UNUSABLE)
+        probe_tell(probe, PROBE_CHAIN, PROBE_NOTE,
+                   "an OCSP response came with it that counts for nothing: %s", why);
+}
+
 static void tell_chain(struct probe *probe, const struct session *session,
                        const struct certificate *certificate, bool strict)
 {
@@ -66,11 +75,23 @@ static void tell_chain(struct probe *probe, const struct session *session,
     char text[256], dated[160], date[DATE_SIZE];
     int64_t now = (int64_t)clock_wall_ms() / 1000;
     if (tls_peer_verified(session->tls, &why)) {
-        probe_tell(probe, PROBE_CHAIN, PROBE_OK, "an authority known here signed it");
+        bool is_stapled = tls_peer_staple(session->tls, &why) == TLS_STAPLE_GOOD;
+        probe_tell(probe, PROBE_CHAIN, PROBE_OK, "an authority known here signed it%s",
+                   is_stapled ? ", and an OCSP response that came with it says that it is good"
+                              : "");
+        tell_staple(probe, session);
         return;
     }
     remedy = "The partner must have an authority that this relay knows (xmpp.ca_file) sign its "
              "certificate, and send the intermediate certificates with it.";
+    if (tls_peer_revoked(session->tls)) {
+        remedy = "The partner must get another certificate: its authority has taken this one, or "
+                 "that of an authority in its chain, back.";
+    } else if (certificate->must_staple && strstr(why, "promises") != NULL) {
+        remedy = "The partner's server must staple an OCSP response that holds, as its "
+                 "certificate promises (RFC 7633), or have one without that promise.";
+        tell_staple(probe, session);
+    }
     bool is_over = certificate->not_after != 0 && now > certificate->not_after;
     if (is_over || now < certificate->not_before) {
         (void)snprintf(dated, sizeof(dated),

@@ -16,6 +16,7 @@ enum report_kind {
     REPORT_TENANTS, /* these: an array of objects */
     REPORT_ERRORS,
     REPORT_POLICY,   /* its rows come by report_policy */
+    REPORT_CERTIFICATES, /* its rows come by report_certificates */
     REPORT_SESSIONS, /* its rows come by inquiry */
     REPORT_LINKS,    /* its rows come by inquiry */
     REPORT_TRUNKS,   /* its rows come by inquiry */
@@ -37,6 +38,10 @@ void report_rows(const struct report_source *source, enum report_kind kind, FILE
    it is given. False: no such tenant, or no domain, as `error` tells. */
 bool report_policy(const struct config *config, struct span tenant, struct span domain,
                    FILE *out, const char **error) MUST_USE;
+/* core/report_certificates.c: the certificates of the relay, the OCSP responses that it staples
+   and its CRLs; or the certificate of a tenant, by its name. False: no such tenant. */
+bool report_certificates(const struct config *config, struct span tenant, FILE *out,
+                         const char **error) MUST_USE;
 /* Shows rows: a header line and the rows, or one line of JSON. */
 void report_show(enum report_kind kind, struct span rows, bool as_json, FILE *out);
 /* The header line, and one row as JSON, for who shows rows one by one. */

@@ -66,6 +66,12 @@ static void put_process(const struct report_source *source, FILE *out)
               (uint64_t)pages * (uint64_t)sysconf(_SC_PAGESIZE));
     put_head(out, "cpu_seconds_total", "counter", "Processor time of the process.");
     fprintf(out, "passerelle_cpu_seconds_total %.6f\n", cpu_s);
+    put_value(out, "crl_renewal_timestamp_seconds",
+              "When the first of the CRLs is to be renewed, as Unix time; 0: there are none.",
+              (uint64_t)source->options->config->crl_end_s);
+    put_value(out, "staple_renewal_timestamp_seconds",
+              "When the first OCSP response of the common certificates ends; 0: none is stapled.",
+              (uint64_t)source->options->config->staple_end_s);
     put_value(out, "xmpp_sessions", "XMPP connections that are open.", report_sessions(source));
 }
 

@@ -9,6 +9,7 @@
 #include "core/log.h"
 #include "core/relay_in.h"
 #include "core/session_priv.h"
+#include "core/trouble.h"
 #include "net/digest.h"
 
 #define READ_SIZE       16384
@@ -43,6 +44,7 @@ static void tls_done(struct session *session)
     char memory[2048];
     struct writer writer = writer_make(memory, sizeof(memory));
     stats_count(worker->thread->stats, STAT_TLS_HANDSHAKES);
+    trouble_tell_revoked(worker->thread, session->tls, &session->peer);
     session->state = SESSION_OPEN;
     xml_stream_restart(session->xml);
     if (!session->outbound) {

@@ -66,15 +66,17 @@ static bool has_name(const struct session *session, const struct certificate *le
    shows. */
 static bool leads_to(const struct session *session, const struct dane_record *record)
 {
+    const struct tls_context *context = session->worker->tls.common;
     struct certificate authority;
     size_t size;
     const uint8_t *der;
     for (unsigned i = 1; (der = tls_peer_chain(session->tls, i, &size)) != NULL; i++)
         if (certificate_read(&authority, der, size) == 0 && dane_matches(record, &authority) &&
-            tls_chain_leads_to(session->tls, i))
+            tls_chain_leads_to(session->tls, context, i))
             return true;
     return record->whole_size > 0 &&
-           tls_chain_leads_to_authority(session->tls, link_tlsa_whole(session->link, record),
+           tls_chain_leads_to_authority(session->tls, context,
+                                        link_tlsa_whole(session->link, record),
                                         record->whole_size);
 }
 

@@ -4,8 +4,10 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stdio.h>
 
 #include "core/log.h"
+#include "core/trouble.h"
 #include "net/certificate.h"
 
 /* ---- output ---- */
@@ -98,8 +100,12 @@ static void become_ready(struct sip_streams *streams, struct connection *connect
         !sip_stream_proves(connection, sip_connection_identity(connection->trunk))) {
         /* RFC 5922 §7.3: nothing is sent to who cannot say who it is. */
         stats_count(streams->thread->stats, STAT_TLS_FAILURES);
-        sip_connection_fail(streams, connection,
-                            "the certificate does not prove the trunk's identity");
+        const char *reason;
+        char text[200] = "the certificate does not prove the trunk's identity";
+        if (!tls_peer_verified(connection->tls, &reason))
+            (void)snprintf(text, sizeof(text), "the certificate does not prove the trunk: %s",
+                           reason);
+        sip_connection_fail(streams, connection, text);
         return;
     }
     sip_connection_set_state(connection, CONNECTION_READY);
@@ -118,6 +124,7 @@ static void handshake(struct sip_streams *streams, struct connection *connection
     enum tls_result result = tls_handshake(connection->tls, &connection->output);
     if (result == TLS_DONE) {
         stats_count(streams->thread->stats, STAT_TLS_HANDSHAKES);
+        trouble_tell_revoked(streams->thread, connection->tls, &connection->peer);
         become_ready(streams, connection);
     } else if (result != TLS_MORE) {
         stats_count(streams->thread->stats, STAT_TLS_FAILURES);

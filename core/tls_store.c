@@ -31,7 +31,8 @@ int tls_store_context(const struct config *config, enum tls_store_side side,
 {
     struct tls_context_options options = {.certificate_file = config->certificate,
                                           .key_file = config->key,
-                                          .ca_file = config->ca_file};
+                                          .ca_file = config->ca_file,
+                                          .crl = config->crl};
     char problem[300];
     *context = NULL;
     if (side == TLS_STORE_SIP && !tls_store_wants_sip(config))
@@ -42,6 +43,8 @@ int tls_store_context(const struct config *config, enum tls_store_side side,
     }
     if (side == TLS_STORE_SIP && config->sip_ca_file != NULL)
         options.ca_file = config->sip_ca_file;
+    if (side == TLS_STORE_SIP && config->sip_crl != NULL)
+        options.crl = config->sip_crl;
     int result = tls_context_open(context, &options, problem, sizeof(problem));
     if (result != 0)
         (void)snprintf(error, error_size, "the TLS files of %s: %s",
@@ -110,13 +113,21 @@ static struct tls_context *open_context(struct tls_store *store,
     struct tls_context_options options = {.certificate_file = tenant->certificate,
                                           .key_file = tenant->key,
                                           .base = store->common};
-    if (tls_context_open(&context, &options, error, sizeof(error)) == 0)
-        return context;
-    trouble_tell(store->thread, LOG_LEVEL_ERROR,
-                 &(struct stats_trouble){.event = "tls.certificate",
-                                         .tenant = span_of(tenant->name),
-                                         .reason = span_of(error)});
-    return NULL;
+    struct stats_trouble trouble = {.event = "tls.certificate",
+                                    .tenant = span_of(tenant->name)};
+    enum log_level level = LOG_LEVEL_ERROR;
+    if (tls_context_open(&context, &options, error, sizeof(error)) == 0) {
+        const char *unstapled = tls_context_unstapled(context);
+        if (unstapled == NULL)
+            return context;
+        (void)snprintf(error, sizeof(error), "%.150s.ocsp is not stapled: %s",
+                       tenant->certificate, unstapled);
+        trouble.event = "tls.unstapled";
+        level = LOG_LEVEL_WARN;
+    }
+    trouble.reason = span_of(error);
+    trouble_tell(store->thread, level, &trouble);
+    return context;
 }
 
 struct tls_context *tls_store_of(struct tls_store *store, const struct config_tenant *tenant)

@@ -17,3 +17,18 @@ void trouble_tell(struct thread *thread, enum log_level level,
         log_write(level, trouble->event, trouble->trace, fields, count);
     stats_error(thread->stats, trouble);
 }
+
+void trouble_tell_revoked(struct thread *thread, const struct tls_session *tls,
+                          const union net_address *peer)
+{
+    char address[NET_ADDRESS_TEXT_SIZE];
+    const char *reason;
+    if (!tls_peer_revoked(tls) || tls_peer_verified(tls, &reason))
+        return;
+    net_address_format_host(peer, address);
+    stats_count(thread->stats, STAT_TLS_REVOKED);
+    trouble_tell(thread, LOG_LEVEL_WARN,
+                 &(struct stats_trouble){.event = "tls.revoked",
+                                         .partner = span_of(address),
+                                         .reason = span_of(reason)});
+}

@@ -6,9 +6,13 @@
 
 #include "core/log.h"
 #include "core/thread.h"
+#include "net/tls.h"
 
 /* The line has the fields tenant, partner, status and reason, as far as they are given. */
 void trouble_tell(struct thread *thread, enum log_level level,
                   const struct stats_trouble *trouble);
+/* Counts and tells that the certificate of a peer is revoked, when it is; after the handshake. */
+void trouble_tell_revoked(struct thread *thread, const struct tls_session *tls,
+                          const union net_address *peer);
 
 #endif

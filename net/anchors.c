@@ -11,8 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "net/tls_text.h"
-
 static bool is_known(const struct anchors *anchors, const struct anchor *anchor)
 {
     const struct anchor *known;
@@ -62,7 +60,7 @@ static bool is_usable(const uint8_t *der, size_t size)
     return is_good;
 }
 
-static int add_pem(struct anchors *anchors, const uint8_t *pem, size_t size)
+static int add_one(struct anchors *anchors, const uint8_t *pem, size_t size)
 {
     uint8_t *der = malloc(size);
     if (der == NULL)
@@ -76,28 +74,34 @@ static int add_pem(struct anchors *anchors, const uint8_t *pem, size_t size)
     return add(anchors, shrunk != NULL ? shrunk : der, (size_t)der_size);
 }
 
-int anchors_add_file(struct anchors *anchors, const char *path, bool is_tolerant)
+int anchors_add_pem(struct anchors *anchors, const struct tls_text *text, bool is_tolerant)
 {
     static const char begin[] = "-----BEGIN CERTIFICATE-----";
     static const char end[] = "-----END CERTIFICATE-----";
-    struct tls_text text = {0};
-    int rc = tls_text_read(&text, path);
-    if (rc < 0)
-        return rc;
-    const uint8_t *at = text.data, *stop = text.data + text.size;
+    const uint8_t *at = text->data, *stop = text->data + text->size;
     bool is_empty = true;
+    int rc = 0;
     while (rc == 0 &&
            (at = memmem(at, (size_t)(stop - at), begin, sizeof(begin) - 1)) != NULL) {
         const uint8_t *last = memmem(at, (size_t)(stop - at), end, sizeof(end) - 1);
         const uint8_t *behind = last != NULL ? last + sizeof(end) - 1 : stop;
-        rc = add_pem(anchors, at, (size_t)(behind - at));
+        rc = add_one(anchors, at, (size_t)(behind - at));
         if (rc == -EBADMSG && is_tolerant)
             rc = 0;
         is_empty = false;
         at = behind;
     }
-    tls_text_free(&text);
     return rc == 0 && is_empty && !is_tolerant ? -EBADMSG : rc;
+}
+
+int anchors_add_file(struct anchors *anchors, const char *path, bool is_tolerant)
+{
+    struct tls_text text = {0};
+    int rc = tls_text_read(&text, path);
+    if (rc == 0)
+        rc = anchors_add_pem(anchors, &text, is_tolerant);
+    tls_text_free(&text);
+    return rc;
 }
 
 int anchors_add_directory(struct anchors *anchors, const char *path)

@@ -7,6 +7,7 @@
 #define PASSERELLE_NET_ANCHORS_H
 
 #include "net/certificate.h"
+#include "net/tls_text.h"
 
 /* DER of a certificate, and the place of its names in it. */
 struct anchor {
@@ -20,8 +21,10 @@ struct anchors {
     size_t count, room;
 };
 
-/* Adds the certificates of a PEM file. Those that are broken or have expired are left out when
+/* Adds the certificates of a PEM text or file. Those that are broken or have expired are left out when
    `is_tolerant`, else -EBADMSG, as when there is none. -errno. */
+int anchors_add_pem(struct anchors *anchors, const struct tls_text *text,
+                    bool is_tolerant) NET_MUST_USE;
 int anchors_add_file(struct anchors *anchors, const char *path, bool is_tolerant) NET_MUST_USE;
 /* Each file of a directory, with tolerance: -errno of the directory. */
 int anchors_add_directory(struct anchors *anchors, const char *path) NET_MUST_USE;

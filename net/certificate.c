@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <string.h>
 #include <strings.h>
-#include <time.h>
 
 #include "net/der.h"
 
@@ -18,40 +17,10 @@ static const uint8_t oid_eku_any[] = {0x55, 0x1d, 0x25, 0x00};
 static const uint8_t oid_eku_server[] = {0x2b, 6, 1, 5, 5, 7, 3, 1};
 static const uint8_t oid_eku_client[] = {0x2b, 6, 1, 5, 5, 7, 3, 2};
 static const uint8_t oid_eku_sip[] = {0x2b, 6, 1, 5, 5, 7, 3, 20};  /* RFC 5924 §3 */
+static const uint8_t oid_eku_ocsp[] = {0x2b, 6, 1, 5, 5, 7, 3, 9};  /* RFC 6960 §4.2.2.2 */
+static const uint8_t oid_feature[] = {0x2b, 6, 1, 5, 5, 7, 1, 24};  /* RFC 7633 §6 */
 static const uint8_t oid_srv[] = {0x2b, 6, 1, 5, 5, 7, 8, 7};       /* RFC 4985 §2 */
 static const uint8_t oid_xmpp_addr[] = {0x2b, 6, 1, 5, 5, 7, 8, 5}; /* RFC 6120 §13.7.1.4 */
-
-static bool digits(const uint8_t *data, size_t count, int *value)
-{
-    *value = 0;
-    for (size_t i = 0; i < count; i++) {
-        if (data[i] < '0' || data[i] > '9')
-            return false;
-        *value = *value * 10 + (data[i] - '0');
-    }
-    return true;
-}
-
-/* RFC 5280 §4.1.2.5: YYMMDDHHMMSSZ or YYYYMMDDHHMMSSZ. */
-static int64_t der_time(uint8_t tag, struct der value)
-{
-    struct tm tm = {0};
-    size_t year = tag == DER_UTC_TIME ? 2 : 4;
-    const uint8_t *at = value.data;
-    if ((tag != DER_UTC_TIME && tag != DER_GENERALIZED_TIME) || value.size != year + 11 ||
-        at[year + 10] != 'Z')
-        return 0;
-    if (!digits(at, year, &tm.tm_year) || !digits(at + year, 2, &tm.tm_mon) ||
-        !digits(at + year + 2, 2, &tm.tm_mday) || !digits(at + year + 4, 2, &tm.tm_hour) ||
-        !digits(at + year + 6, 2, &tm.tm_min) || !digits(at + year + 8, 2, &tm.tm_sec))
-        return 0;
-    if (tag == DER_GENERALIZED_TIME)
-        tm.tm_year -= 1900;
-    else if (tm.tm_year < 50)
-        tm.tm_year += 100;
-    tm.tm_mon--;
-    return (int64_t)timegm(&tm);
-}
 
 /* Names with a NUL, blank or control byte are no names. */
 static bool text_is_clean(struct der text)
@@ -122,6 +91,7 @@ static bool read_eku(struct certificate *certificate, struct der extension)
         certificate->eku_server |= IS_OID(oid, oid_eku_server);
         certificate->eku_client |= IS_OID(oid, oid_eku_client);
         certificate->eku_sip |= IS_OID(oid, oid_eku_sip);
+        certificate->eku_ocsp |= IS_OID(oid, oid_eku_ocsp);
     }
     return true;
 }
@@ -148,8 +118,8 @@ static bool read_constraints(struct certificate *certificate, struct der extensi
     return true;
 }
 
-/* A BIT STRING, its first byte the count of bits that are not used; keyCertSign is bit 5 (RFC
-   5280 §4.2.1.3). */
+/* A BIT STRING, its first byte the count of bits that are not used; keyCertSign is bit 5,
+   cRLSign 6 (RFC 5280 §4.2.1.3). */
 static bool read_usage(struct certificate *certificate, struct der extension)
 {
     struct der bits;
@@ -157,20 +127,29 @@ static bool read_usage(struct certificate *certificate, struct der extension)
         return false;
     certificate->usage_present = true;
     certificate->may_certify = bits.size > 1 && (bits.data[1] & 0x04) != 0;
+    certificate->may_revoke = bits.size > 1 && (bits.data[1] & 0x02) != 0;
     return true;
 }
 
-/* Extension ::= SEQUENCE { OID, critical BOOLEAN DEFAULT FALSE, OCTET STRING }. */
-static bool read_extension(struct certificate *certificate, struct der extension)
+/* SEQUENCE OF INTEGER: TLS extensions that the server is to have (RFC 7633 §4.1), of which
+   status_request is 5 (RFC 6066 §8). */
+static bool read_features(struct certificate *certificate, struct der extension)
 {
-    struct der oid, value;
-    uint8_t tag;
-    if (!der_expect(&extension, DER_OID, &oid) || !der_take(&extension, &tag, &value))
+    struct der features, feature;
+    if (!der_expect(&extension, DER_SEQUENCE, &features))
         return false;
-    if (tag == DER_BOOLEAN && !der_take(&extension, &tag, &value))
-        return false;
-    if (tag != DER_OCTETS)
-        return false;
+    while (features.size > 0) {
+        if (!der_expect(&features, DER_INTEGER, &feature))
+            return false;
+        certificate->must_staple |= feature.size == 1 && feature.data[0] == 5;
+    }
+    return true;
+}
+
+static bool read_extension(struct certificate *certificate,
+                           const struct der_extension *extension)
+{
+    struct der oid = extension->oid, value = extension->value;
     if (IS_OID(oid, oid_san))
         return !certificate->has_san && read_san(certificate, value);
     if (IS_OID(oid, oid_eku))
@@ -179,6 +158,8 @@ static bool read_extension(struct certificate *certificate, struct der extension
         return !certificate->constraints_present && read_constraints(certificate, value);
     if (IS_OID(oid, oid_key_usage))
         return !certificate->usage_present && read_usage(certificate, value);
+    if (IS_OID(oid, oid_feature))
+        return read_features(certificate, value);
     if (IS_OID(oid, oid_name_constraints)) {
         if (certificate->limits != NULL)
             return false;
@@ -221,6 +202,7 @@ static bool read_body(struct certificate *certificate, struct der body)
     if (tag == DER_CONTEXT_0 &&
         (!read_version(certificate, value) || !der_take(&body, &tag, &value)))
         return false;
+    struct der serial = der_digits(value);
     if (tag != DER_INTEGER || !der_expect(&body, DER_SEQUENCE, &algorithm) ||
         !der_expect(&body, DER_SEQUENCE, &issuer) || !der_expect(&body, DER_SEQUENCE, &value) ||
         !read_validity(certificate, value) || !der_expect(&body, DER_SEQUENCE, &subject))
@@ -229,6 +211,8 @@ static bool read_body(struct certificate *certificate, struct der body)
     if (!der_expect(&body, DER_SEQUENCE, &value))
         return false;
     certificate->key_size = (size_t)(body.data - certificate->key);
+    certificate->serial = serial.data;
+    certificate->serial_size = serial.size;
     certificate->algorithm = algorithm.data;
     certificate->algorithm_size = algorithm.size;
     certificate->issuer = (struct certificate_subject){issuer.data, issuer.size};
@@ -241,9 +225,9 @@ static bool read_body(struct certificate *certificate, struct der body)
         if (!der_expect(&value, DER_SEQUENCE, &list))
             return false;
         while (list.size > 0) {
-            struct der extension;
-            if (!der_expect(&list, DER_SEQUENCE, &extension) ||
-                !read_extension(certificate, extension))
+            struct der_extension extension;
+            if (!der_take_extension(&list, &extension) ||
+                !read_extension(certificate, &extension))
                 return false;
         }
     }
@@ -259,7 +243,7 @@ int certificate_read(struct certificate *certificate, const uint8_t *der, size_t
     certificate->der_size = size;
     certificate->version = 1;
     certificate->path_length = -1;
-    certificate->may_certify = true;
+    certificate->may_certify = certificate->may_revoke = true;
     if (der_expect(&whole, DER_SEQUENCE, &outer) && whole.size == 0 &&
         der_expect(&outer, DER_SEQUENCE, &body) && read_body(certificate, body))
         return 0;

@@ -35,15 +35,20 @@ struct certificate {
     size_t der_size;
     const uint8_t *key; /* the DER of the SubjectPublicKeyInfo, inside of `der` */
     size_t key_size;
+    const uint8_t *serial; /* its digits, without zeros in front */
+    size_t serial_size;
     const uint8_t *algorithm; /* of its signature: the value of the AlgorithmIdentifier */
     size_t algorithm_size;
     size_t name_count;
     bool has_san;
     bool eku_present, eku_server, eku_client, eku_sip, eku_any;
+    bool eku_ocsp;                          /* id-kp-OCSPSigning, RFC 6960 §4.2.2.2 */
+    bool must_staple;                       /* promises an OCSP response, RFC 7633 */
     unsigned version;                       /* 1 to 3 */
     bool constraints_present, is_authority; /* basicConstraints, cA */
     int path_length;                        /* pathLenConstraint; -1: none */
     bool usage_present, may_certify;        /* keyUsage, keyCertSign: true without any */
+    bool may_revoke;                        /* cRLSign: likewise */
     const uint8_t *limits;                  /* the value of nameConstraints; NULL: none */
     size_t limits_size;
     int64_t not_before, not_after; /* seconds since the epoch; 0 when unreadable */

@@ -15,7 +15,8 @@ static const char no_memory[] = "there is no memory to check it";
 struct search {
     const struct tls_text *certificates;
     unsigned count;
-    const struct anchors *anchors;
+    const struct path_trust *trust;
+    struct path_findings findings;
     struct certificate leaf, tip;
     unsigned step[TLS_CHAIN_MAX], next[TLS_CHAIN_MAX]; /* next: what was not tried there yet */
     unsigned top;
@@ -106,14 +107,84 @@ static bool is_issued_by(struct search *search, const struct certificate *author
     return is_signed_by(search, authority);
 }
 
+/* Why the CRLs of its authority do not let a certificate pass; NULL: they do. */
+static const char *revocation(struct search *search,
+                              const struct certificate *certificate,
+                              const struct certificate *authority, bool is_leaf)
+{
+    switch (crls_judge(search->trust->crls, certificate, authority)) {
+    case CRL_NONE:
+    case CRL_CLEAR: return NULL;
+    case CRL_REVOKED:
+        search->findings.is_revoked = true;
+        return is_leaf ? "it has been revoked, says a CRL of its authority"
+                       : "an authority in its chain has been revoked, says a CRL";
+    case CRL_NO_MEMORY: return no_memory;
+    }
+    return NULL;
+}
+
+/* RFC 6960 for the leaf, which `authority` has issued. A response that is of no use is none. */
+static const char *staple_revocation(struct search *search, const struct certificate *authority)
+{
+    const struct path_trust *trust = search->trust;
+    struct ocsp_answer *staple = &search->findings.staple;
+    *staple = (struct ocsp_answer){.reason = "there is none"};
+    if (trust->staple != NULL)
+        *staple = ocsp_judge(&(struct ocsp_question){.der = trust->staple,
+                                                            .size = trust->staple_size,
+                                                            .certificate = &search->leaf,
+                                                            .authority = authority,
+                                                            .crls = trust->crls,
+                                                            .now = trust->now});
+    search->findings.is_revoked |= staple->verdict == OCSP_REVOKED;
+    if (staple->verdict == OCSP_REVOKED)
+        return "it has been revoked, says the OCSP response that came with it";
+    if (staple->verdict == OCSP_UNUSABLE && search->leaf.must_staple &&
+        trust->wants_staple)
+        return "it promises an OCSP response, and none that can be used came with it";
+    return NULL;
+}
+
+static bool is_step(const struct search *search, unsigned at, struct certificate *certificate)
+{
+    const struct tls_text *text = &search->certificates[search->step[at]];
+    return certificate_read(certificate, text->data, text->size) == 0;
+}
+
+/* The way is whole: from the leaf up, by whom each was issued. Who is revoked matters more than
+   what was wrong with other ways. */
+static bool is_unrevoked(struct search *search, const struct certificate *anchor)
+{
+    struct certificate certificate = search->leaf, authority;
+    bool has_crls = search->trust->crls != NULL && search->trust->crls->count > 0;
+    const char *why = NULL;
+    for (unsigned i = 0; why == NULL && i <= search->top; i++) {
+        if (i > 0 && !has_crls)
+            break;
+        if (i == search->top)
+            authority = *anchor;
+        else if (!is_step(search, i + 1, &authority))
+            return false;
+        if (has_crls)
+            why = revocation(search, &certificate, &authority, i == 0);
+        if (why == NULL && i == 0)
+            why = staple_revocation(search, &authority);
+        certificate = authority;
+    }
+    if (why != NULL)
+        search->refusal = why;
+    return why == NULL;
+}
+
 static bool is_anchored(struct search *search)
 {
     struct certificate authority;
     const struct anchor *anchor;
     size_t next = 0;
-    while ((anchor = anchors_find(search->anchors, &search->tip.issuer, &next)) != NULL)
+    while ((anchor = anchors_find(search->trust->anchors, &search->tip.issuer, &next)) != NULL)
         if (certificate_read(&authority, anchor->der, anchor->size) == 0 &&
-            is_issued_by(search, &authority, true))
+            is_issued_by(search, &authority, true) && is_unrevoked(search, &authority))
             return true;
     return false;
 }
@@ -156,9 +227,11 @@ static bool climb(struct search *search)
 }
 
 const char *path_verify(const struct tls_text *certificates, unsigned count,
-                        const struct anchors *anchors)
+                        const struct path_trust *trust, struct path_findings *findings)
 {
-    struct search search = {.certificates = certificates, .count = count, .anchors = anchors};
+    struct search search = {.certificates = certificates, .count = count, .trust = trust};
+    if (findings != NULL)
+        *findings = (struct path_findings){0};
     assert(count > 0);
     assert(count <= TLS_CHAIN_MAX);
     if (certificate_read(&search.leaf, certificates[0].data, certificates[0].size) < 0)
@@ -172,7 +245,10 @@ const char *path_verify(const struct tls_text *certificates, unsigned count,
     /* Each pass takes a step up that was not tried there, or one down; the signatures that may
        be checked bound the steps up. */
     for (;;) {
-        if (is_anchored(&search))
+        bool is_good = is_anchored(&search);
+        if (findings != NULL)
+            *findings = search.findings;
+        if (is_good)
             return NULL;
         while (!climb(&search)) {
             if (search.top == 0)

@@ -8,7 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "net/path.h"
 
 #define RECORD_SIZE_MAX     16384 /* RFC 8446 §5.1 */
 #define RECORD_OVERHEAD_MAX 64    /* header, nonce, type and tag, with room */
@@ -65,60 +64,6 @@ int tls_session_on_send(WOLFSSL *ssl, char *data, int size, void *context)
     return size;
 }
 
-static void keep_peer(struct tls_session *session, const uint8_t *der, size_t size)
-{
-    if (session->peer != NULL || der == NULL || size == 0)
-        return;
-    session->peer = malloc(size);
-    if (session->peer == NULL)
-        return;
-    memcpy(session->peer, der, size);
-    session->peer_size = size;
-}
-
-static void keep_chain(struct tls_session *session, const struct tls_text *chain,
-                       unsigned count)
-{
-    for (unsigned i = 0; i < count; i++) {
-        struct tls_text *kept = &session->chain[i];
-        kept->size = chain[i].size;
-        kept->data = malloc(kept->size);
-        if (kept->data == NULL)
-            return;
-        memcpy(kept->data, chain[i].data, kept->size);
-        session->chain_count++;
-    }
-}
-
-static const struct anchors *context_anchors(const struct tls_context *context)
-{
-    return context->base != NULL ? context->base->anchors : context->anchors;
-}
-
-/* Accepts every chain: dialback over TLS works with any certificate (XEP-0220 §2.1), and who
-   may claim what is decided above. wolfSSL asks once or for each certificate, with all of them
-   each time, and takes what is accepted here for an authority that is proved, whatever was
-   wrong with it: so its own verdict on a chain counts for nothing. */
-int tls_session_on_verify(int preverify, WOLFSSL_X509_STORE_CTX *store)
-{
-    struct tls_session *session = store->userCtx;
-    struct tls_text chain[TLS_CHAIN_MAX];
-    (void)preverify;
-    assert(session != NULL);
-    if (session->peer != NULL || store->totalCerts <= 0 || store->certs == NULL)
-        return 1;
-    unsigned count =
-        store->totalCerts < TLS_CHAIN_MAX ? (unsigned)store->totalCerts : TLS_CHAIN_MAX;
-    for (unsigned i = 0; i < count; i++)
-        chain[i] = (struct tls_text){store->certs[i].buffer, store->certs[i].length};
-    /* First: a session with a peer has been judged. */
-    session->refusal = path_verify(chain, count, context_anchors(session->context));
-    keep_peer(session, chain[0].data, chain[0].size);
-    if (session->keeps_chain)
-        keep_chain(session, chain, count);
-    return 1;
-}
-
 /* The name in lower case; false when it is no host name that we could serve. */
 static bool copy_name(char out[SERVER_NAME_MAX + 1], const char *name, size_t size)
 {
@@ -155,6 +100,9 @@ int tls_session_on_name(WOLFSSL *ssl, int *alert, void *unused)
         *alert = 80; /* internal_error, RFC 8446 §6.2 */
         return alert_fatal;
     }
+    tls_context_hold(chosen);
+    tls_context_close(&session->shown);
+    session->shown = chosen;
     return 0;
 }
 
@@ -236,9 +184,9 @@ void tls_close(struct tls_session **out)
     *out = NULL;
     wolfSSL_free(session->ssl);
     tls_context_close(&session->context);
-    free(session->peer);
-    for (unsigned i = 0; i < session->chain_count; i++)
-        free(session->chain[i].data);
+    tls_context_close(&session->shown);
+    tls_session_drop_chain(session, 0);
+    free(session->response.data);
     free(session);
 }
 
@@ -273,8 +221,7 @@ static enum tls_result session_result(struct tls_session *session, int rc)
 /* What wolfSSL has taken for authorities meanwhile is to be nobody's. */
 static void forget_authorities(const struct tls_session *session)
 {
-    const struct tls_context *base =
-        session->context->base != NULL ? session->context->base : session->context;
+    const struct tls_context *base = tls_context_base(session->context);
     (void)wolfSSL_CTX_UnloadCAs(session->server ? base->server : base->client);
 }
 
@@ -284,18 +231,22 @@ enum tls_result tls_handshake(struct tls_session *session, struct net_buffer *ou
         return TLS_DONE;
     session->output = output;
     int rc = session->server ? wolfSSL_accept(session->ssl) : wolfSSL_connect(session->ssl);
-    if (session->peer != NULL)
+    if (session->chain_count > 0)
         forget_authorities(session);
     if (rc != WOLFSSL_SUCCESS) {
         enum tls_result result = session_result(session, rc);
+        if (result != TLS_MORE)
+            tls_session_judge(session);
         return result == TLS_DONE ? TLS_FAILED : result;
     }
+    tls_session_judge(session);
     session->output = NULL;
     session->finished = true;
     /* A lent certificate and its key have done their work. So has the context, which counts its
        holders on its own thread only; wolfSSL's behind it counts for all threads. */
     (void)wolfSSL_UnloadCertsKeys(session->ssl);
     tls_context_close(&session->context);
+    tls_context_close(&session->shown);
     return TLS_DONE;
 }
 
@@ -346,68 +297,6 @@ void tls_shutdown(struct tls_session *session, struct net_buffer *output)
     session->output = output;
     (void)wolfSSL_shutdown(session->ssl);
     session->output = NULL;
-}
-
-bool tls_peer_verified(const struct tls_session *session, const char **reason)
-{
-    const char *refusal = session->peer == NULL ? "no certificate" : session->refusal;
-    if (reason != NULL)
-        *reason = refusal == NULL ? "verified" : refusal;
-    return refusal == NULL;
-}
-
-const uint8_t *tls_peer_certificate(const struct tls_session *session, size_t *size)
-{
-    *size = session->peer_size;
-    return session->peer;
-}
-
-const uint8_t *tls_peer_chain(const struct tls_session *session, unsigned index, size_t *size)
-{
-    if (index >= session->chain_count)
-        return NULL;
-    *size = session->chain[index].size;
-    return session->chain[index].data;
-}
-
-/* Do the first `count` certificates lead to this authority? */
-static bool leads_to(const struct tls_session *session, unsigned count, uint8_t *der, size_t size)
-{
-    struct certificate authority;
-    if (count == 0 || certificate_read(&authority, der, size) < 0)
-        return false;
-    struct anchor one = {der, size, authority.subject};
-    const struct anchors only = {.list = &one, .count = 1};
-    return path_verify(session->chain, count, &only) == NULL;
-}
-
-bool tls_chain_leads_to(const struct tls_session *session, unsigned anchor)
-{
-    assert(anchor > 0);
-    assert(anchor < session->chain_count);
-    return leads_to(session, anchor, session->chain[anchor].data, session->chain[anchor].size);
-}
-
-bool tls_chain_leads_to_authority(const struct tls_session *session, const uint8_t *der,
-                                  size_t size)
-{
-    return leads_to(session, session->chain_count, (uint8_t *)(uintptr_t)der, size);
-}
-
-bool tls_chain_leads_to_anchor(const struct tls_session *session,
-                               const struct tls_context *context, tls_is_it_fn is_it,
-                               const void *wanted)
-{
-    const struct anchors *anchors = context_anchors(context);
-    struct certificate certificate;
-    for (size_t i = 0; i < anchors->count; i++) {
-        const struct anchor *anchor = &anchors->list[i];
-        if (certificate_read(&certificate, anchor->der, anchor->size) == 0 &&
-            is_it(wanted, &certificate) &&
-            leads_to(session, session->chain_count, anchor->der, anchor->size))
-            return true;
-    }
-    return false;
 }
 
 const char *tls_protocol_name(const struct tls_session *session)

@@ -31,8 +31,9 @@ struct tls_context_options {
     const char *key_file;         /* PEM */
     const char *ca_file;          /* PEM bundle of trust anchors; NULL: ca_directory or system */
     const char *ca_directory;
-    /* NULL, or the context of this thread whose trust anchors and rules are used: ca_* are not
-       read then, and the new context costs little more than its certificate. To accept sessions
+    const char *crl; /* file or directory of CRLs (net/crl.h); NULL: none */
+    /* NULL, or the context of this thread whose trust anchors, CRLs and rules are used: ca_* and
+       crl are not read then, and the new context costs little more than its certificate. To accept sessions
        it needs a certificate of its own. */
     struct tls_context *base;
     enum tls_version version; /* the only one that is spoken; not read with a base */
@@ -41,9 +42,23 @@ struct tls_context_options {
    does not fit, not PEM …); `error` gets a sentence naming the file. */
 int tls_context_open(struct tls_context **context, const struct tls_context_options *options,
                      char *error, size_t error_size) NET_MUST_USE;
+/* Why the OCSP response that stands beside the certificate, CERTIFICATE_FILE.ocsp, is not stapled
+   (net/staple.h), a static sentence; NULL: it is, or there is none. */
+const char *tls_context_unstapled(const struct tls_context *context);
 /* Whether they can be read and belong together; errors as above. */
 int tls_certificate_check(const char *certificate_file, const char *key_file, char *error,
                           size_t error_size) NET_MUST_USE;
+/* What is to be known of a certificate of the relay's own: `options` name its file and the
+   authorities. -errno when it cannot be read. */
+struct tls_certificate_facts {
+    char subject[256];
+    int64_t not_after;     /* seconds since the epoch */
+    bool has_staple;       /* CERTIFICATE_FILE.ocsp is there … */
+    const char *unstapled; /* … and as tls_context_unstapled says */
+    int64_t staple_until;  /* seconds since the epoch; 0: nothing is stapled */
+};
+int tls_certificate_facts(const struct tls_context_options *options,
+                          struct tls_certificate_facts *facts) NET_MUST_USE;
 /* The file of trust anchors that is read when no others are named. */
 const char *tls_system_anchors(void);
 /* Sessions keep their context alive until their handshake is over; this drops the caller's
@@ -98,22 +113,31 @@ size_t tls_write_size(size_t size);
 /* Appends close_notify. */
 void tls_shutdown(struct tls_session *session, struct net_buffer *output);
 
-/* After the handshake: did the peer show a certificate, and does its chain lead to a trust
+/* After the handshake, and after one that failed: did the peer show a certificate, and does its chain lead to a trust
    anchor (net/path.h)? `reason` (may be NULL) gets a static sentence. */
 bool tls_peer_verified(const struct tls_session *session, const char **reason);
+/* Is it not good as the certificate, or an authority of its chain, has been revoked? */
+bool tls_peer_revoked(const struct tls_session *session);
+/* What the OCSP response that came with the peer's certificate says; TLS_STAPLE_NONE when none
+   came, or was not asked for, or the chain is not good. `reason` gets a static sentence. */
+enum tls_staple { TLS_STAPLE_NONE, TLS_STAPLE_UNUSABLE, TLS_STAPLE_GOOD, TLS_STAPLE_REVOKED };
+enum tls_staple tls_peer_staple(const struct tls_session *session, const char **reason);
 /* DER of the peer's leaf; NULL when it showed none. Valid while the session lives. */
 const uint8_t *tls_peer_certificate(const struct tls_session *session, size_t *size);
 /* DER of certificate `index` of those the peer sent, in its order, after tls_keep_chain: 0 is the
    leaf; at most TLS_CHAIN_MAX. NULL: there is none. */
 const uint8_t *tls_peer_chain(const struct tls_session *session, unsigned index, size_t *size);
-/* Does the chain lead from the leaf to its certificate `anchor` (> 0) by those between them?
-   The rules are those of net/path.h; nothing else is trusted for it (DANE-TA, RFC 7671 §5.2). */
-bool tls_chain_leads_to(const struct tls_session *session, unsigned anchor);
+/* After the handshake, and tls_keep_chain: does the chain lead from the leaf to its certificate
+   `anchor` (> 0) by those between them? The rules are those of net/path.h, with the CRLs of
+   `context` (a session that has shaken hands has left its own); nothing else is trusted for it
+   (DANE-TA, RFC 7671 §5.2). */
+bool tls_chain_leads_to(const struct tls_session *session, const struct tls_context *context,
+                        unsigned anchor);
 /* … to this authority (DER), whether the peer has sent it or not? */
-bool tls_chain_leads_to_authority(const struct tls_session *session, const uint8_t *der,
+bool tls_chain_leads_to_authority(const struct tls_session *session,
+                                  const struct tls_context *context, const uint8_t *der,
                                   size_t size);
-/* … to a trust anchor of `context` for which `is_it` says true (PKIX-TA)? A session that has shaken
-   hands has left its own context. */
+/* … to a trust anchor of `context` for which `is_it` says true (PKIX-TA)? */
 typedef bool (*tls_is_it_fn)(const void *wanted, const struct certificate *anchor);
 bool tls_chain_leads_to_anchor(const struct tls_session *session,
                                const struct tls_context *context, tls_is_it_fn is_it,

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "net/tls_priv.h"
 
-#include <wolfssl/wolfcrypt/asn_public.h>
-
 #include <assert.h>
 #include <errno.h>
 #include <stdio.h>
@@ -64,6 +62,23 @@ static int side_set_rules(WOLFSSL_CTX *side, const char *suites)
     return 0;
 }
 
+/* OCSP responses in the handshake (RFC 6066 §8, RFC 8446 §4.4.2.1). Without the callback of
+   tools/setup's wolfSSL none is asked for: the library would judge it by authorities that it
+   does not have, and fail the handshake. */
+static int side_set_status(WOLFSSL_CTX *side, bool server)
+{
+#ifdef WOLFSSL_STATUS_CB_JUDGES
+    if (wolfSSL_CTX_EnableOCSPStapling(side) != WOLFSSL_SUCCESS ||
+        wolfSSL_CTX_set_tlsext_status_cb(side, tls_session_on_status) != WOLFSSL_SUCCESS)
+        return -ENOMEM;
+    if (!server && wolfSSL_CTX_UseOCSPStapling(side, WOLFSSL_CSR_OCSP, 0) != WOLFSSL_SUCCESS)
+        return -ENOMEM;
+#else
+    (void)side, (void)server;
+#endif
+    return 0;
+}
+
 /* Only certificate and key change: wolfSSL_set_SSL_CTX is not in every build. */
 int tls_context_lend(const struct tls_context *context, WOLFSSL *ssl)
 {
@@ -104,6 +119,8 @@ int tls_context_side(struct tls_context *context, bool server, WOLFSSL_CTX **out
             return -ENOMEM;
         int rc = side_set_rules(side, server ? server_suites(context) : client_suites);
         if (rc == 0)
+            rc = side_set_status(side, server);
+        if (rc == 0)
             rc = side_use_certificate(context, side);
         if (rc < 0) {
             wolfSSL_CTX_free(side);
@@ -123,13 +140,10 @@ static bool leaf_is_rsa(const struct tls_text *pem)
 {
     static const uint8_t rsa_encryption[] = {0x06, 0x09, 0x2a, 0x86, 0x48, 0x86,
                                              0xf7, 0x0d, 0x01, 0x01, 0x01};
-    uint8_t *der = malloc(pem->size);
-    if (der == NULL)
-        return false;
-    int size = wc_CertPemToDer(pem->data, (int)pem->size, der, (int)pem->size, CERT_TYPE);
-    bool rsa =
-        size > 0 && memmem(der, (size_t)size, rsa_encryption, sizeof(rsa_encryption)) != NULL;
-    free(der);
+    struct tls_text der = {0};
+    bool rsa = staple_leaf(pem, &der) == 0 &&
+               memmem(der.data, der.size, rsa_encryption, sizeof(rsa_encryption)) != NULL;
+    tls_text_free(&der);
     return rsa;
 }
 
@@ -180,21 +194,42 @@ static int check_readable(const char *file)
     return file == NULL || access(file, R_OK) == 0 ? 0 : -errno;
 }
 
-static int context_load(struct tls_context *context, const struct tls_context_options *options,
-                        const char **file)
+/* Trust anchors and CRLs, which contexts with a base have from there. */
+static int load_trust(struct tls_context *context, const struct tls_context_options *options,
+                      const char **file, char *error, size_t error_size)
 {
-    int rc = 0;
-    if (options->certificate_file != NULL)
-        rc = load_certificate(context, options, file);
-    if (rc < 0 || options->base != NULL)
-        return rc;
     *file = options->ca_directory;
-    rc = check_readable(options->ca_directory);
+    int rc = check_readable(options->ca_directory);
     if (rc < 0)
         return rc;
     *file = options->ca_file != NULL ? options->ca_file : options->ca_directory;
     rc = check_readable(options->ca_file);
-    return rc < 0 ? rc : load_anchors(context, options);
+    if (rc == 0)
+        rc = load_anchors(context, options);
+    if (rc < 0 || options->crl == NULL)
+        return rc;
+    *file = NULL; /* the error is told */
+    return crls_add(&context->crls, options->crl, error, error_size);
+}
+
+static void load_staple(struct tls_context *context, const char *certificate_file)
+{
+    const struct tls_context *base = tls_context_base(context);
+    staple_read(&context->staple, certificate_file, &context->certificate, base->anchors,
+                &base->crls);
+}
+
+static int context_load(struct tls_context *context, const struct tls_context_options *options,
+                        const char **file, char *error, size_t error_size)
+{
+    int rc = 0;
+    if (options->certificate_file != NULL)
+        rc = load_certificate(context, options, file);
+    if (rc == 0 && options->base == NULL)
+        rc = load_trust(context, options, file, error, error_size);
+    if (rc == 0 && options->certificate_file != NULL)
+        load_staple(context, options->certificate_file);
+    return rc;
 }
 
 static const char *open_error_text(int rc, const struct tls_context_options *options,
@@ -219,14 +254,65 @@ int tls_context_open(struct tls_context **out, const struct tls_context_options 
     context->base = options->base;
     if (context->base != NULL)
         tls_context_hold(context->base);
-    int rc = context_load(context, options, &file);
+    int rc = context_load(context, options, &file, error, error_size);
     if (rc == 0) {
         *out = context;
         return 0;
     }
-    if (error != NULL)
+    if (error != NULL && file != NULL)
         (void)snprintf(error, error_size, "%s: %s", file, open_error_text(rc, options, file));
     tls_context_close(&context);
+    return rc;
+}
+
+const char *tls_context_unstapled(const struct tls_context *context)
+{
+    return context->staple.problem;
+}
+
+static void context_fini(struct tls_context *context)
+{
+    wolfSSL_CTX_free(context->server);
+    wolfSSL_CTX_free(context->client);
+    tls_text_free(&context->certificate);
+    tls_text_free(&context->key);
+    staple_fini(&context->staple);
+    crls_free(&context->crls);
+    if (context->anchors != NULL)
+        anchors_free(context->anchors);
+    free(context->anchors);
+}
+
+int tls_certificate_facts(const struct tls_context_options *options,
+                          struct tls_certificate_facts *facts)
+{
+    struct certificate leaf;
+    struct staple staple;
+    char path[STAPLE_PATH_MAX];
+    const char *file;
+    struct tls_context trial = {0};
+    *facts = (struct tls_certificate_facts){0};
+    int rc = tls_text_read(&trial.certificate, options->certificate_file);
+    if (rc < 0)
+        return rc;
+    facts->has_staple = staple_path(path, options->certificate_file) && access(path, F_OK) == 0;
+    if (facts->has_staple)
+        rc = load_trust(&trial, options, &file, NULL, 0);
+    struct tls_text der = {0};
+    if (rc == 0 && (staple_leaf(&trial.certificate, &der) < 0 ||
+                    certificate_read(&leaf, der.data, der.size) < 0))
+        rc = -EBADMSG;
+    if (rc == 0) {
+        staple_read(&staple, options->certificate_file, &trial.certificate, trial.anchors,
+                    NULL);
+        certificate_text_subject(&leaf.subject, facts->subject, sizeof(facts->subject));
+        facts->not_after = leaf.not_after;
+        facts->unstapled = staple.problem;
+        facts->staple_until = staple.problem == NULL ? staple.next_update : 0;
+        staple_fini(&staple);
+    }
+    tls_text_free(&der);
+    context_fini(&trial);
     return rc;
 }
 
@@ -267,13 +353,7 @@ void tls_context_close(struct tls_context **out)
     assert(context->references > 0);
     if (--context->references > 0)
         return;
-    wolfSSL_CTX_free(context->server);
-    wolfSSL_CTX_free(context->client);
-    tls_text_free(&context->certificate);
-    tls_text_free(&context->key);
-    if (context->anchors != NULL)
-        anchors_free(context->anchors);
-    free(context->anchors);
+    context_fini(context);
     tls_context_close(&context->base);
     free(context);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* What tls.c (sessions) and tls_context.c share. */
+/* What tls.c (sessions), tls_peer.c and tls_context.c share. */
 #ifndef PASSERELLE_NET_TLS_PRIV_H
 #define PASSERELLE_NET_TLS_PRIV_H
 
@@ -7,6 +7,8 @@
 #include <wolfssl/ssl.h>
 
 #include "net/anchors.h"
+#include "net/path.h"
+#include "net/staple.h"
 #include "net/tls.h"
 #include "net/tls_text.h"
 
@@ -19,6 +21,8 @@ struct tls_context {
     unsigned references;
     struct tls_context *base; /* held; NULL: this is one */
     struct anchors *anchors;
+    struct crls crls; /* of a base */
+    struct staple staple;
     WOLFSSL_CTX *server;
     WOLFSSL_CTX *client;
     struct tls_text certificate; /* PEM */
@@ -38,12 +42,16 @@ struct tls_session {
     size_t input_size;
     struct net_buffer *output; /* during a call only */
     const char *error;
-    const char *refusal; /* why the peer's chain is not good; NULL: it is */
-    uint8_t *peer;       /* DER of the leaf; NULL: it showed none */
-    size_t peer_size;
-    bool keeps_chain;
+    struct tls_context *shown; /* held: whose certificate this side shows, until it is over */
+    /* What the peer showed: judged once, when all of it is there. */
+    bool is_judged, keeps_chain;
+    bool is_cut;         /* there was no memory for some of it */
+    const char *refusal; /* why its chain is not good; NULL: it is */
     unsigned chain_count;
-    struct tls_text chain[TLS_CHAIN_MAX]; /* DER */
+    struct tls_text chain[TLS_CHAIN_MAX]; /* DER; the leaf alone unless it is to be kept */
+    struct tls_text response;             /* of OCSP, that came with it, likewise */
+    bool has_response;                    /* it came */
+    struct path_findings findings;
 };
 
 /* Opens the side when it is not there yet: 0, -ENOMEM, -EBADMSG. */
@@ -51,9 +59,19 @@ int tls_context_side(struct tls_context *context, bool server, WOLFSSL_CTX **sid
 /* Has the session show this context's certificate: 0, or -EBADMSG. */
 int tls_context_lend(const struct tls_context *context, WOLFSSL *ssl) NET_MUST_USE;
 void tls_context_hold(struct tls_context *context);
+/* Whose trust anchors, CRLs and sides it uses. */
+static inline const struct tls_context *tls_context_base(const struct tls_context *context)
+{
+    return context->base != NULL ? context->base : context;
+}
+
+/* tls_peer.c: judges what the peer showed, once; drops what is kept of it from this one on. */
+void tls_session_judge(struct tls_session *session);
+void tls_session_drop_chain(struct tls_session *session, unsigned from);
 
 /* The callbacks of a session, set on every wolfSSL context. */
 int tls_session_on_verify(int preverify, WOLFSSL_X509_STORE_CTX *store);
+int tls_session_on_status(WOLFSSL *ssl, void *unused);
 int tls_session_on_name(WOLFSSL *ssl, int *alert, void *unused);
 int tls_session_on_receive(WOLFSSL *ssl, char *data, int size, void *session);
 int tls_session_on_send(WOLFSSL *ssl, char *data, int size, void *session);

@@ -17,10 +17,10 @@ void tls_text_free(struct tls_text *text)
     *text = (struct tls_text){0};
 }
 
-static int text_read_all(struct tls_text *text, int fd)
+static int text_read_all(struct tls_text *text, int fd, size_t room)
 {
-    while (text->size < PEM_SIZE_MAX) {
-        ssize_t n = read(fd, text->data + text->size, PEM_SIZE_MAX - text->size);
+    while (text->size < room) {
+        ssize_t n = read(fd, text->data + text->size, room - text->size);
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0)
@@ -32,13 +32,13 @@ static int text_read_all(struct tls_text *text, int fd)
     return -EFBIG;
 }
 
-int tls_text_read(struct tls_text *text, const char *path)
+int tls_text_read_most(struct tls_text *text, const char *path, size_t max)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return -errno;
-    *text = (struct tls_text){.data = malloc(PEM_SIZE_MAX)};
-    int rc = text->data != NULL ? text_read_all(text, fd) : -ENOMEM;
+    *text = (struct tls_text){.data = malloc(max + 1)};
+    int rc = text->data != NULL ? text_read_all(text, fd, max + 1) : -ENOMEM;
     close(fd);
     if (rc < 0) {
         tls_text_free(text);
@@ -48,4 +48,9 @@ int tls_text_read(struct tls_text *text, const char *path)
     if (shrunk != NULL)
         text->data = shrunk;
     return 0;
+}
+
+int tls_text_read(struct tls_text *text, const char *path)
+{
+    return tls_text_read_most(text, path, PEM_SIZE_MAX);
 }

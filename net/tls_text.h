@@ -12,6 +12,8 @@ struct tls_text {
 
 /* Reads a file of at most 4 MiB: -errno. */
 int tls_text_read(struct tls_text *text, const char *path) NET_MUST_USE;
+/* The same of at most so many bytes. */
+int tls_text_read_most(struct tls_text *text, const char *path, size_t max) NET_MUST_USE;
 /* Nothing of it stays in memory. */
 void tls_text_free(struct tls_text *text);
 

@@ -29,6 +29,7 @@ static const char usage[] =
     "Commands for the relay:\n"
     "  show info|stat|sess|links|tenants|trunks|errors\n"
     "  show policy TENANT DOMAIN               what is in force between them, and from where\n"
+    "  show certificates [TENANT]              own certificates, their OCSP responses, the CRLs\n"
     "  show consent TENANT [USER]              who of public_unverified partners may write\n"
     "  consent remove TENANT USER [ADDRESS]    they, or one, may no more until written to again\n"
     "  metrics                                 everything as Prometheus text\n"

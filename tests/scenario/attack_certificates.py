@@ -92,11 +92,11 @@ class Authority:
 
     def issue(self, name, names, authority=False, purposes=(SERVER, CLIENT), common_name=None,
               age=DAY, life=30 * DAY, chain=(), self_signed=False, below=None, limits=None,
-              key_of=None, rsa_bits=None, digest=hashes.SHA256()):
+              key_of=None, rsa_bits=None, digest=hashes.SHA256(), feature=None):
         """A credential whose subjectAltName holds `names`. Without an own certificate yet, or
         with `self_signed`, it signs itself. An authority may have only so many `below` it, within
         name constraints (`limits`). With `key_of` the key identifier is a lie: it is that
-        certificate's."""
+        certificate's. `feature`: what its holder promises (RFC 7633)."""
         key = (rsa.generate_private_key(65537, rsa_bits) if rsa_bits is not None else
                ec.generate_private_key(ec.SECP256R1()))
         rooted = hasattr(self, "own") and not self_signed
@@ -122,8 +122,9 @@ class Authority:
             x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(
                 key_identifier(self.own.certificate)) if rooted else
             x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key()), critical=False)
-        if limits is not None:
-            builder = builder.add_extension(limits, critical=True)
+        for extension, critical in ((limits, True), (feature, False)):
+            if extension is not None:
+                builder = builder.add_extension(extension, critical=critical)
         if names:
             builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
         if not authority and purposes is not None:

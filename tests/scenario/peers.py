@@ -113,9 +113,9 @@ class Peer:
         self.stop()
 
 
-def listens(port):
+def listens(port, host=ADDRESS):
     try:
-        with socket.create_connection((ADDRESS, port), timeout=1):
+        with socket.create_connection((host, port), timeout=1):
             return True
     except OSError:
         return False

@@ -127,13 +127,13 @@ static void test_authority_that_is_not_sent(void **state)
         tls_keep_chain(pair.client);
         pair_handshake(&pair);
         assert_finished(&pair);
-        assert_int_equal(tls_chain_leads_to_authority(pair.client, root.data, root.size),
+        assert_int_equal(tls_chain_leads_to_authority(pair.client, client, root.data, root.size),
                          cases[i].is_good);
         assert_int_equal(tls_chain_leads_to_anchor(pair.client, client, is_der, &root),
                          cases[i].is_good);
         assert_false(tls_chain_leads_to_anchor(pair.client, client, is_der, &other));
         /* What is no certificate is no authority. */
-        assert_false(tls_chain_leads_to_authority(pair.client, root.data, root.size - 1));
+        assert_false(tls_chain_leads_to_authority(pair.client, client, root.data, root.size - 1));
         pair_fini(&pair);
         tls_context_close(&server);
     }
@@ -170,7 +170,7 @@ static void test_chain(void **state)
             assert_null(tls_peer_chain(pair.client, count, &size));
             for (unsigned at = 1; at < count; at++) {
                 bool is_good = (cases[i].good >> at & 1) != 0;
-                if (tls_chain_leads_to(pair.client, at) != is_good)
+                if (tls_chain_leads_to(pair.client, client, at) != is_good)
                     fail_msg("%s: %u", cases[i].name, at);
             }
             const uint8_t *leaf = tls_peer_certificate(pair.client, &leaf_size);
@@ -270,7 +270,8 @@ static void test_unknown_extension(void **state)
     assert_int_equal(anchors_add_file(&anchors, path, false), 0);
     certificates_path(&certificates, "odd.der", path);
     assert_int_equal(tls_text_read(&leaf, path), 0);
-    assert_string_equal(path_verify(&leaf, 1, &anchors),
+    const struct path_trust trust = {.anchors = &anchors};
+    assert_string_equal(path_verify(&leaf, 1, &trust, NULL),
                         "it has a critical extension that is not known here");
     tls_text_free(&leaf);
     anchors_free(&anchors);
