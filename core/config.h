@@ -12,6 +12,7 @@
 #ifndef PASSERELLE_CORE_CONFIG_H
 #define PASSERELLE_CORE_CONFIG_H
 
+#include <stddef.h>
 #include <stdio.h>
 
 #include "core/rules.h"
@@ -40,8 +41,12 @@ struct config_proxies {
 
 #define CONFIG_WARNING_MAX 20
 
-/* Of trunks and tenants, what each request asks for comes first: with thousands of them it is
-   fetched for each request. */
+/* What each request asks for of its tenant stands in one line of the caches: with thousands of
+   them it is fetched for each request. Of a trunk it comes first. */
+#define CONFIG_LINE_SIZE 64
+#define CONFIG_NEAR_SIZE 27
+#define CONFIG_NEAR_NONE 255
+
 struct config_trunk {
     uint32_t index;  /* over all tenants, below config.trunk_slots */
     uint32_t serial; /* no other trunk ever has it in this process */
@@ -70,14 +75,20 @@ struct config_pair {
 };
 
 struct config_tenant {
-    uint32_t index; /* below config.tenant_slots */
-    enum partner_policy policy;
+    _Alignas(CONFIG_LINE_SIZE) uint32_t index; /* below config.tenant_slots */
+    uint32_t first_trunk;        /* the index of trunks[0], and the first of the networks that */
+    uint8_t near_source[16];     /* may send for it, in IPv6 spelling: see config_is_near */
     struct config_trunk *trunks; /* sorted by priority */
-    size_t trunk_count;
+    uint8_t near_prefix_size; /* CONFIG_NEAR_NONE: there is no such network */
+    uint8_t trunk_count;
+    uint8_t policy;                    /* enum partner_policy */
+    bool has_users;                    /* user_count > 0 */
+    bool users_allowed;                /* may those talk with XMPP users who are not listed? */
+    char near_domain[CONFIG_NEAR_SIZE]; /* the first domain, where there is room for it */
+    /* The second line. */
     size_t user_count, user_allow_count;
-    char **users;       /* the listed ones, as prepared bare JIDs: first those who may */
-    bool users_allowed; /* may those talk with XMPP users who are not listed? */
-    char *name;         /* no other tenant has it */
+    char **users; /* the listed ones, as prepared bare JIDs: first those who may */
+    char *name;   /* no other tenant has it */
     struct config_domain *domains;
     size_t domain_count;
     char *certificate, *key;        /* PEM files; NULL: xmpp.certificate */
@@ -225,6 +236,9 @@ void config_tell_warnings(const struct config *config, FILE *out);
 /* The commented text of the embedded defaults (`passerelle --defaults`). */
 const char *config_defaults(void);
 
+_Static_assert(offsetof(struct config_tenant, user_count) == CONFIG_LINE_SIZE,
+               "one line for a message");
+
 /* Lookups by prepared U-label domain (XMPP side) or lower-case A-label (SIP side). O(1). */
 const struct config_tenant *config_find_tenant(const struct config *config, struct span domain);
 const struct config_tenant *config_find_tenant_ascii(const struct config *config,
@@ -241,6 +255,9 @@ struct rules_stack config_rules(const struct config *config, const struct config
 /* May this user of the tenant (prepared) talk with XMPP users? */
 bool config_user_allowed(const struct config *config, const struct config_tenant *tenant,
                          const struct jid *user);
+/* May this address send requests by UDP or TCP for the first trunk? Most do. False: others of
+   its networks, or of the tenant's trunks, may yet have it. */
+bool config_is_near(const struct config_tenant *tenant, const union net_address *source);
 const struct config_tenant *config_find_named(const struct config *config, struct span name);
 /* As people say it: by its name, or by one of its domains in any writing. */
 const struct config_tenant *config_find_said(const struct config *config, struct span word);

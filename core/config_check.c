@@ -20,9 +20,13 @@ void *config_check_alloc(struct config_load *load, size_t count, size_t size)
     assert(size > 0);
     if (count > SIZE_MAX / 2 / size)
         return NULL;
-    void *block = arena_alloc(load->arena, count > 0 ? count * size : 1);
-    if (block != NULL)
-        memset(block, 0, count * size);
+    /* What is made of whole lines begins with one. */
+    size_t lead = size % CONFIG_LINE_SIZE == 0 ? CONFIG_LINE_SIZE - 1 : 0;
+    char *block = arena_alloc(load->arena, count > 0 ? lead + count * size : 1);
+    if (block == NULL)
+        return NULL;
+    block += -(uintptr_t)block & lead;
+    memset(block, 0, count * size);
     return block;
 }
 

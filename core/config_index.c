@@ -2,7 +2,8 @@
 /*
  * The lookups: one open-addressing table for every domain in every role, and the trunk sources
  * sorted by (prefix size, network) so that a lookup is one binary search for each prefix size
- * in use. The index also owns the snapshot's arena.
+ * in use. The index also owns the snapshot's arena. With many tenants each message finds what it
+ * looks up in no cache: what counts is how many lines that are.
  */
 #include "core/config_schema.h"
 
@@ -15,12 +16,23 @@
 
 #define INDEX_PREFIX_SIZES 129
 
+#define INDEX_KINDS_SHIFT 28
+#define INDEX_VALUE_MAX   ((1u << INDEX_KINDS_SHIFT) - 1)
+
+/* Four to a line of the caches. What a tenant is called in several ways stands once. */
 struct index_slot {
     const char *text; /* NULL: free */
-    uint32_t size;
-    uint32_t scope;
-    uint32_t hash; /* so that the texts of others are not looked at */
-    uint32_t value;
+    uint32_t hash;    /* so that the texts of others are not looked at */
+    uint32_t value;   /* and above INDEX_KINDS_SHIFT the set of kinds that it is the value of */
+};
+
+_Static_assert(sizeof(struct index_slot) == 16, "four to a line");
+
+/* What is looked for. */
+struct index_key {
+    struct span text;
+    uint32_t hash;
+    uint32_t kind; /* one bit */
 };
 
 struct index_source {
@@ -79,8 +91,12 @@ int config_index_reserve(struct config *config, size_t count)
     index->slot_count = 16;
     while (index->slot_count < count + count / 2 + 1)
         index->slot_count *= 2;
-    index->slots = calloc(index->slot_count, sizeof(*index->slots));
-    return index->slots != NULL ? 0 : -ENOMEM;
+    size_t size = index->slot_count * sizeof(*index->slots);
+    index->slots = aligned_alloc(CONFIG_LINE_SIZE, size);
+    if (index->slots == NULL)
+        return -ENOMEM;
+    memset(index->slots, 0, size);
+    return 0;
 }
 
 /* FNV-1a. Only the operator's own domains are in the table, so no peer can make it collide. */
@@ -92,17 +108,49 @@ static uint32_t index_hash(unsigned scope, struct span text)
     return hash ^ (hash >> 15);
 }
 
-/* The slot of the text, or the free one where it belongs. */
-static struct index_slot *index_slot(const struct config_index *index, unsigned scope,
-                                     struct span text, uint32_t hash)
+/* The three that name tenants share one scope and are told apart by their kind. Each step of the
+   hash can be undone: of one text two scopes never have the same. So a scope needs no room. */
+static struct index_key index_key(unsigned scope, struct span text)
+{
+    static const uint32_t kinds[CONFIG_SCOPE_COUNT] = {
+        [CONFIG_SCOPE_UNICODE] = 1, [CONFIG_SCOPE_ASCII] = 2, [CONFIG_SCOPE_NAME] = 4};
+    uint32_t kind = scope < CONFIG_SCOPE_COUNT ? kinds[scope] : 0;
+    return (struct index_key){
+        .text = text,
+        .hash = index_hash(kind != 0 ? (unsigned)CONFIG_SCOPE_UNICODE : scope, text),
+        .kind = (kind != 0 ? kind : 1) << INDEX_KINDS_SHIFT};
+}
+
+static bool index_has_text(const struct index_slot *slot, const struct index_key *key)
+{
+    /* What a peer names may be shorter or longer, and have a NUL in it. */
+    return slot->hash == key->hash &&
+           strnlen(slot->text, key->text.size + 1) == key->text.size &&
+           memcmp(slot->text, key->text.data, key->text.size) == 0;
+}
+
+/* The slot of the key, or the free one where it belongs. */
+static struct index_slot *index_slot(const struct config_index *index,
+                                     const struct index_key *key)
 {
     size_t mask = index->slot_count - 1;
     /* Ends: the table is never full (index_add asserts it). */
-    for (size_t at = hash & mask;; at = (at + 1) & mask) {
+    for (size_t at = key->hash & mask;; at = (at + 1) & mask) {
+        struct index_slot *slot = &index->slots[at];
+        if (slot->text == NULL || (index_has_text(slot, key) && (slot->value & key->kind) != 0))
+            return slot;
+    }
+}
+
+/* The slot in which the same text has the same value as another kind, or the free one. */
+static struct index_slot *index_twin(const struct config_index *index,
+                                     const struct index_key *key, uint32_t value)
+{
+    size_t mask = index->slot_count - 1;
+    for (size_t at = key->hash & mask;; at = (at + 1) & mask) {
         struct index_slot *slot = &index->slots[at];
         if (slot->text == NULL ||
-            (slot->hash == hash && slot->scope == scope &&
-             span_equal(span_make(slot->text, slot->size), text)))
+            (index_has_text(slot, key) && (slot->value & INDEX_VALUE_MAX) == value))
             return slot;
     }
 }
@@ -112,16 +160,18 @@ bool config_index_add(struct config *config, unsigned scope, const char *text, u
 {
     struct config_index *index = config->index;
     assert(index->used + 1 < index->slot_count);
-    struct span key = span_of(text);
-    uint32_t hash = index_hash(scope, key);
-    struct index_slot *slot = index_slot(index, scope, key, hash);
+    assert(value <= INDEX_VALUE_MAX);
+    struct index_key key = index_key(scope, span_of(text));
+    struct index_slot *slot = index_slot(index, &key);
     if (slot->text != NULL) {
-        *present = slot->value;
+        *present = slot->value & INDEX_VALUE_MAX;
         return false;
     }
+    slot = index_twin(index, &key, value);
+    index->used += slot->text == NULL;
+    uint32_t kinds = slot->value & ~INDEX_VALUE_MAX; /* of a free one none */
     *slot = (struct index_slot){
-        .text = text, .size = (uint32_t)key.size, .scope = scope, .hash = hash, .value = value};
-    index->used++;
+        .text = text, .hash = key.hash, .value = kinds | key.kind | value};
     return true;
 }
 
@@ -129,11 +179,11 @@ static bool index_find(const struct config *config, unsigned scope, struct span 
                        uint32_t *value)
 {
     assert(config->index != NULL);
-    const struct index_slot *slot =
-        index_slot(config->index, scope, text, index_hash(scope, text));
+    const struct index_key key = index_key(scope, text);
+    const struct index_slot *slot = index_slot(config->index, &key);
     if (slot->text == NULL)
         return false;
-    *value = slot->value;
+    *value = slot->value & INDEX_VALUE_MAX;
     return true;
 }
 
@@ -213,7 +263,7 @@ bool config_partner_allowed(const struct config *config, const struct config_ten
                             struct span domain)
 {
     uint32_t value;
-    switch (tenant->policy) {
+    switch ((enum partner_policy)tenant->policy) {
     case PARTNER_OPEN: return true;
     case PARTNER_LIST:
         return index_find_domain(config, config_scope(CONFIG_SCOPE_ALLOWED, tenant), domain,
@@ -229,12 +279,18 @@ bool config_user_allowed(const struct config *config, const struct config_tenant
     char text[JID_SIZE_MAX];
     struct writer writer = writer_make(text, sizeof(text));
     uint32_t value;
-    if (tenant->user_count == 0)
+    if (!tenant->has_users)
         return tenant->users_allowed;
     jid_write_bare(&writer, user);
     if (!index_find(config, CONFIG_SCOPE_USER, writer_span(&writer), &value))
         return tenant->users_allowed;
     return value < tenant->user_allow_count;
+}
+
+/* In its IPv6 spelling. */
+static uint32_t index_prefix_size(const struct config_network *network)
+{
+    return network->prefix_size + (network->address.any.sa_family == AF_INET ? 96 : 0);
 }
 
 /* The first `prefix_size` bits of the address in its IPv6 spelling. */
@@ -262,6 +318,28 @@ static int source_compare(const void *left, const void *right)
     return a->trunk < b->trunk ? -1 : a->trunk > b->trunk;
 }
 
+/* Where most requests go and come from, in the tenant's own line. */
+static void index_bring_near(struct config_tenant *tenant)
+{
+    const struct config_trunk *trunk = &tenant->trunks[0];
+    assert(tenant->trunk_count > 0);
+    tenant->first_trunk = trunk->index;
+    tenant->near_prefix_size = CONFIG_NEAR_NONE;
+    if (trunk->source_count == 0)
+        return;
+    tenant->near_prefix_size = (uint8_t)index_prefix_size(&trunk->sources[0]);
+    index_mask(tenant->near_source, &trunk->sources[0].address, tenant->near_prefix_size);
+}
+
+bool config_is_near(const struct config_tenant *tenant, const union net_address *source)
+{
+    uint8_t network[sizeof(tenant->near_source)];
+    if (tenant->near_prefix_size == CONFIG_NEAR_NONE)
+        return false;
+    index_mask(network, source, tenant->near_prefix_size);
+    return memcmp(network, tenant->near_source, sizeof(network)) == 0;
+}
+
 static size_t index_take_sources(struct config_index *index, const struct config_tenant *tenant,
                                  size_t used)
 {
@@ -270,9 +348,8 @@ static size_t index_take_sources(struct config_index *index, const struct config
         index->trunks[trunk->index] = trunk;
         for (size_t j = 0; j < trunk->source_count; j++) {
             const struct config_network *network = &trunk->sources[j];
-            bool is_v4 = network->address.any.sa_family == AF_INET;
             struct index_source *source = &index->sources[used++];
-            source->prefix_size = network->prefix_size + (is_v4 ? 96 : 0);
+            source->prefix_size = index_prefix_size(network);
             source->trunk = trunk->index;
             index_mask(source->network, &network->address, source->prefix_size);
         }
@@ -293,9 +370,10 @@ int config_index_finish(struct config *config)
     if (index->tenants == NULL || index->trunks == NULL || index->sources == NULL)
         return -ENOMEM;
     for (size_t i = 0; i < config->tenant_count; i++) {
-        const struct config_tenant *tenant = &config->tenants[i];
+        struct config_tenant *tenant = &config->tenants[i];
         assert(tenant->index < config->tenant_slots);
         index->tenants[tenant->index] = tenant;
+        index_bring_near(tenant);
         index->source_count = index_take_sources(index, tenant, index->source_count);
     }
     assert(index->source_count == count);
@@ -314,6 +392,10 @@ const struct config_trunk *config_trunk_at(const struct config *config, uint32_t
 
 const struct config_tenant *config_tenant_at(const struct config *config, uint32_t index)
 {
+    /* Until the first reload, and mostly after it, an index is the place: the table would be one
+       more line to fetch. */
+    if (index < config->tenant_count && config->tenants[index].index == index)
+        return &config->tenants[index];
     return index < config->tenant_slots ? config->index->tenants[index] : NULL;
 }
 

@@ -10,9 +10,20 @@
 
 const char *const config_policy_names[] = {"open", "list", "closed", NULL};
 
-/* Prepares one domain for both spellings (RFC 7622 §3.2, RFC 5891); `prefix` goes in front. */
+/* A copy in `near` where there is room for it, else in the arena. */
+static char *keep_text(struct config_load *load, struct span text, char near[CONFIG_NEAR_SIZE])
+{
+    if (near == NULL || text.size >= CONFIG_NEAR_SIZE)
+        return (char *)(uintptr_t)arena_copy(load->arena, text).data;
+    memcpy(near, text.data, text.size);
+    near[text.size] = '\0';
+    return near;
+}
+
+/* Prepares one domain for both spellings (RFC 7622 §3.2, RFC 5891); `prefix` goes in front.
+   `near`: room for the U-labels; NULL: none. */
 static bool prepare(struct config_load *load, struct span text, struct span prefix,
-                    struct config_domain *out)
+                    char near[CONFIG_NEAR_SIZE], struct config_domain *out)
 {
     char unicode_text[JID_PART_SIZE_MAX + 1], ascii_text[JID_PART_SIZE_MAX + 1];
     char both[2][JID_PART_SIZE_MAX + 4];
@@ -29,16 +40,17 @@ static bool prepare(struct config_load *load, struct span text, struct span pref
         prepared[i] = writer_span(&writer);
     }
     bool same = span_equal(prepared[0], prepared[1]);
-    out->unicode = (char *)(uintptr_t)arena_copy(load->arena, prepared[0]).data;
+    out->unicode = keep_text(load, prepared[0], near);
     out->ascii =
         same ? out->unicode : (char *)(uintptr_t)arena_copy(load->arena, prepared[1]).data;
     return out->unicode != NULL && out->ascii != NULL;
 }
 
 static bool tenant_domain(struct config_load *load, const struct config_file *file,
-                          const char *key, const char *text, struct config_domain *out)
+                          const char *key, const char *text, char near[CONFIG_NEAR_SIZE],
+                          struct config_domain *out)
 {
-    return prepare(load, span_of(text), SPAN(""), out) ||
+    return prepare(load, span_of(text), SPAN(""), near, out) ||
            config_mark_fail(load, file, key, "'%s' is not a domain name", text);
 }
 
@@ -47,7 +59,7 @@ bool config_tenant_partner(struct config_load *load, const struct config_file *f
 {
     struct span rest = span_of(text);
     struct span star = span_starts(rest, SPAN("*.")) ? SPAN("*.") : SPAN("");
-    return prepare(load, span_from(rest, star.size), star, out) ||
+    return prepare(load, span_from(rest, star.size), star, NULL, out) ||
            config_mark_fail(load, file, key,
                             "'%s' is no domain name, nor a wildcard such as *.example.org",
                             text);
@@ -90,7 +102,8 @@ static bool tenant_domains(struct config_load *load, const struct config_file *f
         struct config_domain *domain = &tenant->domains[i];
         unsigned owner = 0;
         (void)snprintf(key, sizeof(key), "%s.domains[%u]", parent, i);
-        if (!tenant_domain(load, file, key, raw->domains.item[i], domain))
+        if (!tenant_domain(load, file, key, raw->domains.item[i],
+                           i == 0 ? tenant->near_domain : NULL, domain))
             return false;
         bool is_new =
             config_index_add(load->config, CONFIG_SCOPE_UNICODE, domain->unicode, place,
@@ -116,7 +129,7 @@ static bool tenant_policy(struct config_load *load, const struct config_file *fi
     (void)snprintf(key, sizeof(key), "%s.policy", parent);
     if (!config_check_choice(load, file, key, raw->policy, config_policy_names, &policy))
         return false;
-    tenant->policy = (enum partner_policy)policy;
+    tenant->policy = (uint8_t)policy;
     if (tenant->policy == PARTNER_LIST && raw->partners.count == 0)
         return config_mark_fail(load, file, key, "policy list needs partners: [DOMAIN, …]");
     if (tenant->policy != PARTNER_LIST && raw->partners.count > 0)

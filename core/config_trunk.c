@@ -193,7 +193,7 @@ bool config_trunk_all(struct config_load *load, const struct config_file *file, 
     tenant->trunks = config_check_alloc(load, raw->trunk_count, sizeof(*tenant->trunks));
     if (tenant->trunks == NULL)
         return config_mark_fail(load, file, context.key, "out of memory");
-    tenant->trunk_count = raw->trunk_count;
+    tenant->trunk_count = (uint8_t)raw->trunk_count;
     for (unsigned i = 0; i < raw->trunk_count; i++) {
         (void)snprintf(context.key, sizeof(context.key), "%s.trunks[%u]", key, i);
         tenant->trunks[i].index = i; /* for their order only */

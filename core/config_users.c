@@ -29,6 +29,7 @@ static bool user_read(struct config_load *load, const struct config_file *file, 
                           &present))
         return config_mark_fail(load, file, key, "'%s' stands twice in this tenant", text);
     tenant->users[tenant->user_count++] = user;
+    tenant->has_users = true;
     return true;
 }
 

@@ -25,51 +25,40 @@ struct link_sm {
     struct sm_sender sender;
     bool asked;          /* an <r/> is out */
     uint32_t asked_at;   /* what was sent by then */
-    char id[SM_ID_SIZE]; /* by which the stream can be resumed; empty: it cannot */
-    uint32_t max_s;      /* for how long; 0: not said */
+    uint32_t again;      /* of the stanzas sent, the last ones: to be written again */
     bool is_broken;      /* it is to be resumed … */
     uint64_t until_ms;   /* … by then */
-    uint32_t again;      /* of the stanzas sent, the last ones: to be written again */
     struct intake *intake; /* … and what the other side sent on it, where it went both ways */
+    uint32_t max_s;      /* for how long; 0: not said */
+    char id[SM_ID_SIZE]; /* by which the stream can be resumed; empty: it cannot */
 };
 
 #define LINK_RACE_MAX 8 /* connections begun at a time */
 
 /* Connections of which the first that stands will be the link's. */
 struct link_race {
+    uint64_t next_ms; /* when one more is begun; UINT64_MAX: not before one fails */
     struct link_runner {
         struct session *session;
         unsigned target; /* index into the answer */
     } runners[LINK_RACE_MAX];
     unsigned count;
-    uint64_t next_ms; /* when one more is begun; UINT64_MAX: not before one fails */
 };
 
 /* What DNS is asked for: direct TLS (XEP-0368), and the others (RFC 6120 §3.2.1). */
 #define LINK_SERVICE_DIRECT   "_xmpps-server._tcp"
 #define LINK_SERVICE_STARTTLS "_xmpp-server._tcp"
 
+/* What a stanza needs comes first: of thousands of links it is fetched for each. */
 struct link {
     uint32_t magic;
     enum link_state state;
     struct worker *worker;
     struct probe *probe; /* whose link it is: it carries nothing; NULL: a link for traffic */
     struct table_node node; /* by its pair, in worker->links; not of a probe */
-    struct s2s_domain local, remote;
-    char remote_ascii[RESOLVER_NAME_SIZE];
-    unsigned service_count; /* of the question; 0: the configuration names the host */
-    bool has_direct;        /* the first of them, or that host, is direct TLS */
     struct session *session;
-    struct resolver_answer *answer; /* while a stream is sought */
-    uint32_t left;   /* of its targets, those to be tried: a set of bits */
-    unsigned target; /* the one `session` is connected to, or the last one begun with */
-    struct link_race race;
-    char other_host[RESOLVER_NAME_SIZE]; /* to go to instead; empty: none */
-    uint16_t other_port;
-    bool sent_away; /* it was followed once in this try */
-    bool elsewhere; /* the targets are of the other host */
-    bool no_external; /* in this round a server ended the stream as it refused our certificate */
-    bool is_patient; /* DNS is asked once more, and every address is waited for */
+    uint32_t queue_max;     /* by the rules; 0: none is given */
+    unsigned waiting_shown; /* of its stanzas that wait, in the statistics */
     struct parcel_list queue;       /* stanzas not yet written; first those to be written again */
     struct parcel_list later;       /* IQs not yet written, which go behind the messages … */
     unsigned passed;                /* … of which so many have passed them */
@@ -81,15 +70,28 @@ struct link {
     unsigned covered;               /* of them, before the ping in flight */
     bool pinging, ready;            /* ready: this session was good for stanzas */
     uint64_t ping, ping_deadline_ms; /* the one in flight */
-    struct link_sm sm;
-    struct link_pace pace;  /* of its stream */
-    uint32_t queue_max;     /* by the rules; 0: none is given */
+    uint64_t forget_ms;              /* without anything to do until then */
     uint32_t deliver_timeout_ms, confirm_timeout_ms; /* by the rules */
-    unsigned waiting_shown; /* of its stanzas that wait, in the statistics */
     struct timer timer;
+    struct link_pace pace; /* of its stream */
+    struct link_sm sm;
+    struct link_race race;
+    struct s2s_domain local, remote;
+    char remote_ascii[RESOLVER_NAME_SIZE];
+    unsigned service_count; /* of the question; 0: the configuration names the host */
+    bool has_direct;        /* the first of them, or that host, is direct TLS */
+    struct resolver_answer *answer; /* while a stream is sought */
+    uint32_t left;   /* of its targets, those to be tried: a set of bits */
+    unsigned target; /* the one `session` is connected to, or the last one begun with */
+    char other_host[RESOLVER_NAME_SIZE]; /* to go to instead; empty: none */
+    uint16_t other_port;
+    bool sent_away; /* it was followed once in this try */
+    bool elsewhere; /* the targets are of the other host */
+    bool no_external; /* in this round a server ended the stream as it refused our certificate */
+    bool is_patient; /* DNS is asked once more, and every address is waited for */
     bool is_partners_fault; /* that no stream came of this try: other pairs would have none */
     unsigned failures;
-    uint64_t backoff_until_ms, forget_ms; /* forget: without anything to do until then */
+    uint64_t backoff_until_ms;
     enum stanza_error last_fault;
     char reason[480];
 };

@@ -95,7 +95,7 @@ static void rows_tenants(const struct report_source *source, FILE *out)
         for (size_t j = 0; j < tenant->domain_count; j++)
             fprintf(out, "%s%s", j > 0 ? "," : "", tenant->domains[j].unicode);
         fprintf(out,
-                "\t%s\t%zu\t%" PRIu64 "\t%" PRIu64 "\t%" PRIu64 "\t%" PRIu64 "\t%" PRIu64 "\n",
+                "\t%s\t%u\t%" PRIu64 "\t%" PRIu64 "\t%" PRIu64 "\t%" PRIu64 "\t%" PRIu64 "\n",
                 config_policy_names[tenant->policy], tenant->trunk_count, sum.to_sip,
                 sum.to_sip_failed, sum.to_xmpp, sum.to_xmpp_failed, sum.over_quota);
     }

@@ -27,53 +27,56 @@ enum session_state {
 
 struct link;
 
+/* What a stanza needs comes first: of thousands of streams it is fetched for each. */
 struct session {
     uint32_t magic;
     enum session_state state;
     struct worker *worker;
-    TAILQ_ENTRY(session) all, holding, sending_next; /* in the worker's lists */
-    struct session_list *line; /* … `holding` in this one; NULL: in none */
-    struct table_node by_ticket;
-    struct intake *intake; /* what its peer's stanzas came to; NULL: they are not counted */
-    struct link *link; /* outbound: whom it serves, until all is sent or lost */
-    bool outbound, direct, in_flight, held, unsent;
-    struct parcel *mover; /* inbound: held until its socket is free to go with it to the worker
-                             that owns its pair; NULL: it stays */
-    struct quota_account *rationed_by; /* held as its tenant has enough; NULL: it has not */
-    enum quota_verdict rationed_for;   /* of what; kept until the message has passed */
-    bool muted;   /* nothing of it is read any more */
-    bool listening; /* closing: what the peer still says counts until its own closing tag */
-    bool ended;     /* the peer will send nothing more */
-    bool cut;       /* the peer closed the stream, or it broke */
-    bool is_pairs_fault; /* outbound: it failed for a reason that another pair may not have */
-    bool broken;    /* it ended without a closing tag or a stream error */
-    bool in_total_only; /* its place in the census: of our own making, or not yet a client's */
-    bool is_check;      /* the proxy's own, to see whether we are there */
-    ring_handle handle;
-    union net_address peer, site; /* site: whom the limits per address are about */
-    uint64_t blank_from_ms;       /* since then `blank_size` bytes came without an event */
-    size_t blank_size;
-    uint64_t ticket, opened_ms, active_ms, stanzas_in, stanzas_out;
-    uint64_t unheld_ms; /* when it was held last */
-    uint64_t heard_ms;  /* when bytes of the stream last came, be they blanks */
-    uint64_t spoke_ms; /* when bytes last went to the kernel, or a blank was due */
-    /* Bytes of the stream, in clear: queued, being sent, and taken by the kernel. */
-    uint64_t written_total, sending_total, sent_total;
-    uint64_t expires_ms; /* when the peer's certificate ends; UINT64_MAX: none to look at */
-    struct census_partner *counted; /* inbound: the partner whose streams it is one of */
-    bool contradicted; /* outbound: TLSA records name another certificate than it shows */
-    enum trust trust; /* how the peer proved itself; of several pairs the least */
-    uint64_t retires_ms; /* when it closes as its pair is not served any more; UINT64_MAX */
-    struct timer timer;
     struct tls_session *tls;
     struct xml_stream *xml;
-    struct xml_event event; /* valid while held */
-    struct span arrived;    /* what the ring has just told; only while it is pumped */
+    struct link *link; /* outbound: whom it serves, until all is sent or lost */
+    struct intake *intake; /* what its peer's stanzas came to; NULL: they are not counted */
+    ring_handle handle;
+    bool outbound, direct, in_flight, held, unsent;
+    bool muted;     /* nothing of it is read any more */
+    bool listening; /* closing: what the peer still says counts until its own closing tag */
+    bool ended;     /* the peer will send nothing more */
+    struct span arrived; /* what the ring has just told; only while it is pumped */
     struct net_buffer
         input; /* what was left of it; when there is any, new bytes go behind it */
     struct net_buffer plain; /* waits for its TLS records: one batch, not one for each stanza */
     struct net_buffer output;  /* ready for the socket */
     struct net_buffer sending; /* the kernel reads it */
+    uint64_t active_ms, stanzas_in, stanzas_out;
+    uint64_t heard_ms; /* when bytes of the stream last came, be they blanks */
+    uint64_t spoke_ms; /* when bytes last went to the kernel, or a blank was due */
+    /* Bytes of the stream, in clear: queued, being sent, and taken by the kernel. */
+    uint64_t written_total, sending_total, sent_total;
+    TAILQ_ENTRY(session) sending_next, holding, all; /* in the worker's lists */
+    struct session_list *line; /* … `holding` in this one; NULL: in none */
+    uint64_t ticket;
+    uint64_t unheld_ms; /* when it was held last */
+    struct quota_account *rationed_by; /* held as its tenant has enough; NULL: it has not */
+    enum quota_verdict rationed_for;   /* of what; kept until the message has passed */
+    size_t blank_size; /* so many bytes came without an event … */
+    uint64_t blank_from_ms; /* … since then */
+    struct parcel *mover; /* inbound: held until its socket is free to go with it to the worker
+                             that owns its pair; NULL: it stays */
+    struct xml_event event; /* valid while held */
+    struct table_node by_ticket;
+    struct timer timer;
+    uint64_t opened_ms;
+    uint64_t retires_ms; /* when it closes as its pair is not served any more; UINT64_MAX */
+    uint64_t expires_ms; /* when the peer's certificate ends; UINT64_MAX: none to look at */
+    union net_address peer, site; /* site: whom the limits per address are about */
+    struct census_partner *counted; /* inbound: the partner whose streams it is one of */
+    enum trust trust;  /* how the peer proved itself; of several pairs the least */
+    bool contradicted; /* outbound: TLSA records name another certificate than it shows */
+    bool cut;       /* the peer closed the stream, or it broke */
+    bool is_pairs_fault; /* outbound: it failed for a reason that another pair may not have */
+    bool broken;    /* it ended without a closing tag or a stream error */
+    bool in_total_only; /* its place in the census: of our own making, or not yet a client's */
+    bool is_check;      /* the proxy's own, to see whether we are there */
     struct s2s_policy policy;
     union {
         struct s2s_in in;

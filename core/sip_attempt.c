@@ -103,8 +103,10 @@ static bool choose_trunk(struct sip_uac *uac, struct request *request)
         return true;
     }
     while (request->trunk_next < request->tenant->trunk_count) {
-        const struct config_trunk *config = &request->tenant->trunks[request->trunk_next++];
-        struct trunk *trunk = trunk_find(uac->trunks, config->index);
+        size_t next = request->trunk_next++;
+        uint32_t index = next == 0 ? request->tenant->first_trunk
+                                   : request->tenant->trunks[next].index;
+        struct trunk *trunk = trunk_find(uac->trunks, index);
         if (!trunk_usable(trunk, now_ms))
             continue;
         request->trunk = trunk;

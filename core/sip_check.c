@@ -25,6 +25,8 @@ static uint32_t source_of_tenant(struct sip_uas *uas, const struct sip_flow *flo
                                  const struct config_tenant *tenant)
 {
     bool is_tls = flow->transport == SIP_TRANSPORT_TLS;
+    if (!is_tls && config_is_near(tenant, &flow->peer))
+        return tenant->first_trunk + 1;
     for (size_t i = 0; i < tenant->trunk_count; i++) {
         const struct config_trunk *trunk = &tenant->trunks[i];
         if (is_tls ? proves(uas, flow, trunk) : has_source(trunk, &flow->peer))

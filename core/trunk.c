@@ -289,7 +289,8 @@ void trunk_note(struct trunk *trunk, const struct trunk_result *result)
         return;
     bool failed = trunk_is_failure(result);
     trunk->last_status = status;
-    trunk->failed += failed;
+    if (failed)
+        trunk->failed++;
     while (index < trunk->target_count &&
            !sip_target_equal(&trunk->targets[index].at, result->target))
         index++;

@@ -26,23 +26,30 @@ struct trunk_target {
     uint64_t blocked_until_ms; /* Retry-After or open circuit breaker */
 };
 
+/* What a message needs stands in the first two lines of the caches. */
 struct trunk {
-    const struct config_trunk *config; /* NULL: it is no more, but for what is in flight */
-    struct trunk *next;                /* then */
-    uint32_t serial;
-    enum trunk_status status;
-    bool resolving;
-    uint64_t resolve_at_ms; /* when to ask DNS again; for named trunks */
-    struct trunk_target literal;  /* the only target of a trunk without a name */
+    /* NULL: it is no more, but for what is in flight */
+    _Alignas(CONFIG_LINE_SIZE) const struct config_trunk *config;
+    struct trunk_table *table;
     struct trunk_target *targets; /* in the order to try; own memory unless it is `literal` */
     unsigned target_count, target_next;
-    uint64_t in_flight, sent, failed;
-    uint64_t queued; /* as of the latest sip_uac_count_queued */
+    enum trunk_status status;
     int last_status;
-    uint64_t changed_ms, answered_ms; /* its status; its last answer, 0: none yet */
-    struct timer timer; /* keep-alive or the next question to DNS */
-    struct trunk_table *table;
+    uint64_t in_flight, sent;
+    uint64_t answered_ms;        /* its last answer, 0: none yet */
+    struct trunk_target literal; /* the only target of a trunk without a name */
+    uint64_t failed;
+    uint64_t queued;     /* as of the latest sip_uac_count_queued */
+    uint64_t changed_ms; /* its status */
+    bool resolving;
+    uint64_t resolve_at_ms; /* when to ask DNS again; for named trunks */
+    struct timer timer;     /* keep-alive or the next question to DNS */
+    struct trunk *next;     /* of those without a configuration */
+    uint32_t serial;
 };
+
+_Static_assert(offsetof(struct trunk, literal) == CONFIG_LINE_SIZE, "one line, and its target");
+_Static_assert(sizeof(struct trunk_target) <= CONFIG_LINE_SIZE, "one line, and its target");
 
 struct trunk_table;
 

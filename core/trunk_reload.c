@@ -8,15 +8,14 @@
 
 static struct trunk *trunk_make(struct trunk_table *table, const struct config_trunk *config)
 {
-    struct trunk *made = calloc(1, sizeof(*made));
+    struct trunk *made = aligned_alloc(CONFIG_LINE_SIZE, sizeof(*made));
     if (made == NULL)
         return NULL;
-    made->config = config;
-    made->serial = config->serial;
-    made->table = table;
-    made->changed_ms = table->thread->now_ms;
-    made->timer.kind = EGRESS_TIMER_TRUNK;
-    made->timer.owner = made;
+    *made = (struct trunk){.config = config,
+                           .serial = config->serial,
+                           .table = table,
+                           .changed_ms = table->thread->now_ms,
+                           .timer = {.kind = EGRESS_TIMER_TRUNK, .owner = made}};
     if (trunk_start(made) < 0) {
         free(made);
         return NULL;

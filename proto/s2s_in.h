@@ -26,6 +26,8 @@ struct s2s_pair {
 struct s2s_in {
     const struct memory *memory;
     const struct s2s_policy *policy;
+    struct s2s_pair *pairs; /* from memory */
+    unsigned pair_count, pair_size;
     enum s2s_in_state state;
     bool secure, header_sent, external_offered, external_done;
     bool sm_on; /* stanzas are counted */
@@ -36,8 +38,6 @@ struct s2s_in {
     char lang[S2S_LANG_SIZE];
     struct s2s_domain local, remote; /* of the header */
     struct s2s_domain scratch_local, scratch_remote;
-    struct s2s_pair *pairs; /* from memory */
-    unsigned pair_count, pair_size;
 };
 
 /* `secure`: direct TLS, whose handshake is over. memory and policy must outlive it. */

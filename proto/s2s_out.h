@@ -35,9 +35,6 @@ struct s2s_out {
     enum s2s_out_state state;
     unsigned proofs; /* a set of enum s2s_proof */
     bool secure, has_certificate, external_done, external_failed, dialback_offered;
-    struct s2s_domain local, remote, scratch_local, scratch_remote;
-    char id[256];   /* the peer's stream id */
-    char lang[S2S_LANG_SIZE];
     uint32_t max_bytes, idle_seconds; /* that the peer told last (XEP-0478; no less than RFC 6120
                                          §13.12 allows); 0: none */
     bool sm_wanted; /* set by the owner behind s2s_out_init: enabled where it is offered */
@@ -50,6 +47,9 @@ struct s2s_out {
     bool bidi_wanted, bidi_unmanaged;
     bool bidi;   /* it goes both ways, once we are … */
     bool proved; /* … authenticated */
+    char lang[S2S_LANG_SIZE];
+    struct s2s_domain local, remote, scratch_local, scratch_remote;
+    char id[256]; /* the peer's stream id */
     struct s2s_detail detail;
 };
 

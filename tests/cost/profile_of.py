@@ -44,8 +44,12 @@ OUTSIDE = ("tests/*", "bench/*")
 ROUNDS = 30  # helpers call helpers, no deeper than this
 
 
+INSTRUCTIONS = ("Ir",)
+COLD_LINES = ("DLmr", "DLmw")  # data that is in no cache (callgrind --cache-sim)
+
+
 class Function:
-    """Of one name in one object: its own instructions, and who called it for how many."""
+    """Of one name in one object: what it cost itself, and who called it for how much."""
 
     def __init__(self, place, name):
         self.place, self.name = place, name
@@ -64,9 +68,15 @@ def place_of(ob, file):
 class Reader:
     """One callgrind file: names are written once and then named by number."""
 
-    def __init__(self):
+    def __init__(self, events=INSTRUCTIONS):
         self.names = {"ob": {}, "fl": {}, "fn": {}}
         self.functions = {}
+        self.events, self.columns = events, [1]
+
+    def cost(self, line):
+        """The sum of the events; zeros at the end of a line are left out."""
+        words = line.split()
+        return sum(int(words[column]) for column in self.columns if column < len(words))
 
     def name(self, kind, text):
         number, _, name = text.partition(" ")
@@ -87,7 +97,9 @@ class Reader:
         is_call = False
         for line in path.read_text().splitlines():
             kind, _, text = line.partition("=")
-            if kind == "ob":
+            if line.startswith("events: "):
+                self.columns = [line.split().index(event) for event in self.events]
+            elif kind == "ob":
                 ob = self.name("ob", text)
             elif kind in ("fl", "fi", "fe"):
                 found = self.name("fl", text)
@@ -105,7 +117,7 @@ class Reader:
             elif kind == "calls":
                 is_call = True
             elif line[:1] in tuple("0123456789+-*") and current is not None:
-                cost = int(line.split()[1])
+                cost = self.cost(line)
                 if is_call:
                     target.callers[current] = target.callers.get(current, 0) + cost
                 else:
@@ -140,18 +152,18 @@ def shares(functions):
             total = sum(cost for caller, cost in function.callers.items() if caller != function)
             mixed = {}
             for caller, cost in function.callers.items():
-                for stage, share in known[caller].items() if caller != function else ():
+                for stage, share in known[caller].items() if cost and caller != function else ():
                     mixed[stage] = mixed.get(stage, 0) + share * cost / total
             known[function] = mixed or known[function]
     return known
 
 
 class Profile:
-    """Instructions for each message: what `twice` as many messages cost beyond `once`. What a
+    """Instructions (or `events`) for each message: what `twice` as many messages cost beyond `once`. What a
     beginning and an end cost is in both and falls out."""
 
-    def __init__(self, once, twice, messages):
-        first, second = Reader().read(once), Reader().read(twice)
+    def __init__(self, once, twice, messages, events=INSTRUCTIONS):
+        first, second = Reader(events).read(once), Reader(events).read(twice)
         self.own = {function: (function.own - (first[key].own if key in first else 0)) / messages
                     for key, function in second.items()}
         self.shares = shares(list(second.values()))
@@ -170,3 +182,12 @@ class Profile:
                        if stage_of(function) != ""), key=lambda row: -row[0])
         return [(own, max(self.shares[function], key=self.shares[function].get), function.place,
                  function.name) for own, function in rows[:count]]
+
+    def by_name(self):
+        """(place, name) → what the function cost itself."""
+        sums = {}
+        for function, own in self.own.items():
+            if stage_of(function) != "":
+                key = function.place, function.name
+                sums[key] = sums.get(key, 0) + own
+        return sums

@@ -42,8 +42,9 @@ static struct control_options options_of(struct fixture *fixture)
 
 static int set_up(void **state)
 {
-    struct fixture *fixture = calloc(1, sizeof(*fixture));
+    struct fixture *fixture = aligned_alloc(_Alignof(struct fixture), sizeof(*fixture));
     assert_non_null(fixture);
+    *fixture = (struct fixture){0};
     (void)snprintf(fixture->folder, sizeof(fixture->folder), "/tmp/passerelle-control-XXXXXX");
     assert_non_null(mkdtemp(fixture->folder));
     (void)snprintf(fixture->path, sizeof(fixture->path), "%s/sock", fixture->folder);
