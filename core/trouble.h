@@ -10,5 +10,9 @@
 /* The line has the fields tenant, partner, status and reason, as far as they are given. */
 void trouble_tell(struct thread *thread, enum log_level level,
                   const struct stats_trouble *trouble);
+/* A message that is refused for a quota. The line stands for `untold` of them; 0: there is
+   none. */
+void trouble_tell_over_quota(struct thread *thread, const struct stats_trouble *trouble,
+                             unsigned untold);
 
 #endif
