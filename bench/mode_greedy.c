@@ -16,7 +16,7 @@ static bool mode_greedy_phase(struct bench *bench, struct report_rounds *rounds,
     bool clean = rounds->count == 0
                      ? bench_phase(bench, &bench->options.phase, keys[pace], summary)
                      : bench_measure(bench, &bench->options.phase, summary);
-    return greedy_settle(greedy) && clean;
+    return (pace == GREEDY_REST || greedy_settle(greedy)) && clean;
 }
 
 /* Alone, beside the tenant within its quota, and beside it far over that; each round begins
