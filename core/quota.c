@@ -408,8 +408,8 @@ unsigned quota_pace_ms(const struct quota_account *account)
 uint64_t quota_run_refuse(struct quota_run *run, uint64_t now_ms)
 {
     if (now_ms >= run->next_ms)
-        *run = (struct quota_run){now_ms, now_ms + QUOTA_RUN_MS, QUOTA_RUN_MAX};
-    if (run->began_ms != now_ms || run->left == 0)
+        *run = (struct quota_run){now_ms + QUOTA_RUN_MS, QUOTA_RUN_MAX};
+    if (run->left == 0)
         return run->next_ms;
     run->left--;
     return 0;

@@ -24,8 +24,8 @@
 #define QUOTA_TELL_MS     1000u /* from one line of the log about an account to the next */
 
 /* Of what is refused on a stream of several pairs of domains: so many in one go, so often. */
-#define QUOTA_RUN_MAX 8u
-#define QUOTA_RUN_MS  5u
+#define QUOTA_RUN_MAX 4u
+#define QUOTA_RUN_MS  3u
 
 struct quota;
 struct quota_account; /* of a tenant, or of a partner with it */
@@ -76,13 +76,11 @@ enum quota_verdict quota_look(struct quota_account *account, unsigned free, uint
    messages can then pass or be refused in one go. */
 unsigned quota_pace_ms(const struct quota_account *account);
 /* A stream of several pairs of domains is not stopped for one of them: the others would wait
-   with it. But each refusal takes its thread from others, and far more when each has a wake, a
-   read and a write of its own. So its refusals come in runs: of a few, so that others are
-   served between two runs, and then none for some ms, so that what comes meanwhile comes
-   together. All zero at first. */
+   with it. But each refusal takes its thread from others. So its refusals come in runs of a few,
+   between which others are served. All zero at first. */
 struct quota_run {
-    uint64_t began_ms, next_ms;
-    unsigned left;
+    uint64_t next_ms; /* when the next may begin */
+    unsigned left;    /* of this one */
 };
 /* 0: one may be refused now. Else the stream stands until then. */
 uint64_t quota_run_refuse(struct quota_run *run, uint64_t now_ms);

@@ -92,12 +92,14 @@ static void test_how_long_to_wait_for_a_rate(void **state)
     }
 }
 
-/* A few in one go, then none for a while, whatever is left. */
+/* A few in one go, then none for a while. */
 static void test_runs_of_refusals(void **state)
 {
     (void)state;
     struct quota_run run = {0};
     assert_int_equal(quota_run_refuse(&run, 1000), 0);
+    for (unsigned i = 1; i < QUOTA_RUN_MAX; i++)
+        assert_int_equal(quota_run_refuse(&run, 1001), 0);
     assert_int_equal(quota_run_refuse(&run, 1001), 1000 + QUOTA_RUN_MS);
     assert_int_equal(quota_run_refuse(&run, 999 + QUOTA_RUN_MS), 1000 + QUOTA_RUN_MS);
     for (unsigned i = 0; i < QUOTA_RUN_MAX; i++)
