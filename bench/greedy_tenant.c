@@ -126,6 +126,9 @@ static void tenant_draw(struct greedy_tenant *tenant)
         if (tenant->pace == GREEDY_OVER) {
             tenant->due_ns -= log(1 - random_share(&tenant->chance)) * quota_ns / GREEDY_TIMES;
         } else {
+            /* Late for want of a core: it does not make up for that. */
+            if (tenant->even_ns + 2 * quota_ns < (double)tenant->load->now_ns)
+                tenant->even_ns = (double)tenant->load->now_ns - quota_ns;
             tenant->even_ns += quota_ns;
             tenant->due_ns = tenant->even_ns + random_share(&tenant->chance) * quota_ns;
         }
@@ -195,6 +198,9 @@ static void tenant_settle(struct greedy_tenant *tenant)
 {
     struct load *load = tenant->load;
     uint64_t end_ns = clock_now_ns() + load->options.timeout_s * 1000000000ull;
+    load->now_ns = clock_now_ns();
+    if (tenant->pace == GREEDY_OVER)
+        tenant_turn(tenant); /* where it had no core, it has not been greedy yet */
     while (tenant->ended < tenant->sent && clock_now_ns() < end_ns && load_check(load) == 0)
         load_rest(load, TENANT_STEP_NS);
     load_rest(load, TENANT_FILL_NS);
