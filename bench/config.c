@@ -18,7 +18,7 @@ static void config_print_relay(const struct bench_options *options)
     char s2s[NET_ADDRESS_TEXT_SIZE], sip[NET_ADDRESS_TEXT_SIZE], timeout[64] = "";
     if (half_open > 0)
         snprintf(timeout, sizeof(timeout), "  negotiation_timeout_ms: %u\n",
-                 half_open_timeout_ms(half_open));
+                 half_open_timeout_ms(&options->load));
     net_address_format(&options->load.relay_xmpp, s2s);
     net_address_format(&options->load.relay_sip, sip);
     printf("global:\n  workers: %u\n  egress: %u\n  stats_socket: stats.sock\n"
@@ -44,6 +44,25 @@ static void config_print_tenant(const struct load_options *load, const char *dom
         puts("        identity: trunk.bench");
 }
 
+static void config_print_greedy(const struct load_options *load)
+{
+    struct load_options greedy = *load;
+    greedy_beside(&greedy.own_sip);
+    config_print_tenant(&greedy, GREEDY_PREFIX "s0.bench");
+    printf("    xmpp: {messages_per_second_max: %u}\n", load->greedy);
+}
+
+static void config_print_greedy_partners(const struct load_options *load)
+{
+    char host[NET_ADDRESS_TEXT_SIZE];
+    union net_address address = load->own_xmpp;
+    greedy_beside(&address);
+    net_address_format_host(&address, host);
+    for (unsigned i = 0; i < GREEDY_PAIRS; i++)
+        printf("  - domain: " GREEDY_PREFIX "x%u.bench\n    host: %s\n    port: %u\n", i, host,
+               net_address_port(&address));
+}
+
 void bench_config_print(const struct bench_options *options)
 {
     const struct load_options *load = &options->load;
@@ -54,12 +73,12 @@ void bench_config_print(const struct bench_options *options)
         snprintf(domain, sizeof(domain), "s%u.bench", i);
         config_print_tenant(load, domain);
     }
-    if (load->greedy > 0) {
-        config_print_tenant(load, GREEDY_DOMAIN);
-        printf("    xmpp: {messages_per_second_max: %u}\n", load->greedy);
-    }
+    if (load->greedy > 0)
+        config_print_greedy(load);
     net_address_format_host(&load->own_xmpp, host);
     puts("partners:");
+    if (load->greedy > 0)
+        config_print_greedy_partners(load);
     if (load->slow > 0)
         printf("  - domain: " ROGUE_DEAF_DOMAIN "\n    host: %s\n    port: %u\n", host,
                net_address_port(&load->own_xmpp));

@@ -1,136 +1,134 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "bench/greedy.h"
 
-#include <assert.h>
+#include <arpa/inet.h>
 #include <errno.h>
-#include <math.h>
+#include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
-#include "bench/random.h"
+#include "bench/greedy_tenant.h"
 #include "net/clock.h"
 
-#define GREEDY_TEXT    "greedy "
-#define GREEDY_USERS   64
-#define GREEDY_BATCH   64 /* sends of one turn */
-#define GREEDY_WAIT_S  5 /* of its quota: so many may be unanswered, as in TCP's buffers */
-#define GREEDY_OPEN_NS 15000000000ull
-#define GREEDY_STEP_NS 20000000ull /* while it waits */
+#define GREEDY_OPEN_S  15
+#define GREEDY_STEP_NS 20000000ull /* while we wait for it */
 
 struct greedy {
     struct load *load;
-    struct bench_stream stream;
-    bool active;
-    double due_ns;   /* when the next message goes */
-    uint64_t chance; /* the state of what is drawn */
-    struct greedy_count count;
+    pid_t process;
+    int socket;
+    struct greedy_report report;
 };
+
+void greedy_beside(union net_address *address)
+{
+    uint16_t port = net_address_port(address);
+    if (address->any.sa_family == AF_INET &&
+        address->v4.sin_addr.s_addr == htonl(INADDR_LOOPBACK))
+        address->v4.sin_addr.s_addr = htonl(INADDR_LOOPBACK + 1);
+    else
+        net_address_set_port(address, (uint16_t)(port + 1));
+}
+
+static struct load_options greedy_options(const struct load_options *load)
+{
+    struct load_options options = *load;
+    options.prefix = GREEDY_PREFIX;
+    options.xmpp_domains = options.sip_domains = options.streams = 1;
+    options.greedy = load->greedy;
+    options.managed = false;
+    if (load->greedy_by == GREEDY_BY_SIP)
+        options.drive = LOAD_SIP_TO_XMPP;
+    else
+        options.drive = LOAD_XMPP_TO_SIP;
+    greedy_beside(&options.own_xmpp);
+    greedy_beside(&options.own_sip);
+    return options;
+}
+
+/* The load goes on meanwhile. False when the process has died or is too slow. */
+static bool greedy_hear(struct greedy *greedy, unsigned patience_s)
+{
+    uint64_t end_ns = clock_now_ns() + patience_s * 1000000000ull;
+    ssize_t size = -1;
+    do {
+        size = recv(greedy->socket, &greedy->report, sizeof(greedy->report), MSG_DONTWAIT);
+        if (size < 0)
+            load_rest(greedy->load, GREEDY_STEP_NS);
+    } while (size < 0 && (errno == EAGAIN || errno == EINTR) && clock_now_ns() < end_ns);
+    return size == (ssize_t)sizeof(greedy->report);
+}
+
+static int greedy_start(struct greedy *greedy)
+{
+    int sockets[2];
+    pid_t parent = getpid();
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets) != 0)
+        return -errno;
+    fflush(NULL);
+    greedy->process = fork();
+    if (greedy->process == 0) {
+        (void)close(sockets[0]);
+        (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+        if (getppid() == parent) {
+            struct load_options options = greedy_options(&greedy->load->options);
+            greedy_tenant_run(&options, sockets[1]);
+        }
+        _exit(EXIT_SUCCESS);
+    }
+    (void)close(sockets[1]);
+    greedy->socket = sockets[0];
+    return greedy->process < 0 ? -errno : 0;
+}
 
 int greedy_open(struct load *load)
 {
     struct greedy *greedy = calloc(1, sizeof(*greedy));
     if (greedy == NULL)
         return -ENOMEM;
-    load->greedy = greedy;
     greedy->load = load;
-    greedy->chance = load->options.choice.seed;
-    int status = bench_stream_connect(&greedy->stream, load->ring, &load->options.relay_xmpp,
-                                      "x0.bench", GREEDY_DOMAIN);
-    greedy->stream.context = load;
-    uint64_t end_ns = clock_now_ns() + GREEDY_OPEN_NS;
-    while (status == 0 && greedy->stream.state != BENCH_STREAM_READY) {
-        load_rest(load, GREEDY_STEP_NS);
-        if (greedy->stream.state == BENCH_STREAM_DEAD)
-            status = -EPIPE;
-        else if (load->now_ns > end_ns)
-            status = -ETIMEDOUT;
-    }
+    greedy->socket = -1;
+    load->greedy = greedy;
+    int status = greedy_start(greedy);
+    if (status == 0)
+        status = greedy_hear(greedy, GREEDY_OPEN_S) ? greedy->report.status : -EPIPE;
+    if (status != 0)
+        snprintf(load->problem, sizeof(load->problem), "the greedy tenant: %s",
+                 greedy->report.problem[0] != '\0' ? greedy->report.problem
+                                                   : strerror(-status));
     return status;
 }
 
-void greedy_set(struct greedy *greedy, bool active)
+void greedy_set(struct greedy *greedy, enum greedy_pace pace)
 {
-    greedy->active = active;
-    greedy->due_ns = (double)clock_now_ns();
+    struct greedy_order order = {.pace = pace};
+    (void)send(greedy->socket, &order, sizeof(order), MSG_NOSIGNAL);
 }
 
-static bool greedy_send(struct greedy *greedy)
+bool greedy_settle(struct greedy *greedy)
 {
-    char memory[1024], text[180];
-    uint32_t number = greedy->count.sent;
-    struct writer writer = writer_make(memory, sizeof(memory));
-    memset(text, 'x', sizeof(text));
-    writer_put_literal(&writer, "<message type='chat' id='g");
-    writer_put_uint(&writer, number);
-    writer_put_literal(&writer, "' from='u@x0.bench/bench' to='u");
-    writer_put_uint(&writer, number % GREEDY_USERS);
-    writer_put_literal(&writer, "@" GREEDY_DOMAIN "'><body>" GREEDY_TEXT);
-    writer_put(&writer, span_make(text, sizeof(text))); /* as long as a stanza of the load */
-    writer_put_literal(&writer, "</body></message>");
-    assert(!writer.overflow);
-    return bench_stream_write(&greedy->stream, writer_span(&writer));
+    greedy_set(greedy, GREEDY_REST);
+    return greedy_hear(greedy, 2 * greedy->load->options.timeout_s + GREEDY_OPEN_S);
 }
 
-/* Many users, each at a time of its own: not in step with the load. */
-static void greedy_draw(struct greedy *greedy)
+struct greedy_count greedy_count(const struct greedy *greedy, enum greedy_pace pace)
 {
-    double mean_ns = 1e9 / ((double)greedy->load->options.greedy * GREEDY_TIMES);
-    while ((double)greedy->load->now_ns >= greedy->due_ns) {
-        greedy->due_ns -= log(1 - random_share(&greedy->chance)) * mean_ns;
-        greedy->count.due++;
-    }
-}
-
-static bool greedy_may_send(const struct greedy *greedy)
-{
-    const struct greedy_count *count = &greedy->count;
-    return count->sent < count->due && count->sent - count->delivered - count->refused <
-                                           GREEDY_WAIT_S * greedy->load->options.greedy;
-}
-
-void greedy_turn(struct greedy *greedy)
-{
-    bool sent = greedy->active && greedy->stream.state == BENCH_STREAM_READY;
-    if (sent)
-        greedy_draw(greedy);
-    for (unsigned i = 0; i < GREEDY_BATCH && sent; i++) {
-        sent = greedy_may_send(greedy) && greedy_send(greedy);
-        greedy->count.sent += sent;
-    }
-    bench_stream_flush(&greedy->stream);
-}
-
-bool greedy_on_error(struct greedy *greedy, struct span id)
-{
-    bool is_ours = span_starts(id, SPAN("g"));
-    greedy->count.refused += is_ours;
-    return is_ours;
-}
-
-bool greedy_on_text(struct greedy *greedy, struct span text)
-{
-    bool is_ours = span_starts(text, SPAN(GREEDY_TEXT));
-    greedy->count.delivered += is_ours;
-    return is_ours;
-}
-
-void greedy_settle(struct greedy *greedy)
-{
-    struct load *load = greedy->load;
-    const struct greedy_count *count = &greedy->count;
-    uint64_t end_ns = clock_now_ns() + load->options.timeout_s * 1000000000ull;
-    while (count->delivered + count->refused < count->sent && clock_now_ns() < end_ns)
-        load_rest(load, GREEDY_STEP_NS);
-}
-
-struct greedy_count greedy_count(const struct greedy *greedy)
-{
-    return greedy->count;
+    return greedy->report.counts[pace];
 }
 
 void greedy_close(struct greedy *greedy)
 {
     if (greedy == NULL)
         return;
-    bench_stream_close(&greedy->stream);
+    if (greedy->socket >= 0)
+        (void)close(greedy->socket);
+    if (greedy->process > 0) {
+        (void)kill(greedy->process, SIGKILL);
+        (void)waitpid(greedy->process, NULL, 0);
+    }
     free(greedy);
 }

@@ -15,7 +15,6 @@
     "version='1.0'>"
 #define HALF_OPEN_OPENING_MAX 64    /* that are not where they stop, at a time */
 #define HALF_OPEN_PER_SOURCE  10000 /* connections from one address */
-#define HALF_OPEN_RATE        2000  /* begun a second */
 #define HALF_OPEN_TIMEOUT_MS  9000  /* and as long again as opening them takes */
 
 enum half_open_state {
@@ -68,9 +67,9 @@ const char *half_open_where(enum half_open_kind kind)
     return half_open_wheres[kind];
 }
 
-unsigned half_open_timeout_ms(unsigned count)
+unsigned half_open_timeout_ms(const struct load_options *options)
 {
-    return HALF_OPEN_TIMEOUT_MS + count * 1000 / HALF_OPEN_RATE;
+    return HALF_OPEN_TIMEOUT_MS + options->half_open * 1000 / options->half_open_rate;
 }
 
 /* A ClientHello, as TLS makes it. */
@@ -163,7 +162,7 @@ void half_open_turn(struct half_open *all)
     while (all->count.opened < all->wanted && all->load->now_ns >= all->due_ns &&
            all->count.opened - all->count.stopped < HALF_OPEN_OPENING_MAX) {
         half_open_connect(all);
-        all->due_ns += 1000000000ull / HALF_OPEN_RATE;
+        all->due_ns += 1000000000ull / all->load->options.half_open_rate;
     }
 }
 
@@ -242,7 +241,7 @@ static void half_open_ended(struct half_open *all, struct half_open_one *one)
         count->stopped++;
     one->state = HALF_OPEN_GONE;
     ring_drop(all->load->ring, one->handle);
-    count->early += lived_s * 2000 < half_open_timeout_ms(all->load->options.half_open);
+    count->early += lived_s * 2000 < half_open_timeout_ms(&all->load->options);
     count->first_s = count->gone == 0 || lived_s < count->first_s ? lived_s : count->first_s;
     count->last_s = lived_s > count->last_s ? lived_s : count->last_s;
     count->gone++;

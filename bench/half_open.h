@@ -9,7 +9,8 @@
 
 #include "bench/load.h"
 
-#define HALF_OPEN_MAX 200000
+#define HALF_OPEN_MAX  200000
+#define HALF_OPEN_RATE 2000 /* begun a second, where nothing else is asked for */
 
 enum half_open_kind {
 #define HALF_OPEN(constant, name, where) HALF_OPEN_##constant,
@@ -25,7 +26,7 @@ struct half_open_count {
 };
 
 /* What the relay is configured to wait for a stream to be authenticated, for so many. */
-unsigned half_open_timeout_ms(unsigned count);
+unsigned half_open_timeout_ms(const struct load_options *options);
 /* The load owns it from now on. -errno. */
 int half_open_open(struct load *load);
 /* Opens all of a kind; load_turn does it. */

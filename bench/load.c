@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "bench/greedy.h"
 #include "bench/half_open.h"
 #include "bench/rogue.h"
 #include "net/clock.h"
@@ -102,8 +101,6 @@ void load_turn(struct load *load, uint64_t wait_ns)
     load->now_ns = clock_now_ns();
     if (load->rogues != NULL)
         rogues_turn(load->rogues);
-    if (load->greedy != NULL)
-        greedy_turn(load->greedy);
     if (load->half_open != NULL)
         half_open_turn(load->half_open);
     if (load->tick != NULL && load->now_ns >= load->tick_ns) {

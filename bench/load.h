@@ -18,6 +18,13 @@
 
 enum load_drive { LOAD_XMPP_TO_SIP, LOAD_SIP_TO_XMPP, LOAD_DUPLEX };
 
+/* How a greedy tenant's messages come. */
+enum load_greedy_by {
+    GREEDY_BY_STREAM, /* from XMPP, on a stream of one pair of domains */
+    GREEDY_BY_PAIRS,  /* … of several */
+    GREEDY_BY_SIP     /* to XMPP, by its trunk */
+};
+
 struct load_options {
     enum load_drive drive;
     enum sip_transport transport;
@@ -38,7 +45,10 @@ struct load_options {
     unsigned timeout_s; /* without any progress: the rest counts as lost */
     unsigned slow, hostile; /* peers beside the load (rogue.h) */
     unsigned greedy;        /* messages a second that a greedy tenant may have (greedy.h); 0 */
-    unsigned half_open;     /* connections that stop half-way (half_open.h) */
+    enum load_greedy_by greedy_by;
+    const char *prefix;      /* of all domains; NULL: none */
+    unsigned half_open;      /* connections that stop half-way (half_open.h) … */
+    unsigned half_open_rate; /* … and how many are begun a second */
 };
 
 /* What is wrong with the SIP side; all zero: nothing. */
@@ -80,10 +90,11 @@ struct load {
     char failure[200];     /* what the first failed message was told; empty: none failed */
     uint32_t answers_lost; /* our own answers that did not fit: the generator is the limit */
     struct load_manners manners;
-    uint64_t chance;       /* the state of what is drawn for them */
-    struct rogues *rogues; /* rogue.h; NULL: none are beside the load */
-    struct greedy *greedy; /* greedy.h; NULL: none is */
-    struct half_open *half_open; /* half_open.h; NULL: none are */
+    uint64_t chance;              /* the state of what is drawn for them */
+    struct rogues *rogues;        /* rogue.h; NULL: none are beside the load */
+    struct greedy *greedy;        /* greedy.h; NULL: none is */
+    struct greedy_tenant *tenant; /* greedy_tenant.h; NULL: this is not its load */
+    struct half_open *half_open;  /* half_open.h; NULL: none are */
     struct choice choice;
     char *text; /* that messages are filled up with: CHOICE_SIZE_MAX bytes */
     void (*tick)(void *context, const struct load *load); /* about 50 times a second */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "bench/load_priv.h"
 
-#include "bench/greedy.h"
+#include "bench/greedy_tenant.h"
 #include "bench/random.h"
 #include "bench/rogue.h"
 #include "bench/sip_peer.h"
@@ -59,7 +59,9 @@ static void load_check_text(const struct load *load, struct ledger *ledger, uint
 static struct bench_stream *load_reply_stream(struct load *load, struct bench_stream *stream)
 {
     if (stream->reply == NULL)
-        stream->reply = load_index_find(&load->index, stream->from, stream->to);
+        stream->reply = load->tenant != NULL
+                            ? &load->out[0] /* all of its pairs of domains are on that one */
+                            : load_index_find(&load->index, stream->from, stream->to);
     return stream->reply;
 }
 
@@ -95,7 +97,7 @@ static void load_on_error(struct load *load, const struct xml_node *stanza)
 {
     uint32_t number;
     struct span id = xml_node_attribute(stanza, SPAN("id")); /* "m" and the number */
-    if (load->greedy != NULL && greedy_on_error(load->greedy, id))
+    if (load->tenant != NULL && greedy_tenant_on_error(load->tenant, id))
         return;
     if (!span_starts(id, SPAN("m")) || !sip_peer_digits(span_from(id, 1), &number))
         return; /* of a rogue */
@@ -117,6 +119,8 @@ void load_on_stanza(struct bench_stream *stream, const struct xml_node *stanza)
     struct span type = xml_node_attribute(stanza, SPAN("type"));
     if (span_equal(stanza->name, SPAN("iq")) && span_equal(type, SPAN("get")))
         load_pong(load, stream, stanza);
+    if (load->tenant != NULL && span_equal(stanza->space, SPAN(NS_DIALBACK)))
+        greedy_tenant_on_proof(load->tenant, type);
     if (!span_equal(stanza->name, SPAN("message")))
         return;
     load->progress_ns = clock_now_ns();
@@ -212,7 +216,7 @@ static void load_on_request(struct load *load, struct span request, const struct
     /* A retransmission gets the answer that was given (RFC 3261 §17.2.2). */
     bool busy = load->manners.busy && (entry == NULL || !entry->arrived);
     load_answer(load, request, busy, flow);
-    if (load->greedy != NULL && greedy_on_text(load->greedy, body))
+    if (load->tenant != NULL && greedy_tenant_on_text(load->tenant, body))
         return;
     if (!numbered || busy)
         return;
@@ -229,7 +233,9 @@ void load_on_sip(void *context, struct span message, const struct sip_flow *flow
         (load->rogues != NULL && rogues_on_sip(load->rogues, message, flow)))
         return;
     int status = sip_peer_response(message, &number);
-    if (status != 0)
+    if (status != 0 && load->tenant != NULL)
+        (void)greedy_tenant_on_response(load->tenant, number, status);
+    else if (status != 0)
         load_on_response(load, message, status, number);
     else if (!load->manners.silent)
         load_on_request(load, message, flow);

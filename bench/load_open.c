@@ -22,9 +22,11 @@ int load_open_stream(struct load *load, unsigned i)
 {
     const struct load_options *options = &load->options;
     unsigned spread = options->sip_domains / options->streams;
+    const char *prefix = options->prefix != NULL ? options->prefix : "";
     char from[64], to[64];
-    snprintf(from, sizeof(from), "x%u.bench", i % options->xmpp_domains);
-    snprintf(to, sizeof(to), "s%u.bench", i * (spread > 0 ? spread : 1) % options->sip_domains);
+    snprintf(from, sizeof(from), "%sx%u.bench", prefix, i % options->xmpp_domains);
+    snprintf(to, sizeof(to), "%ss%u.bench", prefix,
+             i * (spread > 0 ? spread : 1) % options->sip_domains);
     if (options->sip_name != NULL)
         snprintf(to, sizeof(to), "%s", options->sip_name);
     int status =
@@ -132,8 +134,8 @@ static int load_open_files(struct load *load)
 static int load_open_ring(struct load *load)
 {
     const char *cause = "";
-    struct ring_options ring = {.socket_max = 2 * LOAD_STREAM_MAX + 64 +
-                                              load->options.half_open,
+    struct ring_options ring = {.socket_max =
+                                    2 * LOAD_STREAM_MAX + 64 + load->options.half_open,
                                 .receive_buffer_count = 512,
                                 .datagram_send_max = 4096,
                                 .error_text = &cause};

@@ -3,40 +3,52 @@
 #include "bench/greedy.h"
 #include "bench/report_beside.h"
 
-/* Alone, then beside the tenant, until each of its messages is answered. */
-static bool mode_greedy_round(struct bench *bench, struct report_pairs *pairs)
+/* One phase of a round. Those of the first round are told whole, and so begin with the load
+   alone. */
+static bool mode_greedy_phase(struct bench *bench, struct report_rounds *rounds,
+                              enum greedy_pace pace)
 {
-    struct load *load = &bench->load;
-    const struct load_phase *phase = &bench->options.phase;
-    bool first = pairs->count == 0;
-    struct report_summary *alone = &pairs->alone[pairs->count];
-    struct report_summary *beside = &pairs->beside[pairs->count++];
-    bool clean = first ? bench_phase(bench, phase, NULL, alone)
-                       : bench_measure(bench, phase, alone);
-    greedy_set(load->greedy, true);
-    clean &= first ? bench_phase(bench, phase, "beside_greedy", beside)
-                   : bench_measure(bench, phase, beside);
-    greedy_set(load->greedy, false);
-    greedy_settle(load->greedy);
+    static const char *const keys[] = {NULL, "beside_within", "beside_greedy"};
+    struct greedy *greedy = bench->load.greedy;
+    struct report_summary *summary = &rounds->of[pace][rounds->count];
+    if (pace != GREEDY_REST)
+        greedy_set(greedy, pace);
+    bool clean = rounds->count == 0
+                     ? bench_phase(bench, &bench->options.phase, keys[pace], summary)
+                     : bench_measure(bench, &bench->options.phase, summary);
+    return (pace == GREEDY_REST || greedy_settle(greedy)) && clean;
+}
+
+/* Alone, beside the tenant within its quota, and beside it far over that; each round begins
+   with another of them, as what was before is felt. */
+static bool mode_greedy_round(struct bench *bench, struct report_rounds *rounds)
+{
+    bool clean = true;
+    for (unsigned i = 0; i < GREEDY_PACES; i++)
+        clean &= mode_greedy_phase(bench, rounds,
+                                   (enum greedy_pace)((rounds->count + i) % GREEDY_PACES));
+    rounds->count++;
     return clean;
 }
 
 bool mode_greedy(struct bench *bench)
 {
+    static struct report_rounds rounds;
     struct load *load = &bench->load;
-    struct report_pairs pairs = {.count = 0};
     bool clean = bench_warm_up(bench);
     int status = greedy_open(load);
     if (status != 0) {
         bench_explain(bench, status);
         return false;
     }
-    while (pairs.count < bench->options.rounds)
-        clean &= mode_greedy_round(bench, &pairs);
-    struct greedy_count count = greedy_count(load->greedy);
-    clean &= count.delivered + count.refused == count.sent && count.delivered > 0 &&
-             count.refused > 0;
-    report_greedy(load, &pairs, clean, &bench->options);
+    while (rounds.count < bench->options.rounds)
+        clean &= mode_greedy_round(bench, &rounds);
+    struct greedy_count within = greedy_count(load->greedy, GREEDY_WITHIN);
+    struct greedy_count over = greedy_count(load->greedy, GREEDY_OVER);
+    clean &= within.delivered + within.refused == within.sent && within.delivered > 0 &&
+             over.delivered + over.refused == over.sent && over.delivered > 0 &&
+             over.refused > 0;
+    report_greedy(load, &rounds, clean, &bench->options);
     report_end(&bench->options);
     return clean;
 }

@@ -72,7 +72,7 @@ static bool mode_half_open_run(struct bench *bench, struct report_half_open *rep
 {
     struct load *load = &bench->load;
     struct load_phase phase = bench->options.phase;
-    double timeout_s = half_open_timeout_ms(load->options.half_open) / 1000.0;
+    double timeout_s = half_open_timeout_ms(&load->options) / 1000.0;
     bool clean = bench_phase(bench, &phase, NULL, &report->alone);
     double start_s = (double)clock_now_ns() / 1e9;
     clean &= mode_open_kinds(bench, report);

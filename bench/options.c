@@ -98,6 +98,15 @@ static bool options_tls(struct load_options *load, const char *text)
     return choice >= 0;
 }
 
+static bool options_greedy_by(struct load_options *load, const char *text)
+{
+    static const char *const names[] = {"stream", "pairs", "sip"};
+    int choice = options_choice(text, names, 3);
+    if (choice >= 0)
+        load->greedy_by = (enum load_greedy_by)choice;
+    return choice >= 0;
+}
+
 static bool options_text(struct load_options *load, const char *text)
 {
     static const char *const names[] = {"ascii", "utf8"};
@@ -145,8 +154,10 @@ static bool options_set_load(struct bench_options *options, int option, const ch
     case OPT_HOSTILE: return options_number(text, 0, ROGUE_MAX, &load->hostile);
     case OPT_HALF_OPEN:
         return options_number(text, HALF_OPEN_KINDS, HALF_OPEN_MAX, &load->half_open);
+    case OPT_HALF_OPEN_RATE: return options_number(text, 1, 100000, &load->half_open_rate);
     case OPT_ROUNDS: return options_number(text, 1, REPORT_ROUND_MAX, &options->rounds);
     case OPT_GREEDY: return options_number(text, 1, 10000, &load->greedy);
+    case OPT_GREEDY_BY: return options_greedy_by(load, text);
     case OPT_TIMEOUT: return options_number(text, 1, 600, &load->timeout_s);
     default: return false;
     }
@@ -276,7 +287,7 @@ bool bench_options_read(struct bench_options *options, int argc, char **argv)
                                                .sip_domains = 1,
                                                .streams = 4,
                                                .users = 64,
-
+                                               .half_open_rate = HALF_OPEN_RATE,
                                                .timeout_s = 5},
                                       .phase = {.window = 256},
                                       .messages = 10,

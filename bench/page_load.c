@@ -225,6 +225,8 @@ void page_loads(const struct document *documents, size_t count, FILE *out)
     page_phase(&runs, "Then at a fraction of the rate that was reached", out);
     page_collect(&runs, documents, count, "beside");
     page_phase(&runs, "Then with slow and hostile peers beside it", out);
+    page_collect(&runs, documents, count, "beside_within");
+    page_phase(&runs, "Then beside a tenant within its quota", out);
     page_collect(&runs, documents, count, "beside_greedy");
     page_phase(&runs, "Then beside a greedy tenant", out);
     page_collect(&runs, documents, count, "beside_half_open");

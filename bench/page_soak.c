@@ -74,6 +74,7 @@ void page_peers(const struct document *document, FILE *out)
 void page_greedy(const struct document *document, FILE *out)
 {
     const json_t *greedy = document_at(document->root, "greedy");
+    const json_t *over = document_at(greedy, "over");
     if (greedy == NULL)
         return;
     html_element(out, "h2", "A greedy tenant");
@@ -82,11 +83,12 @@ void page_greedy(const struct document *document, FILE *out)
     fprintf(out,
             ": it may have %.0f messages a second. Of %.0f %.0f were sent, %.0f were delivered, "
             "%.0f refused, %.0f unanswered. With it, to the load alone:",
-            document_number(greedy, "quota"), document_number(greedy, "due"),
-            document_number(greedy, "sent"),
-            document_number(greedy, "delivered"), document_number(greedy, "refused"),
-            document_number(greedy, "unanswered"));
-    page_ratios(document_at(greedy, "ratio"), out);
+            document_number(greedy, "quota"), document_number(over, "due"),
+            document_number(over, "sent"), document_number(over, "delivered"),
+            document_number(over, "refused"), document_number(over, "unanswered"));
+    page_ratios(document_at(greedy, "ratio.over_to_alone"), out);
+    fputs("<p>To the load beside it when it stays within its quota:", out);
+    page_ratios(document_at(greedy, "ratio.over_to_within"), out);
 }
 
 void page_half_open(const struct document *document, FILE *out)

@@ -6,15 +6,16 @@
 
 #include <jansson.h>
 
+#include "bench/greedy.h"
 #include "bench/half_open.h"
 #include "bench/report.h"
 
 #define REPORT_ROUND_MAX 99
 
-/* Phases that alternate: with nothing beside the load, and with something. */
-struct report_pairs {
+/* Phases that take turns: with nothing beside the load, and with something. */
+struct report_rounds {
     unsigned count;
-    struct report_summary alone[REPORT_ROUND_MAX], beside[REPORT_ROUND_MAX];
+    struct report_summary of[GREEDY_PACES][REPORT_ROUND_MAX];
 };
 
 struct report_ratios {
@@ -24,23 +25,22 @@ struct report_ratios {
 struct report_ratios report_compare(const struct report_summary *alone,
                                     const struct report_summary *beside);
 json_t *report_ratios_json(const struct report_ratios *ratios);
-/* Goes on behind the name of what the load was beside. */
-void report_ratios_text(const struct report_ratios *ratios);
+/* Goes on behind the name of what the load was beside; `to`: what it is compared with. */
+void report_ratios_text(const struct report_ratios *ratios, const char *to);
 /* What became of a greedy tenant's messages, and what it cost the load: the medians of the
-   pairs. `clean`: every message of both ended as it should. */
-void report_greedy(const struct load *load, const struct report_pairs *pairs, bool clean,
+   rounds. `clean`: every message of both ended as it should. */
+void report_greedy(const struct load *load, const struct report_rounds *rounds, bool clean,
                    const struct bench_options *options);
 /* Connections that stop half-way, beside a load. */
 struct report_half_open {
     struct report_summary alone, held, expiring; /* the load */
-    double kib[HALF_OPEN_KINDS];                 /* of the relay, anonymous, for one of a
-                                                    kind */
-    double kernel_kib;                           /* of both ends of one, of any kind */
+    double kib[HALF_OPEN_KINDS]; /* of the relay, anonymous, for one of a kind */
+    double kernel_kib;           /* of both ends of one, of any kind */
 };
 
 /* What they cost, when they ended, and what the load had of it. `clean`: all ended in their
    time, and every message of the load as it should. */
-void report_half_open(const struct load *load, const struct report_half_open *report, bool clean,
-                      const struct bench_options *options);
+void report_half_open(const struct load *load, const struct report_half_open *report,
+                      bool clean, const struct bench_options *options);
 
 #endif

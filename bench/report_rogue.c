@@ -57,6 +57,6 @@ void report_rogues(const struct load *load, const struct report_summary *alone,
         return;
     }
     printf("with %u slow and %u hostile peers beside it,", what->slow, what->hostile);
-    report_ratios_text(&ratios);
+    report_ratios_text(&ratios, "the load alone");
     report_rogue_table(load);
 }

@@ -271,6 +271,7 @@ class Rig:
 DIRECTIONS = ("xmpp-sip", "sip-xmpp")
 # By their key in a report: how a table names them.
 INNER_PHASES = {"at_fraction": "then the half", "beside_greedy": "then beside",
+                "beside_within": "then beside, within",
                 "beside_half_open": "then beside", "beside_expiring": "then while they end"}
 
 

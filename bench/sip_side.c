@@ -217,9 +217,11 @@ static void side_accepted(struct sip_side *side, const struct ring_event *event)
 
 static int side_connect(struct sip_side *side)
 {
+    union net_address source = side->options.own; /* that the trunk's `sources` has */
+    net_address_set_port(&source, 0);
     side->out = wire_make(side);
     side->out->outbound = true;
-    return ring_connect(side->options.ring, &side->options.relay, NULL, side->out,
+    return ring_connect(side->options.ring, &side->options.relay, &source, side->out,
                         &side->out->handle);
 }
 

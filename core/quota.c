@@ -11,6 +11,7 @@
 
 #define ACCOUNT_MAGIC 0x51554f54u
 #define LINE_SIZE     64u
+#define RUN           4u    /* messages that who waited for a rate brings at a time */
 #define WHOLE         1000u /* of a bucket: at one message a second it gains 1 a millisecond */
 
 /* What a message needs stands in the first line of the caches: of thousands of tenants each is
@@ -29,6 +30,8 @@ struct quota_account {
                                      it is; NULL: it is a tenant's */
     struct table_node node;       /* of a partner's, as the next */
     TAILQ_ENTRY(quota_account) idle;
+    uint64_t told_ms; /* when the log was told of refusals; 0: never */
+    unsigned untold;  /* since then */
     uint32_t tenant_size, size;
     char names[]; /* the tenant's and the partner's */
 };
@@ -290,6 +293,13 @@ static void fill(uint64_t *level, uint64_t gain, uint64_t most)
         *level = most;
 }
 
+/* How many may be refused a second before the next should wait. */
+static uint64_t refusal_rate(const struct quota_account *account)
+{
+    return account->per_second_max > QUOTA_REFUSALS_MIN ? account->per_second_max
+                                                        : QUOTA_REFUSALS_MIN;
+}
+
 static bool is_empty(struct quota_account *account, uint64_t now_ms)
 {
     uint64_t most = (uint64_t)account->burst_max * WHOLE, rate = account->per_second_max;
@@ -298,8 +308,7 @@ static bool is_empty(struct quota_account *account, uint64_t now_ms)
     assert(now_ms >= account->filled_ms);
     uint64_t passed_ms = now_ms - account->filled_ms;
     fill(&account->level, rate * passed_ms, most);
-    fill(&account->refusals,
-         (rate > QUOTA_REFUSALS_MIN ? rate : QUOTA_REFUSALS_MIN) * passed_ms, most);
+    fill(&account->refusals, refusal_rate(account) * passed_ms, most);
     account->filled_ms = now_ms;
     return account->level < WHOLE;
 }
@@ -361,6 +370,17 @@ void quota_refuse(struct quota_account *over)
     over->refusals -= over->refusals < WHOLE ? over->refusals : WHOLE;
 }
 
+unsigned quota_untold(struct quota_account *over, uint64_t now_ms)
+{
+    assert(over->magic == ACCOUNT_MAGIC);
+    unsigned untold = ++over->untold;
+    if (over->told_ms != 0 && now_ms - over->told_ms < QUOTA_TELL_MS)
+        return 0;
+    over->told_ms = now_ms;
+    over->untold = 0;
+    return untold;
+}
+
 bool quota_has_refused(const struct quota_account *over)
 {
     assert(over->magic == ACCOUNT_MAGIC);
@@ -373,6 +393,26 @@ enum quota_verdict quota_look(struct quota_account *account, unsigned free, uint
     if (is_full(account, free))
         return QUOTA_IN_FLIGHT;
     return is_empty(account, now_ms) && quota_has_refused(account) ? QUOTA_RATE : QUOTA_WITHIN;
+}
+
+unsigned quota_pace_ms(const struct quota_account *account)
+{
+    uint64_t run_ms =
+        (uint64_t)RUN * 1000 / (account->per_second_max + refusal_rate(account));
+    assert(account->magic == ACCOUNT_MAGIC);
+    if (run_ms < QUOTA_PACE_MIN_MS)
+        return QUOTA_PACE_MIN_MS;
+    return run_ms < QUOTA_PACE_MAX_MS ? (unsigned)run_ms : QUOTA_PACE_MAX_MS;
+}
+
+uint64_t quota_run_refuse(struct quota_run *run, uint64_t now_ms)
+{
+    if (now_ms >= run->next_ms)
+        *run = (struct quota_run){now_ms + QUOTA_RUN_MS, QUOTA_RUN_MAX};
+    if (run->left == 0)
+        return run->next_ms;
+    run->left--;
+    return 0;
 }
 
 void quota_wait(struct quota *quota, struct quota_account *account)

@@ -17,6 +17,15 @@
 
 #define QUOTA_IDLE_MAX     4096u
 #define QUOTA_REFUSALS_MIN 20u /* a second */
+/* Who waits for a rate goes on after so many ms, for some messages at a time: the sooner, the
+   more wakes it costs; the later, the longer others stand behind what may then pass. */
+#define QUOTA_PACE_MIN_MS 10u
+#define QUOTA_PACE_MAX_MS 100u
+#define QUOTA_TELL_MS     1000u /* from one line of the log about an account to the next */
+
+/* Of what is refused on a stream of several pairs of domains: so many in one go, so often. */
+#define QUOTA_RUN_MAX 4u
+#define QUOTA_RUN_MS  3u
 
 struct quota;
 struct quota_account; /* of a tenant, or of a partner with it */
@@ -51,6 +60,9 @@ void quota_enter(struct quota *quota, struct quota_account *account, bool is_wit
 void quota_leave(struct quota *quota, struct quota_account *account);
 /* A message that is over the rate of this account is refused. */
 void quota_refuse(struct quota_account *over);
+/* Counts a refusal for the log. 0: it need not be told yet; else how many there were since the
+   last that was, with this one. */
+unsigned quota_untold(struct quota_account *over, uint64_t now_ms);
 /* Were so many refused that the next should wait? After quota_judge. */
 bool quota_has_refused(const struct quota_account *over);
 /* Somebody waits until the account has room, and so keeps it; or no more. */
@@ -60,6 +72,18 @@ void quota_go_on(struct quota *quota, struct quota_account *account);
    QUOTA_RATE, until some time has passed. QUOTA_WITHIN: no more; the next is let in or
    refused. */
 enum quota_verdict quota_look(struct quota_account *account, unsigned free, uint64_t now_ms);
+/* How long who waits for the rate of this account should wait before he looks again, ms: some
+   messages can then pass or be refused in one go. */
+unsigned quota_pace_ms(const struct quota_account *account);
+/* A stream of several pairs of domains is not stopped for one of them: the others would wait
+   with it. But each refusal takes its thread from others. So its refusals come in runs of a few,
+   between which others are served. All zero at first. */
+struct quota_run {
+    uint64_t next_ms; /* when the next may begin */
+    unsigned left;    /* of this one */
+};
+/* 0: one may be refused now. Else the stream stands until then. */
+uint64_t quota_run_refuse(struct quota_run *run, uint64_t now_ms);
 /* How many accounts there are. */
 size_t quota_count(const struct quota *quota);
 

@@ -86,13 +86,12 @@ static void tell_failed(struct worker *worker, const struct parcel *parcel, stru
         stats_count_one(&stats_tenant(stats, tenant->index)->to_sip_failed);
 }
 
-/* The end of a message that was accepted and not delivered. Its stanza is settled when the
-   error is on its way, or at once when nobody is told. */
-static void message_failed(struct worker *worker, struct parcel *parcel, struct span reason)
+/* The end of a message that was accepted and not delivered, and of which we have been told. Its
+   stanza is settled when the error is on its way, or at once when nobody is told. */
+static void end_failed(struct worker *worker, struct parcel *parcel)
 {
     struct stats *stats = worker->thread->stats;
     struct receipt receipt = parcel->receipt;
-    tell_failed(worker, parcel, reason);
     if (span_equal(parcel->stanza_type, SPAN("headline"))) {
         /* RFC 6121 §5.2.2: nobody waits for an answer to a headline. */
         log_event(LOG_LEVEL_INFO, "xmpp.message_dropped", parcel->trace,
@@ -117,7 +116,8 @@ void relay_in_outcome(struct worker *worker, struct parcel **come)
     assert(worker->waiting > 0);
     worker->waiting--;
     if (parcel->outcome.kind == OUTCOME_FAILED) {
-        message_failed(worker, parcel, SPAN_NONE);
+        tell_failed(worker, parcel, SPAN_NONE);
+        end_failed(worker, parcel);
         return;
     }
     assert(parcel->outcome.kind != OUTCOME_PENDING);
@@ -215,9 +215,9 @@ static bool may_wait(const struct message_ration *ration)
 }
 
 /* False: it is to wait. That is fair on a stream of one pair of domains; on others, whose
-   messages would wait with it, it is refused. So is what comes too often, unless it comes so
-   often that the refusals would take the worker from others: what is not read then costs
-   nothing. */
+   messages would wait with it, it is refused, a few at a time. So is what comes too often,
+   unless it comes so often that the refusals would take the worker from others: what is not
+   read then costs nothing. */
 static bool ask_quota(struct session *session, const struct config_tenant *tenant,
                       const struct jid *from, struct message_ration *ration)
 {
@@ -231,11 +231,16 @@ static bool ask_quota(struct session *session, const struct config_tenant *tenan
     ration->account = quota_account(worker->quota, thread->config, tenant, from->domain);
     ration->verdict = quota_judge(ration->account, mesh_free(thread->mesh, thread->self),
                                   thread->now_ms, &ration->over);
-    if (session->state != SESSION_OPEN || !session_hears_one(session) || !may_wait(ration))
+    if (ration->verdict == QUOTA_WITHIN || session->state != SESSION_OPEN)
         return true;
-    if (!is_again)
+    bool waits = session_hears_one(session);
+    uint64_t until_ms = waits ? thread->now_ms + quota_pace_ms(ration->over)
+                              : quota_run_refuse(&session->refusals, thread->now_ms);
+    if (waits ? !may_wait(ration) : until_ms == 0)
+        return true;
+    if (waits && !is_again)
         stats_count(thread->stats, STAT_QUOTA_PAUSES);
-    session_ration(session, ration->over, ration->verdict);
+    session_ration(session, ration->over, waits ? ration->verdict : QUOTA_RATE, until_ms);
     return false;
 }
 
@@ -243,6 +248,32 @@ static struct stanza_fault quota_fault(const struct message_ration *ration)
 {
     return (struct stanza_fault){.error = STANZA_ERROR_RESOURCE_CONSTRAINT,
                                  .text = quota_reason(ration->over, ration->verdict)};
+}
+
+/* What is refused for its quota is not mapped before. */
+static enum map_result refuse_over(const struct session *session, const struct xml_node *stanza,
+                                   const struct message_ration *ration,
+                                   struct stanza_fault *fault)
+{
+    if (!map_message_has_text(stanza, session_lang(session)))
+        return MAP_IGNORE;
+    *fault = quota_fault(ration);
+    return MAP_FAULT;
+}
+
+static void tell_over(struct worker *worker, const struct config_tenant *tenant,
+                      const struct parcel *parcel, const struct message_ration *ration)
+{
+    struct thread *thread = worker->thread;
+    stats_count_over_quota(thread->stats, tenant->index);
+    stats_count_one(&stats_tenant(thread->stats, tenant->index)->to_sip_failed);
+    trouble_tell_over_quota(thread,
+                            &(struct stats_trouble){.event = "xmpp.over_quota",
+                                                    .trace = parcel->trace,
+                                                    .tenant = span_of(tenant->name),
+                                                    .partner = parcel->from.domain,
+                                                    .reason = parcel->outcome.fault.text},
+                            quota_untold(ration->over, thread->now_ms));
 }
 
 /* Enters the ledger. */
@@ -325,9 +356,11 @@ static bool on_message(struct session *session, const struct xml_node *stanza,
     begin_message(session, stanza, parcel);
     struct writer writer = parcel_writer(parcel);
     struct message_refusal refusal = {.fault.error = STANZA_ERROR_NONE};
+    bool is_over = ration.verdict != QUOTA_WITHIN;
     enum map_result result =
-        map_message_to_sip(stanza, &parcel->from, &parcel->to, session_lang(session), &writer,
-                           &parcel->draft, &refusal.fault);
+        is_over ? refuse_over(session, stanza, &ration, &refusal.fault)
+                : map_message_to_sip(stanza, &parcel->from, &parcel->to, session_lang(session),
+                                     &writer, &parcel->draft, &refusal.fault);
     if (result == MAP_IGNORE) {
         intake_settle(worker, parcel->receipt);
         stats_count(thread->stats, STAT_XMPP_MESSAGES_IGNORED);
@@ -336,20 +369,19 @@ static bool on_message(struct session *session, const struct xml_node *stanza,
     }
     if (result == MAP_OK && !may_pass(session, tenant, parcel, &writer, &refusal))
         result = MAP_FAULT;
-    if (result == MAP_OK && ration.verdict != QUOTA_WITHIN) {
-        result = MAP_FAULT;
-        refusal.fault = quota_fault(&ration);
-        stats_count_over_quota(thread->stats, tenant->index);
-    }
     parcel->account = ration.account;
-    quota_enter(worker->quota, ration.account, ration.verdict == QUOTA_WITHIN);
+    quota_enter(worker->quota, ration.account, !is_over);
     if (ration.verdict == QUOTA_RATE)
         quota_refuse(ration.over);
     count_accepted(thread->stats, tenant);
     parcel_keep(parcel, &writer);
     if (result == MAP_FAULT) {
         parcel->outcome.fault = refusal.fault;
-        message_failed(worker, parcel, refusal.reason);
+        if (is_over)
+            tell_over(worker, tenant, parcel, &ration);
+        else
+            tell_failed(worker, parcel, refusal.reason);
+        end_failed(worker, parcel);
         return true;
     }
     own_draft(parcel);

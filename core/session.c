@@ -119,12 +119,16 @@ void session_hold(struct session *session)
 }
 
 void session_ration(struct session *session, struct quota_account *account,
-                    enum quota_verdict verdict)
+                    enum quota_verdict verdict, uint64_t until_ms)
 {
+    struct worker *worker = session->worker;
     assert(session->rationed_by == NULL);
     session->rationed_by = account;
     session->rationed_for = verdict;
-    quota_wait(session->worker->quota, account);
+    session->paced_until_ms = until_ms;
+    quota_wait(worker->quota, account);
+    if (verdict == QUOTA_RATE)
+        worker_pace(worker, until_ms);
 }
 
 void session_widen(struct session *session)

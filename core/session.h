@@ -58,6 +58,8 @@ struct session {
     uint64_t unheld_ms; /* when it was held last */
     struct quota_account *rationed_by; /* held as its tenant has enough; NULL: it has not */
     enum quota_verdict rationed_for;   /* of what; kept until the message has passed */
+    uint64_t paced_until_ms;           /* held for a rate: looked at again then */
+    struct quota_run refusals;         /* on a stream of several pairs of domains */
     size_t blank_size; /* so many bytes came without an event … */
     uint64_t blank_from_ms; /* … since then */
     struct parcel *mover; /* inbound: held until its socket is free to go with it to the worker
@@ -102,9 +104,10 @@ void session_pump(struct session *session);
 void session_mute(struct session *session);
 /* Its open outcomes are few enough again. */
 void session_widen(struct session *session);
-/* The stanza that it is held for next waits until the account has room. */
+/* The stanza that it is held for next waits until the account has room; for QUOTA_RATE, until
+   then at least. */
 void session_ration(struct session *session, struct quota_account *account,
-                    enum quota_verdict verdict);
+                    enum quota_verdict verdict, uint64_t until_ms);
 /* Goes on after the relay was full. */
 void session_resume(struct session *session);
 /* Queues bytes of the stream for the end of this turn; false when too much waits already. */

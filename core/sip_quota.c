@@ -21,15 +21,16 @@ static bool is_alone(const struct sip_uas *uas, const struct sip_flow *flow,
 }
 
 static void tell_over(struct sip_uas *uas, const struct parties *parties,
-                      const struct sip_response_parts *parts)
+                      const struct sip_response_parts *parts, unsigned untold)
 {
     stats_count_over_quota(uas->thread->stats, parties->tenant->index);
-    trouble_tell(uas->thread, LOG_LEVEL_INFO,
-                 &(struct stats_trouble){.event = "sip.over_quota",
-                                         .tenant = span_of(parties->tenant->name),
-                                         .partner = parties->to.domain,
-                                         .status = parts->status,
-                                         .reason = parts->reason});
+    trouble_tell_over_quota(uas->thread,
+                            &(struct stats_trouble){.event = "sip.over_quota",
+                                                    .tenant = span_of(parties->tenant->name),
+                                                    .partner = parties->to.domain,
+                                                    .status = parts->status,
+                                                    .reason = parts->reason},
+                            untold);
 }
 
 struct sip_response_parts sip_quota_check(struct sip_uas *uas, const struct sip_call *call,
@@ -51,6 +52,6 @@ struct sip_response_parts sip_quota_check(struct sip_uas *uas, const struct sip_
                                        .extra = verdict == QUOTA_RATE
                                                     ? SPAN("Retry-After: 1\r\n")
                                                     : SPAN("Retry-After: 10\r\n")};
-    tell_over(uas, parties, &parts);
+    tell_over(uas, parties, &parts, quota_untold(over, thread->now_ms));
     return parts;
 }

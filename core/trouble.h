@@ -14,5 +14,9 @@ void trouble_tell(struct thread *thread, enum log_level level,
 /* Counts and tells that the certificate of a peer is revoked, when it is; after the handshake. */
 void trouble_tell_revoked(struct thread *thread, const struct tls_session *tls,
                           const union net_address *peer);
+/* A message that is refused for a quota. The line stands for `untold` of them; 0: there is
+   none. */
+void trouble_tell_over_quota(struct thread *thread, const struct stats_trouble *trouble,
+                             unsigned untold);
 
 #endif

@@ -18,9 +18,6 @@
 #include "net/clock.h"
 #include "net/digest.h"
 
-/* How often those are looked at that wait for their rate. What may pass in between comes in one
-   run: longer, and others wait behind it; shorter, and it wakes the worker more often. */
-#define PACE_MS 10
 /* Of one turn: thousands of connections may come to their deadlines at once, and messages are
    not to wait for all of them. */
 #define TIMERS_MAX 16
@@ -243,10 +240,36 @@ static void parcel_arrived(struct worker *worker, struct parcel *parcel)
     mesh_return(thread->mesh, thread->self, &parcel);
 }
 
+void worker_pace(struct worker *worker, uint64_t until_ms)
+{
+    if (worker->pace_timer.position == 0 || worker->pace_timer.deadline_ms > until_ms)
+        timer_arm(&worker->thread->timers, &worker->pace_timer, until_ms);
+}
+
+/* May it go on? If not, it stays in the line that it is in. */
+static bool has_room(struct worker *worker, struct session *session)
+{
+    struct thread *thread = worker->thread;
+    bool is_paced = session->rationed_for == QUOTA_RATE;
+    if (is_paced && session->paced_until_ms <= thread->now_ms && !session_hears_one(session))
+        return true;
+    if (is_paced && session->paced_until_ms > thread->now_ms) {
+        worker_pace(worker, session->paced_until_ms);
+        return false;
+    }
+    if (quota_look(session->rationed_by, mesh_free(thread->mesh, thread->self),
+                   thread->now_ms) != session->rationed_for)
+        return true;
+    if (is_paced) {
+        session->paced_until_ms = thread->now_ms + quota_pace_ms(session->rationed_by);
+        worker_pace(worker, session->paced_until_ms);
+    }
+    return false;
+}
+
 /* Sessions whose tenant has room again go on; each is looked at once. */
 static void look_at(struct worker *worker, struct session_list *waiting)
 {
-    struct thread *thread = worker->thread;
     struct session *session;
     unsigned left = 0;
     TAILQ_FOREACH(session, waiting, holding)
@@ -255,8 +278,7 @@ static void look_at(struct worker *worker, struct session_list *waiting)
         session = TAILQ_FIRST(waiting);
         TAILQ_REMOVE(waiting, session, holding);
         TAILQ_INSERT_TAIL(waiting, session, holding);
-        if (quota_look(session->rationed_by, mesh_free(thread->mesh, thread->self),
-                       thread->now_ms) != session->rationed_for)
+        if (has_room(worker, session))
             session_resume(session);
     }
 }
@@ -302,14 +324,6 @@ static void resume_rationed(struct worker *worker)
     look_at(worker, &worker->rationed);
 }
 
-/* Whoever waits for a rate is looked at when some time has passed. */
-static void arm_pace(struct worker *worker)
-{
-    struct thread *thread = worker->thread;
-    if (!TAILQ_EMPTY(&worker->paced) && worker->pace_timer.position == 0)
-        timer_arm(&thread->timers, &worker->pace_timer, thread->now_ms + PACE_MS);
-}
-
 static void send_all(struct worker *worker)
 {
     struct session *session;
@@ -340,7 +354,6 @@ void worker_turn(struct worker *worker, uint64_t wait_ms)
     run_timers(worker);
     resume_held(worker);
     resume_rationed(worker);
-    arm_pace(worker);
     send_all(worker);
     mesh_flush(thread->mesh, thread->self);
     thread_count_ring(thread);

@@ -73,6 +73,8 @@ uint16_t *worker_verifying(struct worker *worker, const union net_address *site)
 bool worker_has_certificate(const struct worker *worker, const struct config_tenant *tenant);
 /* Takes the configuration that is offered, unless it has it. Between two parcels only. */
 void worker_reload(struct worker *worker);
+/* Those in `paced` are looked at then at the latest. */
+void worker_pace(struct worker *worker, uint64_t until_ms);
 /* Gives a parcel of this worker back, to its account, too. */
 void worker_give(struct worker *worker, struct parcel **parcel);
 /* The tenant of `local` when it may talk with `remote`; else NULL. */

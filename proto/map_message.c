@@ -250,6 +250,19 @@ static enum map_result put_content(const struct xml_node *stanza, struct span la
     return memory->overflow || draft->body.size > TEXT_SIZE_MAX ? MAP_FAULT : MAP_OK;
 }
 
+static struct span language_of(const struct xml_node *stanza, struct span stream_lang)
+{
+    struct span language = xml_node_lang(stanza);
+    return language.data != NULL ? language : stream_lang;
+}
+
+bool map_message_has_text(const struct xml_node *stanza, struct span stream_lang)
+{
+    const struct xml_node *body =
+        choose(stanza, SPAN("body"), language_of(stanza, stream_lang));
+    return body != NULL && xml_node_text(body).size > 0;
+}
+
 enum map_result map_message_to_sip(const struct xml_node *stanza, const struct jid *from,
                                    const struct jid *to, struct span stream_lang,
                                    struct writer *memory, struct sip_draft *draft,
@@ -264,9 +277,7 @@ enum map_result map_message_to_sip(const struct xml_node *stanza, const struct j
     if (span_equal(type, SPAN("groupchat"))) /* RFC 6121 §8.5.2.1.1 */
         return refuse(fault, STANZA_ERROR_SERVICE_UNAVAILABLE, SPAN("cancel"), SPAN_NONE, to);
 
-    struct span language = xml_node_lang(stanza);
-    if (language.data == NULL)
-        language = stream_lang;
+    struct span language = language_of(stanza, stream_lang);
     const struct xml_node *body = choose(stanza, SPAN("body"), language);
     struct span text = body != NULL ? xml_node_text(body) : SPAN_NONE;
     if (text.size == 0)

@@ -31,6 +31,8 @@ enum map_result {
     MAP_FAULT   /* answer `fault` to the sender */
 };
 
+/* Has it a text to relay? Else map_message_to_sip ignores or refuses it. */
+bool map_message_has_text(const struct xml_node *stanza, struct span stream_lang);
 /* `stanza` is a <message/> of the content namespace with prepared `from` and `to`.
    `stream_lang` is the xml:lang of the stream header. On MAP_FAULT fills *fault. */
 enum map_result map_message_to_sip(const struct xml_node *stanza, const struct jid *from,

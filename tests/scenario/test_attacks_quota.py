@@ -153,6 +153,24 @@ def test_far_too_many_a_second_on_its_own_stream(tmp_path):
             assert over_quota(relay)["b"] == len(refused)
 
 
+def test_far_too_many_a_second_on_a_shared_stream(tmp_path):
+    """L17: What is refused on a stream of several tenants comes in runs of a few, others being
+    served between them; the log has a line a second for it, which says how many it stands for."""
+    count = 1000
+    with running(tmp_path, {"xmpp": RATED}) as scene:
+        since_s = time.monotonic()
+        flood(scene.line, count)
+        scene.to_sip("behind the flood")
+        refused = errors(scene, count - BURST - 1 - int(time.monotonic() - since_s))
+        lasted_s = time.monotonic() - since_s
+        assert len({re.search(r"id='f(\d+)'", stanza).group() for stanza in refused}) == len(refused)
+        lines = [int(re.search(r" refused=(\d+) ", line).group(1))
+                 for line in scene.relay.output().splitlines() if "event=xmpp.over_quota" in line]
+        assert 1 <= len(lines) <= 2 + lasted_s and lines[0] == 1
+        assert sum(lines) <= over_quota(scene.relay)["b"]
+        assert "xmpp.over_quota\tb\t" in scene.relay.control("show errors")
+
+
 def refused_or_taken(scene, sender):
     """The final answer to a message of that user when it is a refusal; else None."""
     trunk = scene.other_trunk

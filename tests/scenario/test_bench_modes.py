@@ -321,30 +321,46 @@ def test_help_and_manual_have_every_option():
 
 # ---- a greedy tenant ----
 
-@pytest.mark.parametrize("drive, transport", [("xmpp-sip", "udp"), ("duplex", "tls")])
-def test_a_greedy_tenant_beside_a_load(make_relay, tmp_path, drive, transport):  # noqa: F811
-    """It gets what its quota allows, and an answer to everything else; the load loses nothing."""
+@pytest.mark.parametrize("drive, transport, way", [
+    ("xmpp-sip", "udp", "stream"), ("duplex", "tls", "stream"), ("xmpp-sip", "udp", "pairs"),
+    ("xmpp-sip", "udp", "sip"), ("xmpp-sip", "tcp", "sip"), ("sip-xmpp", "tls", "sip")])
+def test_a_greedy_tenant_beside_a_load(make_relay, tmp_path, drive, transport, way):  # noqa: F811
+    """It gets what its quota allows, and an answer to everything else; within its quota nothing is
+    refused to it. The load loses nothing."""
     relay = make_relay(load=["--greedy", "10"], transport=transport)
-    result = play(relay, "--drive", drive, "--rate", "200", "--seconds", "2", "--warmup", "50")
+    result = play(relay, "--drive", drive, "--rate", "200", "--seconds", "2", "--warmup", "50",
+                  "--greedy-by", way)
     assert result.returncode == 0, result.stdout + result.stderr
     report = json.loads(result.stdout)
-    for phase in (report, report["beside_greedy"]):
-        assert_clean(phase, drive, phase["xmpp-sip"]["sent"])
-        assert phase["xmpp-sip"]["sent"] > 200
+    for phase in (report, report["beside_within"], report["beside_greedy"]):
+        sent = phase["xmpp-sip" if drive == "duplex" else drive]["sent"]
+        assert_clean(phase, drive, sent)
+        assert sent > 200
     greedy = report["greedy"]
-    assert greedy["due"] > 1000 and greedy["unanswered"] == 0 and greedy["clean"]
-    assert 10 <= greedy["delivered"] and 10 <= greedy["refused"]
-    assert greedy["delivered"] + greedy["refused"] == greedy["sent"] < greedy["due"] / 4
-    assert greedy["refused"] == metric(relay, "quota_refused_total")
-    assert all(value > 0 for value in greedy["ratio"].values())
+    within, over = greedy["within"], greedy["over"]
+    assert greedy["clean"] and within["unanswered"] == over["unanswered"] == 0
+    assert 1 <= within["delivered"] == within["sent"] <= 23
+    assert over["due"] > 1000 and 1 <= over["delivered"] and 1 <= over["refused"]
+    assert over["delivered"] + over["refused"] == over["sent"]
+    assert over["refused"] == metric(relay, "quota_refused_total")
+    if way == "stream":
+        assert over["sent"] < over["due"] / 4  # the rest was never read
+    assert all(value > 0 for ratio in greedy["ratio"].values() for value in ratio.values())
     (tmp_path / "greedy.json").write_text(result.stdout)
     page = page_of(tmp_path / "greedy.json")
+    assert "Then beside a tenant within its quota" in page.text
     assert "Then beside a greedy tenant" in page.text and "hostile" not in page.text
-    assert f"{greedy['delivered']} were delivered, {greedy['refused']} refused" in page.text
+    assert f"{over['delivered']} were delivered, {over['refused']} refused" in page.text
+
+
+def test_a_greedy_tenant_in_words(make_relay):  # noqa: F811
+    relay = make_relay(load=["--greedy", "10"])
     done = subprocess.run([*relay.load, "--count", "200", "--rounds", "3"], capture_output=True,
                           text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "beside a tenant that may have 10 messages a second and is sent 1000," in done.stdout
+    assert "beside a tenant that may have 10 messages a second and is sent 10," in done.stdout
+    assert "beside the same tenant when it is sent 1000, to the load alone:" in done.stdout
+    assert "the same, to the load beside it within its quota:" in done.stdout
     assert re.findall(r"^round (\d) ", done.stdout, re.M) == ["1", "2", "3"]
 
 
@@ -354,10 +370,13 @@ def test_rounds_of_a_greedy_tenant(make_relay):  # noqa: F811
                   "--rounds", "3")
     assert result.returncode == 0, result.stdout + result.stderr
     greedy = json.loads(result.stdout)["greedy"]
-    assert len(greedy["alone"]) == len(greedy["beside"]) == 3
-    alone, beside = (statistics.median(one["p99_us"] for one in greedy[key])
-                     for key in ("alone", "beside"))
-    assert greedy["ratio"]["p99"] == pytest.approx(beside / alone, rel=1e-3)
+    rounds = {"alone": greedy["alone"], "within": greedy["within"]["rounds"],
+              "over": greedy["over"]["rounds"]}
+    assert [len(each) for each in rounds.values()] == [3, 3, 3]
+    p99 = {key: statistics.median(one["p99_us"] for one in each) for key, each in rounds.items()}
+    for one, other in (("within", "alone"), ("over", "alone"), ("over", "within")):
+        assert greedy["ratio"][f"{one}_to_{other}"]["p99"] == pytest.approx(
+            p99[one] / p99[other], rel=1e-3)
 
 
 def test_a_greedy_tenant_is_played_alone(make_relay):  # noqa: F811
@@ -387,6 +406,13 @@ def test_half_open_connections_end_in_their_time(make_relay, tmp_path):  # noqa:
     page = page_of(tmp_path / "half.json")
     assert "Then beside half-open connections" in page.text
     assert "100 half-open connections" in page.text
+
+
+def test_half_open_connections_at_a_slower_rate(make_relay):  # noqa: F811
+    """Begun more slowly, they are waited for longer."""
+    words = ["--half-open", "100", "--half-open-rate", "50"]
+    relay = make_relay(load=words)
+    assert "negotiation_timeout_ms: 11000" in relay.config.read_text()
 
 
 def test_half_open_connections_need_a_length(make_relay):  # noqa: F811

@@ -104,7 +104,7 @@ static void hold(struct scene *scene, enum reason reason)
     while (reason == OUTCOMES && intake_has_room(session->intake))
         (void)intake_take(session->intake);
     if (reason == RATE || reason == IN_FLIGHT)
-        session_ration(session, account, reason == RATE ? QUOTA_RATE : QUOTA_IN_FLIGHT);
+        session_ration(session, account, reason == RATE ? QUOTA_RATE : QUOTA_IN_FLIGHT, 0);
     session_hold(session);
 }
 

@@ -57,6 +57,57 @@ static unsigned pass(unsigned tenant, const char *partner, uint64_t now_ms, unsi
     return count;
 }
 
+/* The log has one line a second for an account, which says how many it stands for. */
+static void test_a_line_stands_for_many(void **state)
+{
+    (void)state;
+    begin(XMPP TENANT "    xmpp: {messages_per_second_max: 2}\n" MORE("b.example"));
+    struct quota_account *account = account_of(0, "x.example");
+    struct quota_account *other = account_of(1, "x.example");
+    assert_int_equal(quota_untold(account, 5000), 1);
+    for (uint64_t now_ms = 5000; now_ms < 5000 + QUOTA_TELL_MS; now_ms += 100)
+        assert_int_equal(quota_untold(account, now_ms), 0);
+    assert_int_equal(quota_untold(other, 5500), 1);
+    assert_int_equal(quota_untold(account, 5000 + QUOTA_TELL_MS), 11);
+    assert_int_equal(quota_untold(account, 5001 + QUOTA_TELL_MS), 0);
+    assert_int_equal(quota_untold(account, 90000), 2);
+    end();
+}
+
+/* Some messages at a time: seldom where little may pass, and never so seldom that many come. */
+static void test_how_long_to_wait_for_a_rate(void **state)
+{
+    static const struct {
+        const char *rate;
+        unsigned ms;
+    } rows[] = {{"1", 100}, {"20", 100}, {"50", 40}, {"100", 20}, {"1000", 10}, {"100000", 10}};
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        char text[2048];
+        snprintf(text, sizeof(text), "%s    xmpp: {messages_per_second_max: %s}\n",
+                 XMPP TENANT, rows[i].rate);
+        begin(text);
+        assert_int_equal(quota_pace_ms(account_of(0, "x.example")), rows[i].ms);
+        end();
+    }
+}
+
+/* A few in one go, then none for a while. */
+static void test_runs_of_refusals(void **state)
+{
+    (void)state;
+    struct quota_run run = {0};
+    assert_int_equal(quota_run_refuse(&run, 1000), 0);
+    for (unsigned i = 1; i < QUOTA_RUN_MAX; i++)
+        assert_int_equal(quota_run_refuse(&run, 1001), 0);
+    assert_int_equal(quota_run_refuse(&run, 1001), 1000 + QUOTA_RUN_MS);
+    assert_int_equal(quota_run_refuse(&run, 999 + QUOTA_RUN_MS), 1000 + QUOTA_RUN_MS);
+    for (unsigned i = 0; i < QUOTA_RUN_MAX; i++)
+        assert_int_equal(quota_run_refuse(&run, 1000 + QUOTA_RUN_MS), 0);
+    assert_int_equal(quota_run_refuse(&run, 1000 + QUOTA_RUN_MS), 1000 + 2 * QUOTA_RUN_MS);
+    assert_int_equal(quota_run_refuse(&run, 90000), 0);
+}
+
 static void test_one_tenant_has_everything(void **state)
 {
     (void)state;
@@ -339,6 +390,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_one_tenant_has_everything),
+        cmocka_unit_test(test_a_line_stands_for_many),
+        cmocka_unit_test(test_how_long_to_wait_for_a_rate),
+        cmocka_unit_test(test_runs_of_refusals),
         cmocka_unit_test(test_the_pool_is_shared),
         cmocka_unit_test(test_in_flight),
         cmocka_unit_test(test_rate),
