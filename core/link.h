@@ -26,6 +26,9 @@ void link_timer(struct link *link);
    or no domain that DNS could know. The probe closes it. */
 struct link *link_open_probe(struct worker *worker, const struct s2s_domain *local,
                              const struct s2s_domain *remote, struct probe *probe) MUST_USE;
+/* The server of `remote` has opened a stream that goes both ways: a link that has none yet is not
+   to wait any longer. */
+void link_offered(struct worker *worker, struct span local, struct span remote);
 /* Called by the link's session: */
 /* How far it has come; told to the probe, if the link is of one. */
 void link_connected(struct link *link, struct session *session);

@@ -36,6 +36,11 @@ static bool certified(void *context, struct span remote)
     return session_certified(context, remote);
 }
 
+static bool both_ways(void *context)
+{
+    return session_may_go_both_ways(context);
+}
+
 static uint32_t idle_seconds(void *context)
 {
     return session_rule(context, RULE_IDLE_TIMEOUT) / 1000;
@@ -51,13 +56,14 @@ static struct session *make(struct worker *worker, bool outbound, bool direct)
     session->outbound = outbound;
     session->direct = direct;
     session->opened_ms = session->active_ms = worker->thread->now_ms;
-    session->expires_ms = session->retires_ms = UINT64_MAX;
+    session->expires_ms = session->retires_ms = session->settles_ms = UINT64_MAX;
     session->trust = TRUST_DANE; /* until it is told less */
     session->policy = (struct s2s_policy){
         .context = session,
         .hosts = policy_hosts,
         .proofs = policy_proofs,
         .certified = certified,
+        .both_ways = both_ways,
         .stream_management = worker->thread->config->stream_management,
         .max_bytes = (uint32_t)worker->thread->config->stanza_size_max,
         .idle_seconds = idle_seconds};
@@ -154,6 +160,7 @@ void session_free(struct session *session)
 {
     struct worker *worker = session->worker;
     assert(session->magic == SESSION_MAGIC);
+    table_remove(&worker->both_ways, &session->by_pair);
     session_delist(session);
     leave(worker, &session->site, session->in_total_only);
     if (session->counted != NULL)
@@ -198,6 +205,12 @@ static void leave_link(struct session *session)
     session->link = NULL;
     if (link != NULL)
         link_lost(link, session);
+}
+
+void session_yield(struct session *session)
+{
+    session->cut = session->broken = true;
+    leave_link(session);
 }
 
 void session_drop(struct session *session)

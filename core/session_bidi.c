@@ -1,15 +1,20 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * What the peer may send on a stream. On one that it opened: for each pair of domains that it
- * has proved there. On one that we opened: nothing, unless the stream goes both ways
- * (XEP-0288); then for the inverse of its one pair, once we are authenticated. That our peer is
- * the server of `remote` is as sure as if it had come and proved itself by dialback: DNS leads
- * to it, and what its certificate must say by the rules was judged before the stream began
- * (session_judge).
+ * What may be sent on a stream, and by whom. On one that the peer opened, by the peer: for each
+ * pair of domains that it has proved there; by us: nothing, unless it goes both ways (XEP-0288),
+ * then for the inverse of the pair in its header. On one that we opened, by the peer:
+ * nothing, unless it goes both ways; then for the inverse of its one pair, once we are
+ * authenticated. That our peer is the server of `remote` is as sure as if it had come and
+ * proved itself by dialback: DNS leads to it, and what its certificate must say by the rules was
+ * judged before the stream began (session_judge).
  */
 #include "core/session_priv.h"
 
 #include "core/link_priv.h"
+
+/* So long a peer that has just proved itself may keep silent before stanzas of ours go: it may
+   want them acknowledged, or resume a stream. */
+#define SETTLE_MS 500
 
 bool session_hears(const struct session *session, struct span local, struct span remote)
 {
@@ -66,8 +71,8 @@ void session_want_bidi(struct session *session)
        (XEP-0198), as they cannot be here where we have to prove ourselves by dialback. */
     bool loses_acks = is_certified && (proofs & S2S_PROOF_EXTERNAL) != 0 &&
                       session->worker->thread->config->stream_management;
-    out->bidi_wanted = session->link->probe == NULL && session_rule(session, RULE_BIDI) != 0 &&
-                       may_come(proofs, is_certified);
+    out->bidi_wanted = session->link->probe == NULL && session->link->asks_for == NULL &&
+                       session_rule(session, RULE_BIDI) != 0 && may_come(proofs, is_certified);
     out->bidi_unmanaged = out->bidi_wanted && !loses_acks;
 }
 
@@ -76,4 +81,85 @@ bool session_may_hear(const struct session *session)
     return !session->out.bidi ||
            may_come(proofs_in(session),
                     session_certified(session, s2s_domain_span(&session->out.remote)));
+}
+
+bool session_may_go_both_ways(const struct session *session)
+{
+    unsigned proofs = worker_pair_proofs(session->worker, s2s_domain_span(&session->in.local),
+                                         s2s_domain_span(&session->in.remote));
+    return session_rule(session, RULE_BIDI) != 0 && (proofs & S2S_PROOF_TLS) != 0;
+}
+
+static uint64_t pair_hash(struct span local, struct span remote)
+{
+    return thread_hash(thread_hash(0, local), remote);
+}
+
+/* Who looks for one finds it; a link that waits is told. */
+static void enter(struct session *session)
+{
+    struct worker *worker = session->worker;
+    struct span local = s2s_domain_span(&session->in.local);
+    struct span remote = s2s_domain_span(&session->in.remote);
+    table_add(&worker->both_ways, &session->by_pair, pair_hash(local, remote), session);
+    stats_count(worker->thread->stats, STAT_SESSIONS_BIDI);
+    link_offered(worker, local, remote);
+}
+
+void session_offer(struct session *session)
+{
+    uint64_t now_ms = session->worker->thread->now_ms;
+    if (session->outbound || session->by_pair.owner != NULL || session->state != SESSION_OPEN ||
+        !s2s_in_is_both_ways(&session->in) ||
+        !thread_owns_pair(session->worker->thread, s2s_domain_span(&session->in.local),
+                          s2s_domain_span(&session->in.remote)))
+        return; /* … or its link lives elsewhere */
+    bool may_come = s2s_in_sm_may_come(&session->in) && session->stanzas_in == 0;
+    if (may_come && session->settles_ms == UINT64_MAX) {
+        session->settles_ms = now_ms + SETTLE_MS;
+        session_watch(session);
+    }
+    if (may_come && now_ms < session->settles_ms)
+        return;
+    session->settles_ms = UINT64_MAX;
+    enter(session);
+}
+
+struct session *session_find_both_ways(const struct worker *worker, struct span local,
+                                       struct span remote)
+{
+    struct table_node *node = table_find(&worker->both_ways, pair_hash(local, remote));
+    struct session *found = NULL;
+    for (; node != NULL; node = table_next(node)) {
+        struct session *session = node->owner;
+        bool is_pair = span_equal(s2s_domain_span(&session->in.local), local) &&
+                       span_equal(s2s_domain_span(&session->in.remote), remote);
+        if (is_pair && session->link == NULL && session_carries(session) &&
+            (found == NULL || session->ticket > found->ticket))
+            found = session;
+    }
+    return found;
+}
+
+bool session_carries(const struct session *session)
+{
+    return session->state == SESSION_OPEN &&
+           (session->outbound ? session->out.state == S2S_OUT_READY
+                              : s2s_in_is_both_ways(&session->in));
+}
+
+bool session_counts(const struct session *session)
+{
+    return session->outbound ? session->out.sm != S2S_OUT_SM_OFF
+                             : session->in.bidi && session->in.sm_on;
+}
+
+uint32_t session_max_bytes(const struct session *session)
+{
+    return session->outbound ? session->out.max_bytes : session->in.max_bytes;
+}
+
+struct s2s_detail *session_detail(struct session *session)
+{
+    return session->outbound ? &session->out.detail : &session->in.detail;
 }

@@ -73,9 +73,15 @@ bool session_certified(const struct session *session, struct span remote);
 void session_weigh(struct session *session);
 /* Is that as it has to? False: the session is over. */
 bool session_judge(struct session *session);
+/* Inbound: may we send to a peer that is proved like this, as the rules are now? */
+bool session_may_speak_as(const struct session *session, enum trust shown);
 /* The least that it has to. */
 enum trust session_trust_wanted(const struct session *session);
-/* session_bidi.c: outbound, under TLS: whether it is to go both ways. */
+/* session_bidi.c: inbound, under TLS: may it go both ways? */
+bool session_may_go_both_ways(const struct session *session);
+/* Something was said: does it go both ways now, for a link to take? */
+void session_offer(struct session *session);
+/* Outbound, under TLS: whether it is to go both ways. */
 void session_want_bidi(struct session *session);
 /* … and whether the rules allow yet what it says, if it does. */
 bool session_may_hear(const struct session *session);

@@ -8,6 +8,7 @@
  */
 #include "core/session_priv.h"
 
+#include <assert.h>
 #include <stdio.h>
 
 #include "core/link_priv.h"
@@ -58,7 +59,7 @@ bool session_certified(const struct session *session, struct span remote)
 static bool has_name(const struct session *session, const struct certificate *leaf,
                      const struct resolver_target *target)
 {
-    return speaks_for(leaf, s2s_domain_span(&session->out.remote)) ||
+    return speaks_for(leaf, s2s_domain_span(session_remote(session))) ||
            (target->secure && certificate_matches_xmpp(leaf, target->host, target->host));
 }
 
@@ -102,10 +103,9 @@ static bool vouches(const struct session *session, const struct certificate *lea
     return false;
 }
 
-static bool is_vouched(const struct session *session, const struct certificate *leaf)
+static bool is_vouched(const struct session *session, const struct certificate *leaf,
+                       const struct resolver_target *target, const struct dane_record *records)
 {
-    const struct resolver_target *target = link_target(session->link);
-    const struct dane_record *records = link_tlsa(session->link);
     for (unsigned i = 0; i < target->tlsa_count; i++)
         if (!dane_is_outdone(records, target->tlsa_count, i) &&
             vouches(session, leaf, target, &records[i]))
@@ -178,7 +178,8 @@ void session_weigh(struct session *session)
     session->trust = TRUST_DIALBACK;
     if (session->tls == NULL)
         return;
-    if (target->tlsa_count > 0 && is_read && is_vouched(session, &leaf))
+    if (target->tlsa_count > 0 && is_read &&
+        is_vouched(session, &leaf, target, link_tlsa(session->link)))
         session->trust = TRUST_DANE;
     else if (target->tlsa_count > 0)
         session->contradicted = true;
@@ -187,11 +188,58 @@ void session_weigh(struct session *session)
         session->trust = TRUST_PKIX;
 }
 
-enum trust session_trust_wanted(const struct session *session)
+static enum trust trust_wanted(const struct session *session, unsigned proofs)
 {
     enum trust wanted = session_rule(session, RULE_TRUST);
-    bool may_dialback = (session->out.proofs & (S2S_PROOF_CLEAR | S2S_PROOF_DIALBACK)) != 0;
+    bool may_dialback = (proofs & (S2S_PROOF_CLEAR | S2S_PROOF_DIALBACK)) != 0;
     return may_dialback || wanted > TRUST_PKIX ? wanted : TRUST_PKIX;
+}
+
+enum trust session_trust_wanted(const struct session *session)
+{
+    return trust_wanted(session, session->out.proofs);
+}
+
+/* What the peer showed on its own stream, by what DNS says of the servers of its domain. False:
+   their TLSA records name another certificate. */
+static bool weigh_caller(const struct session *session, const struct resolver_answer *answer,
+                         enum trust *trust)
+{
+    struct certificate leaf;
+    bool is_read = session_read_leaf(session, &leaf), is_named = false, is_good = false;
+    for (unsigned i = 0; i < answer->target_count; i++) {
+        const struct resolver_target *target = &answer->targets[i];
+        const struct dane_record *records = &answer->tlsa[target->tlsa_first];
+        is_named |= target->tlsa_count > 0;
+        is_good |= is_read && target->tlsa_count > 0 &&
+                   is_vouched(session, &leaf, target, records);
+    }
+    *trust = is_good ? TRUST_DANE
+             : session_certified(session, s2s_domain_span(session_remote(session)))
+                 ? TRUST_PKIX
+                 : TRUST_DIALBACK;
+    return is_good || !is_named;
+}
+
+/* By a weaker proof than is remembered it is not taken, and the memory is not touched: the
+   server that we call then says what has become of it. */
+bool session_may_carry(const struct session *session, const struct resolver_answer *answer,
+                       enum trust *shown)
+{
+    struct trust_memory *memory = session->worker->thread->trust;
+    struct span remote = s2s_domain_span(session_remote(session));
+    assert(!session->outbound);
+    return weigh_caller(session, answer, shown) &&
+           (memory == NULL || *shown >= trust_best(memory, remote)) &&
+           session_may_speak_as(session, *shown);
+}
+
+bool session_may_speak_as(const struct session *session, enum trust shown)
+{
+    unsigned proofs =
+        worker_pair_proofs(session->worker, s2s_domain_span(session_local(session)),
+                           s2s_domain_span(session_remote(session)));
+    return (proofs & S2S_PROOF_TLS) != 0 && shown >= trust_wanted(session, proofs);
 }
 
 bool session_judge(struct session *session)
