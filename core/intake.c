@@ -271,6 +271,22 @@ static void forget(struct intake *intake)
     intake_close(&intake);
 }
 
+static bool is_of(const struct intake *intake, const struct s2s_domain *local,
+                  const struct s2s_domain *remote)
+{
+    return span_equal(s2s_domain_span(&intake->local), s2s_domain_span(local)) &&
+           span_equal(s2s_domain_span(&intake->remote), s2s_domain_span(remote));
+}
+
+bool intake_is_awaited(const struct session *session)
+{
+    const struct intake *intake;
+    TAILQ_FOREACH(intake, &session->worker->waiting_intakes, waiting)
+    if (is_of(intake, session_local(session), session_remote(session)))
+        return true;
+    return false;
+}
+
 /* Room for one more: the oldest of the same pair goes first, then the oldest of all. */
 static void make_room(struct worker *worker, const struct intake *newcomer)
 {
@@ -278,8 +294,7 @@ static void make_room(struct worker *worker, const struct intake *newcomer)
     unsigned count = 0;
     TAILQ_FOREACH(intake, &worker->waiting_intakes, waiting)
     {
-        if (!span_equal(s2s_domain_span(&intake->local), s2s_domain_span(&newcomer->local)) ||
-            !span_equal(s2s_domain_span(&intake->remote), s2s_domain_span(&newcomer->remote)))
+        if (!is_of(intake, &newcomer->local, &newcomer->remote))
             continue;
         if (count++ == 0)
             oldest = intake;

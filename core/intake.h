@@ -45,6 +45,8 @@ bool intake_keep_sender(struct worker *worker, uint64_t ticket, const struct sm_
 void intake_acked(struct session *session, uint32_t h);
 /* Its stream broke: it waits for another one when it may, or ends with its session. */
 void intake_wait(struct session *session);
+/* Does one wait that the peer of this session could resume? */
+bool intake_is_awaited(const struct session *session);
 /* Can its stream be resumed? */
 bool intake_is_resumable(const struct intake *intake);
 /* Nobody resumed it in time, or a question has waited long enough. */

@@ -171,6 +171,7 @@ static bool break_off(struct worker *worker, const struct link *link, struct par
                                      now_ms < link->backoff_until_ms);
     if (worker->draining || is_tried ||
         session_find_both_ways(worker, local, remote) != NULL ||
+        session_is_settling(worker, local, remote) ||
         breaker_allows(worker->breakers, remote, pair_hash(local, remote), now_ms, &verdict))
         return false;
     stats_count(worker->thread->stats, STAT_BREAKER_REFUSED);
@@ -212,7 +213,7 @@ void link_take(struct worker *worker, struct parcel **taken)
     /* A stop lets errors and answers out for as long as there is a stream. */
     bool is_over = worker->draining && (parcel->wants_outcome || link->session == NULL);
     if (is_over || (link->session == NULL && link->state == LINK_IDLE &&
-                    worker->thread->now_ms < link->backoff_until_ms)) {
+                    worker->thread->now_ms < link->backoff_until_ms && !link_holds(link))) {
         enum stanza_error error = parcel->kind == PARCEL_VERIFY
                                       ? STANZA_ERROR_REMOTE_CONNECTION_FAILED
                                       : link->last_fault;
@@ -229,7 +230,7 @@ void link_take(struct worker *worker, struct parcel **taken)
     link_queue_take(link, parcel);
     if (link->session != NULL)
         session_flush(link->session);
-    else if (link->state == LINK_IDLE && !link_awaits(link))
+    else if (link->state == LINK_IDLE && !link_holds(link))
         link_start(link);
     link_arm(link);
 }
@@ -337,7 +338,7 @@ void link_lost(struct link *link, struct session *session)
         link->state = LINK_IDLE;
         bool hopeless = session->outbound && link->worker->thread->now_ms <
                                                  session->opened_ms + STREAM_LIFE_MIN_MS;
-        bool is_wanted = link_wants_stream(link) && !link_awaits(link);
+        bool is_wanted = link_wants_stream(link) && !link_holds(link);
         if (is_wanted && hopeless)
             link_give_up(link, fault); /* no race of reconnections with who ends all streams */
         else if (is_wanted)

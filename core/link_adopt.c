@@ -74,16 +74,27 @@ void link_offered(struct worker *worker, struct span local, struct span remote)
     if (link == NULL || link->ready || worker->draining)
         return;
     link->backoff_until_ms = 0; /* its partner lives */
+    if (session_find_both_ways(worker, local, remote) == NULL && link_holds(link))
+        return;
     if (link->state == LINK_CONNECTING && link->answer != NULL)
         (void)link_adopt(link);
     else if (link->state == LINK_IDLE && link_wants_stream(link))
         link_start(link);
 }
 
+bool link_holds(const struct link *link)
+{
+    bool may_hold = link->probe == NULL && link->asks_for == NULL && !is_asking(link);
+    return may_hold && (link_awaits(link) ||
+                        session_is_settling(link->worker, s2s_domain_span(&link->local),
+                                            s2s_domain_span(&link->remote)));
+}
+
 void link_await_end(struct link *link)
 {
     link_resume_end(link);
-    if (link->state == LINK_IDLE && link->session == NULL && link_wants_stream(link))
+    if (link->state == LINK_IDLE && link->session == NULL && link_wants_stream(link) &&
+        !link_holds(link))
         link_start(link);
 }
 

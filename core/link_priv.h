@@ -144,6 +144,8 @@ struct link *link_make(struct worker *worker, struct span local, struct span rem
 bool link_adopt(struct link *link);
 /* Will its partner perhaps resume the stream that broke? Meanwhile no other one is opened. */
 bool link_awaits(const struct link *link);
+/* … or is there one of its partner's that may soon be taken? */
+bool link_holds(const struct link *link);
 /* Nobody has resumed it in time. */
 void link_await_end(struct link *link);
 /* The link that a db:verify of this pair goes by; NULL: no memory. */

@@ -225,6 +225,7 @@ void session_drop(struct session *session)
         session_log_end(session, STREAM_ERROR_NONE);
     }
     session->state = SESSION_DROPPED;
+    session_withdraw(session);
     session_unhold(session);
     timer_disarm(&session->worker->thread->timers, &session->timer);
     ring_drop(session->worker->thread->ring, session->handle);

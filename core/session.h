@@ -37,8 +37,9 @@ struct session {
     struct intake *intake; /* what its peer's stanzas came to; NULL: they are not counted */
     struct link *link; /* whom it serves, until all is sent or lost; inbound: of the inverse pair,
                           when it goes both ways and the link has taken it */
-    struct table_node by_pair; /* inbound: in worker->both_ways when a link may take it */
-    uint64_t settles_ms;       /* … at the latest then; UINT64_MAX: not known */
+    struct table_node by_pair; /* inbound: in worker->both_ways while it goes both ways */
+    bool is_settled;           /* … and a link may take it … */
+    uint64_t settles_ms;       /* … at the latest then; UINT64_MAX: that is known */
     enum trust shown; /* inbound, with a link: how the peer is proved as one that we call */
     bool outbound, direct, in_flight, held, unsent;
     struct parcel *mover; /* inbound: held until its socket is free to go with it to the worker
@@ -149,6 +150,8 @@ struct s2s_detail *session_detail(struct session *session);
    no link has taken; NULL: none. Whether it may be taken session_may_carry says. */
 struct session *session_find_both_ways(const struct worker *worker, struct span local,
                                        struct span remote);
+/* Is there one that soon may be taken? */
+bool session_is_settling(const struct worker *worker, struct span local, struct span remote);
 /* session_trust.c: inbound: is its peer proved (*shown) as well as a server must be that we call,
    as DNS and the rules say now? */
 bool session_may_carry(const struct session *session, const struct resolver_answer *answer,

@@ -10,11 +10,13 @@
  */
 #include "core/session_priv.h"
 
+#include "core/intake.h"
 #include "core/link_priv.h"
 
 /* So long a peer that has just proved itself may keep silent before stanzas of ours go: it may
-   want them acknowledged, or resume a stream. */
-#define SETTLE_MS 500
+   want them acknowledged, or resume a stream. Prosody sends first what has waited. */
+#define SETTLE_MS 2000
+#define SPOKEN_MS 200
 
 bool session_hears(const struct session *session, struct span local, struct span remote)
 {
@@ -95,50 +97,85 @@ static uint64_t pair_hash(struct span local, struct span remote)
     return thread_hash(thread_hash(0, local), remote);
 }
 
-/* Who looks for one finds it; a link that waits is told. */
-static void enter(struct session *session)
+/* A moment for <enable/> or <resume/>: all of it while nothing was said, or while there is
+   something to resume; less behind a stanza. */
+static bool is_settled(struct session *session)
 {
-    struct worker *worker = session->worker;
-    struct span local = s2s_domain_span(&session->in.local);
-    struct span remote = s2s_domain_span(&session->in.remote);
-    table_add(&worker->both_ways, &session->by_pair, pair_hash(local, remote), session);
-    stats_count(worker->thread->stats, STAT_SESSIONS_BIDI);
-    link_offered(worker, local, remote);
+    uint64_t now_ms = session->worker->thread->now_ms, before_ms = session->settles_ms;
+    bool is_silent = session->stanzas_in == 0;
+    if (!s2s_in_sm_may_come(&session->in))
+        return true;
+    if (before_ms == UINT64_MAX || (is_silent && intake_is_awaited(session)))
+        session->settles_ms = now_ms + SETTLE_MS;
+    if (!is_silent && session->settles_ms > now_ms + SPOKEN_MS)
+        session->settles_ms = now_ms + SPOKEN_MS;
+    if (session->settles_ms != before_ms)
+        session_watch(session);
+    return now_ms >= session->settles_ms;
 }
 
 void session_offer(struct session *session)
 {
-    uint64_t now_ms = session->worker->thread->now_ms;
-    if (session->outbound || session->by_pair.owner != NULL || session->state != SESSION_OPEN ||
-        !s2s_in_is_both_ways(&session->in) ||
-        !thread_owns_pair(session->worker->thread, s2s_domain_span(&session->in.local),
-                          s2s_domain_span(&session->in.remote)))
+    struct worker *worker = session->worker;
+    struct span local = s2s_domain_span(&session->in.local);
+    struct span remote = s2s_domain_span(&session->in.remote);
+    if (session->outbound || session->is_settled || session->state != SESSION_OPEN ||
+        !s2s_in_is_both_ways(&session->in) || !thread_owns_pair(worker->thread, local, remote))
         return; /* … or its link lives elsewhere */
-    bool may_come = s2s_in_sm_may_come(&session->in) && session->stanzas_in == 0;
-    if (may_come && session->settles_ms == UINT64_MAX) {
-        session->settles_ms = now_ms + SETTLE_MS;
-        session_watch(session);
+    if (session->by_pair.owner == NULL) {
+        table_add(&worker->both_ways, &session->by_pair, pair_hash(local, remote), session);
+        stats_count(worker->thread->stats, STAT_SESSIONS_BIDI);
     }
-    if (may_come && now_ms < session->settles_ms)
+    if (!is_settled(session))
         return;
+    session->is_settled = true;
     session->settles_ms = UINT64_MAX;
-    enter(session);
+    link_offered(worker, local, remote);
+}
+
+void session_withdraw(struct session *session)
+{
+    if (session->by_pair.owner == NULL)
+        return;
+    table_remove(&session->worker->both_ways, &session->by_pair);
+    if (!session->is_settled)
+        link_offered(session->worker, s2s_domain_span(&session->in.local),
+                     s2s_domain_span(&session->in.remote));
+}
+
+/* The first of the pair from `node` on. */
+static struct session *first_of(struct table_node *node, struct span local, struct span remote)
+{
+    for (; node != NULL; node = table_next(node)) {
+        struct session *session = node->owner;
+        if (span_equal(s2s_domain_span(&session->in.local), local) &&
+            span_equal(s2s_domain_span(&session->in.remote), remote))
+            return session;
+    }
+    return NULL;
 }
 
 struct session *session_find_both_ways(const struct worker *worker, struct span local,
                                        struct span remote)
 {
-    struct table_node *node = table_find(&worker->both_ways, pair_hash(local, remote));
     struct session *found = NULL;
-    for (; node != NULL; node = table_next(node)) {
-        struct session *session = node->owner;
-        bool is_pair = span_equal(s2s_domain_span(&session->in.local), local) &&
-                       span_equal(s2s_domain_span(&session->in.remote), remote);
-        if (is_pair && session->link == NULL && session_carries(session) &&
+    struct session *session =
+        first_of(table_find(&worker->both_ways, pair_hash(local, remote)), local, remote);
+    for (; session != NULL;
+         session = first_of(table_next(&session->by_pair), local, remote))
+        if (session->is_settled && session->link == NULL && session_carries(session) &&
             (found == NULL || session->ticket > found->ticket))
             found = session;
-    }
     return found;
+}
+
+bool session_is_settling(const struct worker *worker, struct span local, struct span remote)
+{
+    const struct session *session =
+        first_of(table_find(&worker->both_ways, pair_hash(local, remote)), local, remote);
+    while (session != NULL && session->is_settled)
+        session = first_of(table_next(&session->by_pair), local, remote);
+    return session != NULL;
 }
 
 bool session_carries(const struct session *session)

@@ -81,6 +81,8 @@ enum trust session_trust_wanted(const struct session *session);
 bool session_may_go_both_ways(const struct session *session);
 /* Something was said: does it go both ways now, for a link to take? */
 void session_offer(struct session *session);
+/* It ends: no link will take it. */
+void session_withdraw(struct session *session);
 /* Outbound, under TLS: whether it is to go both ways. */
 void session_want_bidi(struct session *session);
 /* … and whether the rules allow yet what it says, if it does. */
