@@ -20,9 +20,12 @@
 static const struct span outdone =
     SPAN("the other server has opened a stream that goes both ways");
 
-/* Does it need a stream of its own, for what can go over no other? */
-static bool is_asking(const struct link *link)
+/* Does it need a stream of its own, for what can go over no other: db:verify, and what is to be
+   resumed? */
+static bool is_bound(const struct link *link)
 {
+    if (link->sm.is_broken && link->sm.adopted == 0)
+        return true;
     for (const struct parcel *parcel = link->asked.head; parcel != NULL; parcel = parcel->next)
         if (parcel->kind == PARCEL_VERIFY)
             return true;
@@ -46,7 +49,7 @@ bool link_adopt(struct link *link)
     struct span local = s2s_domain_span(&link->local), remote = s2s_domain_span(&link->remote);
     assert(!link->ready);
     assert(link->answer != NULL);
-    if (link->probe != NULL || link->asks_for != NULL || is_asking(link))
+    if (link->probe != NULL || link->asks_for != NULL || is_bound(link))
         return false;
     struct session *session = session_find_both_ways(worker, local, remote);
     if (session == NULL || !session_may_carry(session, link->answer, &session->shown))
@@ -84,7 +87,7 @@ void link_offered(struct worker *worker, struct span local, struct span remote)
 
 bool link_holds(const struct link *link)
 {
-    bool may_hold = link->probe == NULL && link->asks_for == NULL && !is_asking(link);
+    bool may_hold = link->probe == NULL && link->asks_for == NULL && !is_bound(link);
     return may_hold && (link_awaits(link) ||
                         session_is_settling(link->worker, s2s_domain_span(&link->local),
                                             s2s_domain_span(&link->remote)));
@@ -123,8 +126,9 @@ void link_asker_close(struct link *link)
     }
     if (asker == NULL)
         return;
+    link->asker = NULL;
+    asker->asks_for = NULL;
     if (link->worker->resolver != NULL)
         resolver_forget(link->worker->resolver, asker);
     link_close(asker);
-    assert(link->asker == NULL);
 }

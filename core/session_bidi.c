@@ -17,6 +17,7 @@
    want them acknowledged, or resume a stream. Prosody sends first what has waited. */
 #define SETTLE_MS 2000
 #define SPOKEN_MS 200
+#define RESUME_MS 10000 /* … where there is something to resume, from its connection on */
 
 bool session_hears(const struct session *session, struct span local, struct span remote)
 {
@@ -103,9 +104,10 @@ static bool is_settled(struct session *session)
 {
     uint64_t now_ms = session->worker->thread->now_ms, before_ms = session->settles_ms;
     bool is_silent = session->stanzas_in == 0;
+    bool may_resume = is_silent && now_ms < session->opened_ms + RESUME_MS;
     if (!s2s_in_sm_may_come(&session->in))
         return true;
-    if (before_ms == UINT64_MAX || (is_silent && intake_is_awaited(session)))
+    if (before_ms == UINT64_MAX || (may_resume && intake_is_awaited(session)))
         session->settles_ms = now_ms + SETTLE_MS;
     if (!is_silent && session->settles_ms > now_ms + SPOKEN_MS)
         session->settles_ms = now_ms + SPOKEN_MS;
