@@ -169,13 +169,3 @@ const struct resolver_target *link_target(const struct link *link)
     assert(link->answer != NULL);
     return &link->answer->targets[link->target];
 }
-
-const struct dane_record *link_tlsa(const struct link *link)
-{
-    return &link->answer->tlsa[link_target(link)->tlsa_first];
-}
-
-const uint8_t *link_tlsa_whole(const struct link *link, const struct dane_record *record)
-{
-    return resolver_whole(link->answer, record);
-}

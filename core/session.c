@@ -19,33 +19,6 @@
 #define SEALED_MAX  (OUTPUT_MAX + OUTPUT_MAX / 128 + 64 * 1024)
 #define OUTPUT_FULL (64 * 1024) /* links wait above this */
 
-static bool policy_hosts(void *context, struct span local)
-{
-    const struct session *session = context;
-    return config_find_tenant(session->worker->thread->config, local) != NULL;
-}
-
-static unsigned policy_proofs(void *context, struct span local, struct span remote)
-{
-    const struct session *session = context;
-    return worker_pair_proofs_in(session->worker, local, remote);
-}
-
-static bool certified(void *context, struct span remote)
-{
-    return session_certified(context, remote);
-}
-
-static bool both_ways(void *context)
-{
-    return session_may_go_both_ways(context);
-}
-
-static uint32_t idle_seconds(void *context)
-{
-    return session_rule(context, RULE_IDLE_TIMEOUT) / 1000;
-}
-
 static struct session *make(struct worker *worker, bool outbound, bool direct)
 {
     struct session *session = calloc(1, sizeof(*session));
@@ -58,15 +31,7 @@ static struct session *make(struct worker *worker, bool outbound, bool direct)
     session->opened_ms = session->active_ms = worker->thread->now_ms;
     session->expires_ms = session->retires_ms = session->settles_ms = UINT64_MAX;
     session->trust = TRUST_DANE; /* until it is told less */
-    session->policy = (struct s2s_policy){
-        .context = session,
-        .hosts = policy_hosts,
-        .proofs = policy_proofs,
-        .certified = certified,
-        .both_ways = both_ways,
-        .stream_management = worker->thread->config->stream_management,
-        .max_bytes = (uint32_t)worker->thread->config->stanza_size_max,
-        .idle_seconds = idle_seconds};
+    session_set_policy(session);
     session->timer.kind = WORKER_TIMER_SESSION;
     session->timer.owner = session;
     net_buffer_init(&session->input, INPUT_MAX);

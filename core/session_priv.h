@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* What session.c (its life and its socket), session_proxy.c (its client behind a proxy),
-   session_pump.c (its stream), session_move.c (its worker), session_watch.c (its clock),
+   session_policy.c (what its stream's machine asks), session_pump.c (its stream),
+   session_move.c (its worker), session_watch.c (its clock),
    session_trust.c (how its peer proved itself), session_bidi.c (what its peer may send),
    session_report.c (its rows and log lines) and session_close.c (its end) share. */
 #ifndef PASSERELLE_CORE_SESSION_PRIV_H
@@ -29,6 +30,8 @@ static inline bool session_is_managed(const struct session *session)
 {
     return session->outbound ? session->out.sm != S2S_OUT_SM_OFF : session->in.sm_on;
 }
+/* session_policy.c */
+void session_set_policy(struct session *session);
 /* session_move.c: the session becomes one of its worker's, or leaves it. */
 void session_enlist(struct session *session);
 void session_delist(struct session *session);

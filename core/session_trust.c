@@ -65,7 +65,8 @@ static bool has_name(const struct session *session, const struct certificate *le
 
 /* RFC 7671 §5.2: an authority that the record names, and perhaps holds, has signed what the server
    shows. */
-static bool leads_to(const struct session *session, const struct dane_record *record)
+static bool leads_to(const struct session *session, const struct resolver_answer *answer,
+                     const struct dane_record *record)
 {
     struct certificate authority;
     size_t size;
@@ -75,7 +76,7 @@ static bool leads_to(const struct session *session, const struct dane_record *re
             tls_chain_leads_to(session->tls, i))
             return true;
     return record->whole_size > 0 &&
-           tls_chain_leads_to_authority(session->tls, link_tlsa_whole(session->link, record),
+           tls_chain_leads_to_authority(session->tls, resolver_whole(answer, record),
                                         record->whole_size);
 }
 
@@ -86,17 +87,18 @@ static bool is_named(const void *record, const struct certificate *anchor)
 
 /* RFC 7671 §5. */
 static bool vouches(const struct session *session, const struct certificate *leaf,
-                    const struct resolver_target *target, const struct dane_record *record)
+                    const struct resolver_answer *answer, const struct resolver_target *target,
+                    const struct dane_record *record)
 {
     switch ((enum dane_usage)record->usage) {
     case DANE_EE: return dane_matches(record, leaf); /* names and dates: DNS's (§5.1) */
-    case DANE_TA: return has_name(session, leaf, target) && leads_to(session, record);
+    case DANE_TA: return has_name(session, leaf, target) && leads_to(session, answer, record);
     case DANE_PKIX_EE:
         return tls_peer_verified(session->tls, NULL) && has_name(session, leaf, target) &&
                dane_matches(record, leaf);
     case DANE_PKIX_TA: /* a root is not sent: it is looked for among those that are known here */
         return tls_peer_verified(session->tls, NULL) && has_name(session, leaf, target) &&
-               (leads_to(session, record) ||
+               (leads_to(session, answer, record) ||
                 tls_chain_leads_to_anchor(session->tls, session->worker->tls.common, is_named,
                                           record));
     }
@@ -104,11 +106,13 @@ static bool vouches(const struct session *session, const struct certificate *lea
 }
 
 static bool is_vouched(const struct session *session, const struct certificate *leaf,
-                       const struct resolver_target *target, const struct dane_record *records)
+                       const struct resolver_answer *answer,
+                       const struct resolver_target *target)
 {
+    const struct dane_record *records = &answer->tlsa[target->tlsa_first];
     for (unsigned i = 0; i < target->tlsa_count; i++)
         if (!dane_is_outdone(records, target->tlsa_count, i) &&
-            vouches(session, leaf, target, &records[i]))
+            vouches(session, leaf, answer, target, &records[i]))
             return true;
     return false;
 }
@@ -179,7 +183,7 @@ void session_weigh(struct session *session)
     if (session->tls == NULL)
         return;
     if (target->tlsa_count > 0 && is_read &&
-        is_vouched(session, &leaf, target, link_tlsa(session->link)))
+        is_vouched(session, &leaf, session->link->answer, target))
         session->trust = TRUST_DANE;
     else if (target->tlsa_count > 0)
         session->contradicted = true;
@@ -201,7 +205,8 @@ enum trust session_trust_wanted(const struct session *session)
 }
 
 /* What the peer showed on its own stream, by what DNS says of the servers of its domain. False:
-   their TLSA records name another certificate. */
+   their TLSA records name another certificate, or only an authority: of a chain that comes in no
+   more is kept than its leaf. */
 static bool weigh_caller(const struct session *session, const struct resolver_answer *answer,
                          enum trust *trust)
 {
@@ -209,10 +214,9 @@ static bool weigh_caller(const struct session *session, const struct resolver_an
     bool is_read = session_read_leaf(session, &leaf), is_named = false, is_good = false;
     for (unsigned i = 0; i < answer->target_count; i++) {
         const struct resolver_target *target = &answer->targets[i];
-        const struct dane_record *records = &answer->tlsa[target->tlsa_first];
         is_named |= target->tlsa_count > 0;
         is_good |= is_read && target->tlsa_count > 0 &&
-                   is_vouched(session, &leaf, target, records);
+                   is_vouched(session, &leaf, answer, target);
     }
     *trust = is_good ? TRUST_DANE
              : session_certified(session, s2s_domain_span(session_remote(session)))

@@ -24,9 +24,8 @@ from ports import take_port
 
 SIGNED, PLAIN, STOLEN, SPOILT = "signed", "plain", "stolen", "spoilt"
 CASES = ("good", "key", "all", "wrong", "expired", "authority", "unnamed", "outdone", "unusable",
-         "withheld", "estranged",
-         "held", "anchored", "first", "strict", "refused", "warned", "allowed", "clear", "vague", "asked", "silent",
-         "hosted", "both")
+         "withheld", "estranged", "held", "anchored", "first", "strict", "refused", "warned",
+         "allowed", "clear", "vague", "asked", "silent", "hosted", "both")
 
 
 def data_of(certificate, selector, matching):
