@@ -58,7 +58,7 @@ struct link *link_make(struct worker *worker, struct span local, struct span rem
     link->timer.kind = WORKER_TIMER_LINK;
     link->timer.owner = link;
     link->race.next_ms = UINT64_MAX;
-    link_queue_limit(link);
+    link_take_rules(link);
     return link;
 }
 
@@ -141,7 +141,7 @@ static void bar(struct link *link)
 /* A stream that stands is its session's business. */
 void link_reload(struct link *link)
 {
-    link_queue_limit(link);
+    link_take_rules(link);
     if (link->asker != NULL)
         link_reload(link->asker);
     if (link->state != LINK_RESOLVING || !is_barred(link))

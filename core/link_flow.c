@@ -54,7 +54,7 @@ void link_arm(struct link *link)
     for (size_t i = 0; i < sizeof(waiting) / sizeof(waiting[0]); i++) {
         if (waiting[i] == NULL)
             continue;
-        uint64_t end = waiting[i]->born_ms + thread->config->deliver_timeout_ms;
+        uint64_t end = waiting[i]->born_ms + link->deliver_timeout_ms;
         deadline = end < deadline ? end : deadline;
     }
     if (link_awaits(link) && link->sm.until_ms < deadline)
@@ -155,7 +155,8 @@ void link_become_ready(struct link *link)
 static void write_waiting(struct link *link)
 {
     bool goes_on = true;
-    while (goes_on && !link_queue_is_empty(link) && link_has_room(link)) {
+    struct link_hearing hearing = {0};
+    while (goes_on && !link_queue_is_empty(link) && link_has_room(link, &hearing)) {
         link_queue_choose(link);
         goes_on = refuse_long(link) || link_write(link);
     }
@@ -369,7 +370,7 @@ static unsigned expire(struct link *link, struct parcel_list *list, struct span 
     struct thread *thread = link->worker->thread;
     unsigned count = 0;
     for (; list->head != NULL &&
-           list->head->born_ms + thread->config->deliver_timeout_ms <= thread->now_ms;
+           list->head->born_ms + link->deliver_timeout_ms <= thread->now_ms;
          count++)
         link_finish_failed(link, link_pop(list), STANZA_ERROR_REMOTE_SERVER_TIMEOUT, text);
     return count;
@@ -395,11 +396,11 @@ static void confirm_late(struct link *link)
     link_ping_late(link);
     if (link->covered == 0)
         finish_covered(link, OUTCOME_HANDED_OVER);
-    else if (link->unconfirmed.head->born_ms + thread->config->deliver_timeout_ms <=
+    else if (link->unconfirmed.head->born_ms + link->deliver_timeout_ms <=
              thread->now_ms)
         session_stalled(session);
     else
-        link->ping_deadline_ms = thread->now_ms + thread->config->confirm_timeout_ms;
+        link->ping_deadline_ms = thread->now_ms + link->confirm_timeout_ms;
 }
 
 void link_timer(struct link *link)

@@ -38,7 +38,9 @@ struct link_pace {
     uint32_t quickest_ms; /* answer so far; UINT32_MAX: none */
     uint32_t rate; /* bytes a second that it was last seen to read while more waited; 0 */
     bool pressed;  /* since the last answer something had to wait */
-    bool slow;     /* the last answer under pressure was not prompt */
+    /* An answer was not prompt while something waited, or took longer than aimed at, or did not
+       come in time; until one is prompt while something waits. */
+    bool slow;
     unsigned mark_count;
     struct link_mark marks[LINK_PACE_MARKS]; /* pings without an answer, the oldest first */
     uint64_t answered_ms;                    /* the last answer */

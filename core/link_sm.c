@@ -50,7 +50,7 @@ uint64_t link_sm_shed_ms(const struct link *link)
     if (link->session == NULL || parcel == NULL || !session_counts(link->session) ||
         parcel->connection > link->session->sending_total)
         return UINT64_MAX;
-    return parcel->born_ms + link->worker->thread->config->confirm_timeout_ms;
+    return parcel->born_ms + link->confirm_timeout_ms;
 }
 
 void link_sm_shed(struct link *link)

@@ -28,7 +28,7 @@ static struct session *make(struct worker *worker, bool outbound, bool direct)
     session->worker = worker;
     session->outbound = outbound;
     session->direct = direct;
-    session->opened_ms = session->active_ms = worker->thread->now_ms;
+    session->opened_ms = session->active_ms = session->heard_ms = worker->thread->now_ms;
     session->expires_ms = session->retires_ms = session->settles_ms = UINT64_MAX;
     session->trust = TRUST_DANE; /* until it is told less */
     session_set_policy(session);

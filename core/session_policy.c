@@ -26,7 +26,9 @@ static bool both_ways(void *context)
 
 static uint32_t idle_seconds(void *context)
 {
-    return session_rule(context, RULE_IDLE_TIMEOUT) / 1000;
+    uint32_t idle_ms = session_rule(context, RULE_IDLE_TIMEOUT);
+    uint32_t demand_ms = session_rule(context, RULE_KEEPALIVE_DEMAND);
+    return (demand_ms > 0 && demand_ms < idle_ms ? demand_ms : idle_ms) / 1000;
 }
 
 void session_set_policy(struct session *session)

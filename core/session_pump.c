@@ -101,6 +101,7 @@ static bool pump_handshake(struct session *session)
 static bool bear_blank(struct session *session, size_t size)
 {
     const struct thread *thread = session->worker->thread;
+    session->heard_ms = thread->now_ms;
     if (thread->now_ms - session->blank_from_ms > BLANK_WINDOW_MS) {
         session->blank_from_ms = thread->now_ms;
         session->blank_size = 0;

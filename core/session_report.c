@@ -72,13 +72,14 @@ void session_report(const struct session *session, FILE *out)
             session_remote(session)->text);
     put_pairs(out, session);
     fprintf(out,
-            "\t%s\t%s\t%s\t%s\t%s\t%" PRIu64 "\t%" PRIu64 "\t%" PRIu64 "\t%" PRIu64
+            "\t%s\t%s\t%s\t%s\t%s\t%" PRIu64 "\t%" PRIu64 "\t%" PRIu64 "\t%" PRIu64 "\t%" PRIu64
             "\t%zu\t%s\t%" PRIu32,
             states[session->state], auth, trust,
             has_tls ? tls_protocol_name(session->tls) : "-",
             has_tls ? tls_cipher_name(session->tls) : "-", (now_ms - session->opened_ms) / 1000,
-            (now_ms - session->active_ms) / 1000, session->stanzas_in, session->stanzas_out,
-            session_output_size(session), session_is_managed(session) ? "on" : "-",
+            (now_ms - session->active_ms) / 1000, (now_ms - session->heard_ms) / 1000,
+            session->stanzas_in, session->stanzas_out, session_output_size(session),
+            session_is_managed(session) ? "on" : "-",
             (session->link != NULL ? link_unacked(session->link) : 0) +
                 intake_open_count(session->intake));
     if (session->link != NULL)

@@ -82,8 +82,14 @@ static struct s2s_pair *add_pair(struct s2s_in *in, const struct s2s_domain *loc
         in->pair_size = size;
     }
     pair = &in->pairs[in->pair_count++];
-    *pair = (struct s2s_pair){*local, *remote, false};
+    *pair = (struct s2s_pair){.local = *local, .remote = *remote};
     return pair;
+}
+
+static void authorise(struct s2s_pair *pair, enum s2s_proof proof)
+{
+    pair->authorised = true;
+    pair->proof = (uint8_t)proof;
 }
 
 bool s2s_in_authorised(const struct s2s_in *in, struct span local, struct span remote)
@@ -295,7 +301,7 @@ static void on_auth(struct s2s_in *in, const struct xml_node *node, struct write
         s2s_close(action, STREAM_ERROR_RESOURCE_CONSTRAINT, SPAN("no room for a pair"));
         return;
     }
-    pair->authorised = true;
+    authorise(pair, S2S_PROOF_EXTERNAL);
     in->external_done = true;
     in->header_sent = false;
     in->state = S2S_IN_HEADER;
@@ -338,7 +344,8 @@ static void on_result(struct s2s_in *in, struct writer *writer, struct s2s_actio
     }
     if (pair->authorised || certified) {
         /* XEP-0344: the certificate already proves what calling back would. */
-        pair->authorised = true;
+        if (certified)
+            authorise(pair, S2S_PROOF_EXTERNAL);
         action->kind = S2S_PAIR_AUTHORISED;
         action->verdict = S2S_VALID;
         s2s_write_result(writer, action);
@@ -465,7 +472,7 @@ void s2s_in_verified(struct s2s_in *in, const struct s2s_action *answer, struct 
         return;
     s2s_write_result(writer, answer);
     if (answer->verdict == S2S_VALID) {
-        pair->authorised = true;
+        authorise(pair, in->secure ? S2S_PROOF_DIALBACK : S2S_PROOF_CLEAR);
         action->kind = S2S_PAIR_AUTHORISED;
         action->local = s2s_domain_span(&pair->local);
         action->remote = s2s_domain_span(&pair->remote);

@@ -22,6 +22,7 @@ enum s2s_in_state {
 struct s2s_pair {
     struct s2s_domain local, remote;
     bool authorised; /* else its verification is under way */
+    uint8_t proof;   /* when it is: enum s2s_proof, the one that it has given */
 };
 
 struct s2s_in {

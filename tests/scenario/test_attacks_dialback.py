@@ -122,12 +122,14 @@ def test_key_with_shifted_boundaries(attacked, stream_id, key):  # noqa: F811
 
 # ---- as the server that is called ----
 
-def test_claim_is_verified(scene, attacked, authority):  # noqa: F811
+@pytest.mark.parametrize("said", [SECOND, None])
+def test_claim_is_verified(scene, attacked, authority, said):  # noqa: F811
     """B3: The honest case, so that the attacks below fail for their own reason: a claim that the
-    authority confirms is good for its pair and for no other."""
+    authority confirms is good for its pair and for no other, be its domain in the stream's header
+    or not (RFC 6120 §4.7.1: old servers leave it out)."""
     authority(lambda local, remote, stream_id: verify(remote, local, stream_id, "valid"))
     text = f"by dialback {next(numbers)}"
-    with unproved(attacked) as stream:
+    with unproved(attacked, said) as stream:
         claim(stream)
         stream.until("type='valid'/>")
         stream.send(message(text, sender=f"x@{SECOND}"))

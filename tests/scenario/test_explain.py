@@ -177,7 +177,8 @@ def test_program(relay, prosody):
     assert status == 1 and json.loads(text)[-1]["result"] == "failed"
     for words, answer in ((("explain", XMPP_DOMAIN), "error: for which tenant?"),
                           (("explain", XMPP_DOMAIN, "--tenant", "nobody"), "error: no tenant"),
-                          (("explain", "two@@ats", "--tenant", "sip"), "error: explain which"),
+                          (("explain", "two@@ats", "--tenant", "sip"), "error: explain DOMAIN: this is no"),
+                          (("explain", "192.0.2.1", "--tenant", "sip"), "error: explain DOMAIN: this is"),
                           (("explain", XMPP_DOMAIN, "why"), "error: explain DOMAIN"),
                           (("ping", "sip", "@"), "error: this is no XMPP address"),
                           (("ping", "nobody", XMPP_DOMAIN), "error: no tenant"),

@@ -208,6 +208,8 @@ RULES = {"tls": ("required", "required"), "sasl": ("optional", "optional"),
          "consent_expires_days": ("90", 90), "bidi": ("true", "true"),
          "negotiation_timeout_ms": ("5000", 5000),
          "idle_timeout_ms": ("5001", 5001), "keepalive_interval_ms": ("300000", 300000),
+         "keepalive_demand_ms": ("300001", 300001),
+         "deliver_timeout_ms": ("5002", 5002), "confirm_timeout_ms": ("5003", 5003),
          "sessions_per_partner_max": ("3", 3), "queue_max": ("4096", 4096),
          "messages_per_second_max": ("70", 70),
          "messages_burst_max": ("0", 0), "messages_in_flight_max": ("65536", 65536)}
