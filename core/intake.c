@@ -29,6 +29,7 @@ struct intake {
     uint32_t seen_left;              /* of the next stanzas so many were here before */
     uint64_t ticket;
     struct sm_receiver receiver;
+    struct sm_sender sender; /* of our stanzas, while no link has it */
     bool asked;          /* <r/> waits for its answer … */
     uint64_t answer_ms;  /* … by then */
     uint32_t told;       /* the last h */
@@ -189,6 +190,52 @@ void intake_attach(struct intake **detached, struct session *session)
     move(intake, session);
 }
 
+uint64_t intake_ticket(const struct intake *intake)
+{
+    return intake != NULL ? intake->ticket : 0;
+}
+
+struct sm_sender intake_sender(const struct intake *intake)
+{
+    return intake->sender;
+}
+
+bool intake_keep_sender(struct worker *worker, uint64_t ticket, const struct sm_sender *sender)
+{
+    struct intake *intake = find(worker, ticket);
+    if (intake == NULL || intake->session != NULL)
+        return false;
+    intake->sender = *sender;
+    return true;
+}
+
+static void close_too_high(struct session *session, uint32_t h, uint32_t sent)
+{
+    struct s2s_action close;
+    s2s_close_too_high(&close, session_detail(session), h, sent);
+    session_close(session, close.error, close.text);
+}
+
+void intake_acked(struct session *session, uint32_t h)
+{
+    struct sm_sender *sender = &session->intake->sender;
+    if (!sm_acknowledge(sender, h))
+        close_too_high(session, h, sender->sent);
+}
+
+/* It belongs to no session now; the one that had it goes. */
+static void take_away(struct intake *intake)
+{
+    struct session *former = intake->session;
+    leave_list(intake);
+    intake->session = NULL;
+    if (former == NULL)
+        return;
+    former->intake = NULL;
+    session_yield(former);
+    session_close(former, STREAM_ERROR_CONFLICT, SPAN("the stream was resumed"));
+}
+
 void intake_resume(struct session *session, const struct s2s_action *action)
 {
     char memory[256];
@@ -199,17 +246,17 @@ void intake_resume(struct session *session, const struct s2s_action *action)
         stats_count(stats, STAT_SM_RESUME_REFUSED);
         sm_write_failed(&writer, STANZA_ERROR_ITEM_NOT_FOUND);
     } else {
-        struct session *former = intake->session;
-        leave_list(intake);
+        take_away(intake);
+        if (session->in.bidi && !sm_acknowledge(&intake->sender, action->sm.h)) {
+            close_too_high(session, action->sm.h, intake->sender.sent);
+            intake_close(&intake);
+            return;
+        }
         intake->told = intake->receiver.handled;
         s2s_in_sm_resumed(&session->in, &writer, id_of(intake), intake->told);
         move(intake, session);
         stats_count(stats, STAT_SM_RESUMED);
         log_managed(session, true);
-        if (former != NULL) {
-            former->intake = NULL;
-            session_close(former, STREAM_ERROR_CONFLICT, SPAN("the stream was resumed"));
-        }
     }
     if (!session_write(session, writer_span(&writer)))
         session_stalled(session);
@@ -224,6 +271,22 @@ static void forget(struct intake *intake)
     intake_close(&intake);
 }
 
+static bool is_of(const struct intake *intake, const struct s2s_domain *local,
+                  const struct s2s_domain *remote)
+{
+    return span_equal(s2s_domain_span(&intake->local), s2s_domain_span(local)) &&
+           span_equal(s2s_domain_span(&intake->remote), s2s_domain_span(remote));
+}
+
+bool intake_is_awaited(const struct session *session)
+{
+    const struct intake *intake;
+    TAILQ_FOREACH(intake, &session->worker->waiting_intakes, waiting)
+    if (is_of(intake, session_local(session), session_remote(session)))
+        return true;
+    return false;
+}
+
 /* Room for one more: the oldest of the same pair goes first, then the oldest of all. */
 static void make_room(struct worker *worker, const struct intake *newcomer)
 {
@@ -231,8 +294,7 @@ static void make_room(struct worker *worker, const struct intake *newcomer)
     unsigned count = 0;
     TAILQ_FOREACH(intake, &worker->waiting_intakes, waiting)
     {
-        if (!span_equal(s2s_domain_span(&intake->local), s2s_domain_span(&newcomer->local)) ||
-            !span_equal(s2s_domain_span(&intake->remote), s2s_domain_span(&newcomer->remote)))
+        if (!is_of(intake, &newcomer->local, &newcomer->remote))
             continue;
         if (count++ == 0)
             oldest = intake;

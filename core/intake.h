@@ -7,9 +7,10 @@
  *
  * When the stream breaks the intake stays for xmpp.resume_timeout_ms, and goes on counting. A
  * new stream that is authenticated for the same pair, and so comes to the same worker, takes it
- * over when it knows its id (XEP-0198 §5). What the peer then sends again and is here already
- * is known by its number. That of a stream that we opened and that goes both ways (XEP-0288) is
- * resumed by us: meanwhile its link keeps it.
+ * over when it knows its id (XEP-0198 §5). What the peer then sends again and is here already is
+ * known by its number. That of a stream that we opened and that goes both ways (XEP-0288) is
+ * resumed by us: meanwhile its link keeps it. Of a stream that goes both ways and that the peer
+ * opened, the intake keeps the numbers of what we sent, too, while no link has them.
  */
 #ifndef PASSERELLE_CORE_INTAKE_H
 #define PASSERELLE_CORE_INTAKE_H
@@ -32,8 +33,20 @@ uint32_t intake_handled(const struct intake *intake);
 /* It goes on over this session, which has told the peer how much of it is handled
    (out.sm_handled); NULL: nothing. */
 void intake_attach(struct intake **intake, struct session *session);
+/* What receipts name it by. NULL: 0. */
+uint64_t intake_ticket(const struct intake *intake);
+/* Of a stream that others opened and that goes both ways: what the relay sent on it, as far as no
+   link has it (core/link_adopt.c). */
+struct sm_sender intake_sender(const struct intake *intake);
+/* The link has lost its stream, which this one belongs to: it is kept with it. False: the stream
+   is not kept. */
+bool intake_keep_sender(struct worker *worker, uint64_t ticket, const struct sm_sender *sender);
+/* The peer has all before h of what was sent there; no link has it. */
+void intake_acked(struct session *session, uint32_t h);
 /* Its stream broke: it waits for another one when it may, or ends with its session. */
 void intake_wait(struct session *session);
+/* Does one wait that the peer of this session could resume? */
+bool intake_is_awaited(const struct session *session);
 /* Can its stream be resumed? */
 bool intake_is_resumable(const struct intake *intake);
 /* Nobody resumed it in time, or a question has waited long enough. */

@@ -38,7 +38,7 @@ struct link *link_find(struct worker *worker, struct span local, struct span rem
     return NULL;
 }
 
-static struct link *make(struct worker *worker, struct span local, struct span remote)
+struct link *link_make(struct worker *worker, struct span local, struct span remote)
 {
     char memory[JID_SIZE_MAX];
     struct writer writer = writer_make(memory, sizeof(memory));
@@ -65,7 +65,7 @@ static struct link *make(struct worker *worker, struct span local, struct span r
 /* One for traffic: who has something for the pair finds it. */
 static struct link *make_known(struct worker *worker, struct span local, struct span remote)
 {
-    struct link *link = make(worker, local, remote);
+    struct link *link = link_make(worker, local, remote);
     if (link == NULL)
         return NULL;
     table_add(&worker->links, &link->node, pair_hash(local, remote), link);
@@ -142,6 +142,8 @@ static void bar(struct link *link)
 void link_reload(struct link *link)
 {
     link_take_rules(link);
+    if (link->asker != NULL)
+        link_reload(link->asker);
     if (link->state != LINK_RESOLVING || !is_barred(link))
         return;
     resolver_forget(link->worker->resolver, link);
@@ -168,6 +170,8 @@ static bool break_off(struct worker *worker, const struct link *link, struct par
     bool is_tried = link != NULL && (link->session != NULL || link->state != LINK_IDLE ||
                                      now_ms < link->backoff_until_ms);
     if (worker->draining || is_tried ||
+        session_find_both_ways(worker, local, remote) != NULL ||
+        session_is_settling(worker, local, remote) ||
         breaker_allows(worker->breakers, remote, pair_hash(local, remote), now_ms, &verdict))
         return false;
     stats_count(worker->thread->stats, STAT_BREAKER_REFUSED);
@@ -184,6 +188,10 @@ void link_take(struct worker *worker, struct parcel **taken)
     *taken = NULL;
     struct span local = parcel->from.domain, remote = parcel->to.domain;
     struct link *link = link_find(worker, local, remote);
+    if (link != NULL && parcel->kind == PARCEL_VERIFY && (link = link_asker(link)) == NULL) {
+        refuse_parcel(worker, parcel, STANZA_ERROR_RESOURCE_CONSTRAINT, SPAN("No memory"));
+        return;
+    }
     /* Over a stream that stands errors for what was under way still go. */
     if ((link == NULL || link->session == NULL) &&
         worker_pair_proofs(worker, local, remote) == S2S_PROOF_NONE) {
@@ -205,7 +213,7 @@ void link_take(struct worker *worker, struct parcel **taken)
     /* A stop lets errors and answers out for as long as there is a stream. */
     bool is_over = worker->draining && (parcel->wants_outcome || link->session == NULL);
     if (is_over || (link->session == NULL && link->state == LINK_IDLE &&
-                    worker->thread->now_ms < link->backoff_until_ms)) {
+                    worker->thread->now_ms < link->backoff_until_ms && !link_holds(link))) {
         enum stanza_error error = parcel->kind == PARCEL_VERIFY
                                       ? STANZA_ERROR_REMOTE_CONNECTION_FAILED
                                       : link->last_fault;
@@ -222,7 +230,7 @@ void link_take(struct worker *worker, struct parcel **taken)
     link_queue_take(link, parcel);
     if (link->session != NULL)
         session_flush(link->session);
-    else if (link->state == LINK_IDLE)
+    else if (link->state == LINK_IDLE && !link_holds(link))
         link_start(link);
     link_arm(link);
 }
@@ -250,7 +258,7 @@ void link_prepare(const struct link *link, struct s2s_out *out)
 struct link *link_open_probe(struct worker *worker, const struct s2s_domain *local,
                              const struct s2s_domain *remote, struct probe *probe)
 {
-    struct link *link = make(worker, s2s_domain_span(local), s2s_domain_span(remote));
+    struct link *link = link_make(worker, s2s_domain_span(local), s2s_domain_span(remote));
     if (link == NULL)
         return NULL;
     link->probe = probe;
@@ -277,7 +285,7 @@ void link_saw(const struct link *link, const struct session *session,
         probe_saw(link->probe, session, action);
 }
 
-static bool wants_stream(const struct link *link)
+bool link_wants_stream(const struct link *link)
 {
     return link_waiting(link) > 0 || link->probe != NULL || link->sm.intake != NULL;
 }
@@ -313,7 +321,7 @@ void link_lost(struct link *link, struct session *session)
     else if (link->probe != NULL)
         probe_lost(link->probe, span_of(session->reason));
     /* A try that failed is not the end: another target may resume it. */
-    if (link_is_counted(session) && (session->cut || link->sm.again > 0))
+    if (session_counts(session) && (session->cut || link->sm.again > 0))
         link_resume_later(link, session);
     else if (!link->sm.is_broken)
         link_unconfirmed_lost(link, session);
@@ -322,16 +330,18 @@ void link_lost(struct link *link, struct session *session)
         link_give_up(link, STANZA_ERROR_REMOTE_SERVER_TIMEOUT);
     } else if (is_barred(link)) {
         bar(link);
-    } else if (link->other_host[0] != '\0' && wants_stream(link)) {
+    } else if (link->other_host[0] != '\0' && link_wants_stream(link)) {
         link_go_away(link);
     } else if (link->probe != NULL) {
         link_connect_next(link, fault); /* it wants to know of every target */
     } else if (was_ready) {
         link->state = LINK_IDLE;
-        bool hopeless = link->worker->thread->now_ms < session->opened_ms + STREAM_LIFE_MIN_MS;
-        if (wants_stream(link) && hopeless)
+        bool hopeless = session->outbound && link->worker->thread->now_ms <
+                                                 session->opened_ms + STREAM_LIFE_MIN_MS;
+        bool is_wanted = link_wants_stream(link) && !link_holds(link);
+        if (is_wanted && hopeless)
             link_give_up(link, fault); /* no race of reconnections with who ends all streams */
-        else if (wants_stream(link))
+        else if (is_wanted)
             link_start(link);
     } else if (session->fault != STANZA_ERROR_NONE) {
         link_give_up(link, fault); /* the domain itself was refused: no other target helps */
@@ -343,6 +353,7 @@ void link_lost(struct link *link, struct session *session)
 
 void link_close(struct link *link)
 {
+    link_asker_close(link);
     timer_disarm(&link->worker->thread->timers, &link->timer);
     if (link->probe == NULL) {
         stats_count(link->worker->thread->stats, STAT_LINKS_CLOSED);

@@ -26,6 +26,9 @@ void link_timer(struct link *link);
    or no domain that DNS could know. The probe closes it. */
 struct link *link_open_probe(struct worker *worker, const struct s2s_domain *local,
                              const struct s2s_domain *remote, struct probe *probe) MUST_USE;
+/* The server of `remote` has opened a stream that goes both ways: a link that has none yet is not
+   to wait any longer. */
+void link_offered(struct worker *worker, struct span local, struct span remote);
 /* Called by the link's session: */
 /* How far it has come; told to the probe, if the link is of one. */
 void link_connected(struct link *link, struct session *session);
@@ -34,12 +37,8 @@ void link_saw(const struct link *link, const struct session *session,
               const struct s2s_action *action);
 void link_prepare(const struct link *link, struct s2s_out *out);
 const char *link_remote_ascii(const struct link *link);
-/* What DNS says of the server that is tried, and its TLSA records. Until the stream is good for
-   stanzas. */
+/* What DNS says of the server that is tried. Until the stream is good for stanzas. */
 const struct resolver_target *link_target(const struct link *link);
-const struct dane_record *link_tlsa(const struct link *link);
-/* The authority that one of them holds, whole_size bytes of DER. */
-const uint8_t *link_tlsa_whole(const struct link *link, const struct dane_record *record);
 /* Writes what waits, and one ping behind it: once a turn, before the session's bytes are sent. */
 void link_pump(struct link *link);
 /* The stream answered about stream management (S2S_SM_…). */

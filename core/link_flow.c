@@ -37,7 +37,7 @@ static bool is_unused(const struct link *link)
 {
     return link->state == LINK_IDLE && link->session == NULL && link_waiting(link) == 0 &&
            link->asked.head == NULL && link->unconfirmed.head == NULL &&
-           link->fleeting.head == NULL;
+           link->fleeting.head == NULL && link->asker == NULL;
 }
 
 void link_arm(struct link *link)
@@ -57,6 +57,8 @@ void link_arm(struct link *link)
         uint64_t end = waiting[i]->born_ms + link->deliver_timeout_ms;
         deadline = end < deadline ? end : deadline;
     }
+    if (link_awaits(link) && link->sm.until_ms < deadline)
+        deadline = link->sm.until_ms;
     uint64_t shed_ms = link_sm_shed_ms(link);
     deadline = shed_ms < deadline ? shed_ms : deadline;
     if (deadline == UINT64_MAX && is_unused(link))
@@ -104,7 +106,7 @@ static bool refuse_long(struct link *link)
 {
     char text[100];
     struct parcel *parcel = link->queue.head;
-    uint32_t max = link->session->out.max_bytes;
+    uint32_t max = session_max_bytes(link->session);
     if (max == 0 || parcel->bytes.size <= max)
         return false;
     (void)snprintf(text, sizeof(text), "The remote server takes no more than %" PRIu32 " bytes",
@@ -139,11 +141,10 @@ bool link_write(struct link *link)
     return true;
 }
 
-/* Its stream is good for stanzas; how it was found is of no interest any more. */
-static void become_ready(struct link *link)
+/* How it was found is of no interest any more. */
+void link_become_ready(struct link *link)
 {
     link->ready = true;
-    link_breaker_worked(link);
     link->failures = 0;
     link->sent_away = false;
     free(link->answer);
@@ -167,11 +168,11 @@ void link_pump(struct link *link)
     assert(link->magic == LINK_MAGIC);
     if (session == NULL || session->state != SESSION_OPEN)
         return;
-    enum s2s_out_state state = session->out.state;
     /* The peer may hold its db:result until we have verified its own: never wait for ours. */
-    if (state == S2S_OUT_RESULT || state == S2S_OUT_READY)
+    if (session->outbound &&
+        (session->out.state == S2S_OUT_RESULT || session->out.state == S2S_OUT_READY))
         write_verify(link);
-    if (state != S2S_OUT_READY) {
+    if (!session_carries(session)) {
         link_arm(link);
         return;
     }
@@ -180,11 +181,13 @@ void link_pump(struct link *link)
         session_close(session, STREAM_ERROR_NONE, SPAN("it was only asked whether it works"));
         return;
     }
-    if (!link->ready)
-        become_ready(link);
+    if (!link->ready) {
+        link_breaker_worked(link);
+        link_become_ready(link);
+    }
     if (link->sm.is_broken)
         link_resume_end(link);
-    if (link_is_counted(session))
+    if (session_counts(session))
         link_sm_shed(link);
     else
         finish_sent(link, session->sending_total);
@@ -338,7 +341,7 @@ static void lost(struct link *link, const struct session *session, struct parcel
 {
     if (parcel->connection > session->sending_total && !parcel->has_left)
         link_push(again, parcel); /* no byte of it has left: the next stream takes it */
-    else if (link_is_counted(session) && sm_is_acked(&link->sm.sender, parcel->number))
+    else if (session_counts(session) && sm_is_acked(&link->sm.sender, parcel->number))
         link_finish(link, parcel, OUTCOME_DELIVERED);
     else if (parcel->connection <= session->sent_total || !parcel->wants_outcome)
         link_finish(link, parcel, OUTCOME_HANDED_OVER);
@@ -383,7 +386,7 @@ static void confirm_late(struct link *link)
     for (; link->covered > 0; link->covered--) {
         struct parcel *parcel = link->unconfirmed.head;
         bool is_acked =
-            link_is_counted(session) && sm_is_acked(&link->sm.sender, parcel->number);
+            session_counts(session) && sm_is_acked(&link->sm.sender, parcel->number);
         if (parcel->connection > session->sent_total)
             break;
         link_finish(link, link_pop(&link->unconfirmed),
@@ -414,6 +417,8 @@ void link_timer(struct link *link)
         confirm_late(link);
     if (link->worker->thread->now_ms >= link->race.next_ms)
         link_race_next(link);
+    if (link_awaits(link) && link->worker->thread->now_ms >= link->sm.until_ms)
+        link_await_end(link);
     link_sm_shed(link);
     if (link_is_stalled(link))
         session_stalled(link->session);

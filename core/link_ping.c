@@ -141,5 +141,5 @@ bool link_is_stalled(const struct link *link)
 bool link_is_lost(const struct link *link)
 {
     return is_silent(link) && link_pace_is_heard(&link->pace) &&
-           !(link_is_counted(link->session) && link_unacked(link) == 0);
+           !(session_counts(link->session) && link_unacked(link) == 0);
 }

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
  * What link.c (its life), link_server.c (where the remote server is), link_race.c (which of its
- * addresses), link_breaker.c (whether its partner can be reached at all), link_queue.c (what
- * waits for it), link_flow.c (what goes over the stream and how it ended), link_ping.c (pings),
- * link_sm.c (acknowledgements) and link_resume.c (a stream that broke goes on) share.
+ * addresses), link_adopt.c (whether its partner has opened a stream that will do),
+ * link_breaker.c (whether its partner can be reached at all), link_queue.c (what waits for it),
+ * link_flow.c (what goes over the stream and how it ended), link_ping.c (pings), link_sm.c
+ * (acknowledgements) and link_resume.c (a stream that broke goes on) share.
  */
 #ifndef PASSERELLE_CORE_LINK_PRIV_H
 #define PASSERELLE_CORE_LINK_PRIV_H
@@ -29,6 +30,8 @@ struct link_sm {
     bool is_broken;      /* it is to be resumed … */
     uint64_t until_ms;   /* … by then */
     struct intake *intake; /* … and what the other side sent on it, where it went both ways */
+    uint64_t adopted; /* the ticket of the intake of a stream that the other side opened, and that
+                         only it can resume; 0: it is ours */
     uint32_t max_s;      /* for how long; 0: not said */
     char id[SM_ID_SIZE]; /* by which the stream can be resumed; empty: it cannot */
 };
@@ -55,7 +58,7 @@ struct link {
     enum link_state state;
     struct worker *worker;
     struct probe *probe; /* whose link it is: it carries nothing; NULL: a link for traffic */
-    struct table_node node; /* by its pair, in worker->links; not of a probe */
+    struct table_node node; /* by its pair, in worker->links; not of a probe or an asker */
     struct session *session;
     uint32_t queue_max;     /* by the rules; 0: none is given */
     unsigned waiting_shown; /* of its stanzas that wait, in the statistics */
@@ -76,6 +79,8 @@ struct link {
     struct link_pace pace; /* of its stream */
     struct link_sm sm;
     struct link_race race;
+    struct link *asks_for; /* which has this one for db:verify only; NULL: it is of its own … */
+    struct link *asker;    /* … and may have one, beside a stream that the partner opened */
     struct s2s_domain local, remote;
     char remote_ascii[RESOLVER_NAME_SIZE];
     unsigned service_count; /* of the question; 0: the configuration names the host */
@@ -133,10 +138,27 @@ void link_fail_list(struct link *link, struct parcel_list *list, enum stanza_err
 void link_arm(struct link *link);
 /* No stream is possible now: everybody who waits is told why. */
 void link_give_up(struct link *link, enum stanza_error error);
+/* There is something to be said over a stream. */
+bool link_wants_stream(const struct link *link);
+/* A link beside one for traffic, for its pair; NULL: no memory. */
+struct link *link_make(struct worker *worker, struct span local, struct span remote);
+/* link_adopt.c: what DNS says is known: has the partner opened a stream that goes both ways, and
+   will it do? Then it is the link's, and nothing is tried any more. */
+bool link_adopt(struct link *link);
+/* Will its partner perhaps resume the stream that broke? Meanwhile no other one is opened. */
+bool link_awaits(const struct link *link);
+/* … or is there one of its partner's that may soon be taken? */
+bool link_holds(const struct link *link);
+/* Nobody has resumed it in time. */
+void link_await_end(struct link *link);
+/* The link that a db:verify of this pair goes by; NULL: no memory. */
+struct link *link_asker(struct link *link);
+/* It has none any more, and is none. */
+void link_asker_close(struct link *link);
+/* link_flow.c: its stream is good for stanzas. */
+void link_become_ready(struct link *link);
 /* After another configuration was taken. */
 void link_reload(struct link *link);
-/* Are the stanzas of this stream counted? */
-bool link_is_counted(const struct session *session);
 /* link_server.c: finds the remote server and gets a stream to it. */
 void link_start(struct link *link);
 /* Tries the next target. A round that began without all addresses is followed by one with all;
@@ -206,6 +228,9 @@ void link_resume_later(struct link *link, struct session *session);
 struct span link_resume_id(const struct link *link);
 /* The other side has resumed it behind h (S2S_SM_RESUMED), or not (S2S_SM_REFUSED). */
 void link_resumed(struct link *link, const struct s2s_action *action);
+/* The stream that the partner has opened is the link's now: it goes on with the numbers of what
+   was sent on it, or on the one that it resumes. */
+void link_resume_adopted(struct link *link);
 /* Writes again what is missing, as far as the stream takes it. */
 void link_resume_write(struct link *link);
 /* It is not resumed: everything that waited for that has its outcome, or goes as new. */

@@ -9,7 +9,8 @@
  * and one that takes less now ends by it.
  *
  * One round of tries is made, at once; when no stream comes of it, or one that does not resume,
- * it is over. A <location/> that the other side prefers is not followed: DNS and the partner's
+ * it is over. A stream that the partner opened (link_adopt.c) only the partner can resume: it
+ * has a while for that. A <location/> that the other side prefers is not followed: DNS and the partner's
  * configuration say where its server is.
  */
 #include <assert.h>
@@ -18,10 +19,18 @@
 #include "core/link_priv.h"
 #include "core/log.h"
 
-/* Does the other side keep the stream, and can what is missing be written again? */
+/* For the partner to come again and resume its stream, before another one is opened. */
+#define AWAIT_MS 10000
+
+/* Does the other side keep the stream, or do we for it, and can what is missing be written again?
+ */
 static bool is_resumable(const struct link *link)
 {
-    return link->sm.id[0] != '\0' && link_unacked(link) <= SM_RESEND_MAX;
+    const struct link_sm *sm = &link->sm;
+    bool is_kept = sm->adopted != 0
+                       ? intake_keep_sender(link->worker, sm->adopted, &sm->sender)
+                       : sm->id[0] != '\0';
+    return is_kept && link_unacked(link) <= SM_RESEND_MAX;
 }
 
 /* The next stanza of the stream that broke, while there is one in the queue. */
@@ -57,7 +66,9 @@ void link_resume_later(struct link *link, struct session *session)
     sm->is_broken = true;
     sm->again = 0;
     sm->until_ms = sm->max_s > 0 ? thread->now_ms + 1000ull * sm->max_s : UINT64_MAX;
-    if (session->broken && sm->intake == NULL)
+    if (sm->adopted != 0)
+        sm->until_ms = thread->now_ms + AWAIT_MS;
+    if (session->outbound && session->broken && sm->intake == NULL)
         sm->intake = intake_detach(session);
     /* The other side cannot resume it, so that we do for its stanzas, too. */
     bool is_missed = first_again(link) != NULL || sm->intake != NULL;
@@ -114,6 +125,29 @@ void link_resumed(struct link *link, const struct s2s_action *action)
     keep_acked(link);
     stats_count(link->worker->thread->stats, STAT_SM_RESUMED);
     log_resumed(link, action->sm.h);
+}
+
+void link_resume_adopted(struct link *link)
+{
+    struct link_sm *sm = &link->sm;
+    const struct intake *intake = link->session->intake;
+    bool is_same = sm->is_broken && sm->adopted != 0 && sm->adopted == intake_ticket(intake);
+    if (sm->is_broken && !is_same)
+        link_resume_end(link);
+    *sm = (struct link_sm){.asked = false};
+    if (!session_counts(link->session))
+        return;
+    sm->adopted = intake_ticket(intake);
+    sm->sender = intake_sender(intake);
+    sm->again = link_unacked(link);
+    sm->asked_at = sm->sender.acked;
+    if (is_same)
+        keep_acked(link);
+}
+
+bool link_awaits(const struct link *link)
+{
+    return link->sm.is_broken && link->sm.adopted != 0;
 }
 
 void link_resume_write(struct link *link)

@@ -15,6 +15,8 @@
 void link_connect_next(struct link *link, enum stanza_error error)
 {
     link->state = LINK_CONNECTING;
+    if (link_adopt(link))
+        return;
     link_race_next(link);
     if (link->race.count > 0)
         return;
@@ -145,6 +147,10 @@ void link_resolved(struct link *link, struct resolver_answer *answer)
         link_connect_next(link, STANZA_ERROR_REMOTE_SERVER_TIMEOUT);
         return;
     }
+    bool is_nowhere =
+        answer->status == RESOLVER_NOT_FOUND || answer->status == RESOLVER_NO_SERVICE;
+    if (is_nowhere && link_adopt(link))
+        return; /* it cannot be called, but it calls */
     link->is_partners_fault = true;
     snprintf(link->reason, sizeof(link->reason), "DNS names no XMPP server for %s: %s",
              link->remote_ascii, resolver_status_text(answer->status));
@@ -162,14 +168,4 @@ const struct resolver_target *link_target(const struct link *link)
 {
     assert(link->answer != NULL);
     return &link->answer->targets[link->target];
-}
-
-const struct dane_record *link_tlsa(const struct link *link)
-{
-    return &link->answer->tlsa[link_target(link)->tlsa_first];
-}
-
-const uint8_t *link_tlsa_whole(const struct link *link, const struct dane_record *record)
-{
-    return resolver_whole(link->answer, record);
 }

@@ -13,11 +13,6 @@
 #include "core/link_priv.h"
 #include "core/log.h"
 
-bool link_is_counted(const struct session *session)
-{
-    return session->out.sm != S2S_OUT_SM_OFF;
-}
-
 uint32_t link_unacked(const struct link *link)
 {
     return sm_unacked(&link->sm.sender);
@@ -30,7 +25,7 @@ bool link_is_settled(const struct link *link)
 
 uint32_t link_sm_sent(struct link *link)
 {
-    return link_is_counted(link->session) ? link->sm.sender.sent++ : 0;
+    return session_counts(link->session) ? link->sm.sender.sent++ : 0;
 }
 
 void link_sm_ask(struct link *link)
@@ -40,7 +35,7 @@ void link_sm_ask(struct link *link)
     struct link_sm *sm = &link->sm;
     /* Who acknowledged less than was asked about says the rest when it knows more. */
     bool is_new = sm->asked_at != sm->sender.sent;
-    if (!link_is_counted(link->session) || sm->asked || !is_new || link_unacked(link) == 0)
+    if (!session_counts(link->session) || sm->asked || !is_new || link_unacked(link) == 0)
         return;
     sm_write_request(&writer);
     if (!session_write(link->session, writer_span(&writer)))
@@ -52,7 +47,7 @@ void link_sm_ask(struct link *link)
 uint64_t link_sm_shed_ms(const struct link *link)
 {
     const struct parcel *parcel = link->fleeting.head;
-    if (link->session == NULL || parcel == NULL || !link_is_counted(link->session) ||
+    if (link->session == NULL || parcel == NULL || !session_counts(link->session) ||
         parcel->connection > link->session->sending_total)
         return UINT64_MAX;
     return parcel->born_ms + link->confirm_timeout_ms;
@@ -75,7 +70,7 @@ bool link_sm_acked(struct link *link, uint32_t h)
     uint32_t before = sm->sender.acked;
     if (!sm_acknowledge(&sm->sender, h)) {
         struct s2s_action close;
-        s2s_close_too_high(&close, &session->out.detail, h, sm->sender.sent);
+        s2s_close_too_high(&close, session_detail(session), h, sm->sender.sent);
         session_close(session, close.error, close.text);
         return false;
     }

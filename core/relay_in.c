@@ -454,9 +454,10 @@ bool relay_in_stanza(struct session *session, const struct xml_node *stanza)
     struct span to_text = xml_node_attribute(stanza, SPAN("to"));
     struct jid from, to;
     struct worker *worker = session->worker;
-    /* A stream of ours that must stay at a stop for what it brings home takes nothing new: what
+    /* A stream that must stay at a stop for what it brings home to a link takes nothing new: what
        is not acknowledged stays the peer's. */
-    if (intake_has_seen(session->intake) || (session->outbound && worker->draining))
+    bool is_ours = session->outbound || session->link != NULL;
+    if (intake_has_seen(session->intake) || (is_ours && worker->draining))
         return true;
     if (from_text.size == 0 || to_text.size == 0 ||
         jid_parse(from_text, &from_writer, &from) != JID_OK ||

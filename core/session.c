@@ -19,30 +19,6 @@
 #define SEALED_MAX  (OUTPUT_MAX + OUTPUT_MAX / 128 + 64 * 1024)
 #define OUTPUT_FULL (64 * 1024) /* links wait above this */
 
-static bool policy_hosts(void *context, struct span local)
-{
-    const struct session *session = context;
-    return config_find_tenant(session->worker->thread->config, local) != NULL;
-}
-
-static unsigned policy_proofs(void *context, struct span local, struct span remote)
-{
-    const struct session *session = context;
-    return worker_pair_proofs_in(session->worker, local, remote);
-}
-
-static bool certified(void *context, struct span remote)
-{
-    return session_certified(context, remote);
-}
-
-static uint32_t idle_seconds(void *context)
-{
-    uint32_t idle_ms = session_rule(context, RULE_IDLE_TIMEOUT);
-    uint32_t demand_ms = session_rule(context, RULE_KEEPALIVE_DEMAND);
-    return (demand_ms > 0 && demand_ms < idle_ms ? demand_ms : idle_ms) / 1000;
-}
-
 static struct session *make(struct worker *worker, bool outbound, bool direct)
 {
     struct session *session = calloc(1, sizeof(*session));
@@ -53,16 +29,9 @@ static struct session *make(struct worker *worker, bool outbound, bool direct)
     session->outbound = outbound;
     session->direct = direct;
     session->opened_ms = session->active_ms = session->heard_ms = worker->thread->now_ms;
-    session->expires_ms = session->retires_ms = UINT64_MAX;
+    session->expires_ms = session->retires_ms = session->settles_ms = UINT64_MAX;
     session->trust = TRUST_DANE; /* until it is told less */
-    session->policy = (struct s2s_policy){
-        .context = session,
-        .hosts = policy_hosts,
-        .proofs = policy_proofs,
-        .certified = certified,
-        .stream_management = worker->thread->config->stream_management,
-        .max_bytes = (uint32_t)worker->thread->config->stanza_size_max,
-        .idle_seconds = idle_seconds};
+    session_set_policy(session);
     session->timer.kind = WORKER_TIMER_SESSION;
     session->timer.owner = session;
     net_buffer_init(&session->input, INPUT_MAX);
@@ -160,6 +129,7 @@ void session_free(struct session *session)
 {
     struct worker *worker = session->worker;
     assert(session->magic == SESSION_MAGIC);
+    table_remove(&worker->both_ways, &session->by_pair);
     session_delist(session);
     leave(worker, &session->site, session->in_total_only);
     if (session->counted != NULL)
@@ -206,6 +176,12 @@ static void leave_link(struct session *session)
         link_lost(link, session);
 }
 
+void session_yield(struct session *session)
+{
+    session->cut = session->broken = true;
+    leave_link(session);
+}
+
 void session_drop(struct session *session)
 {
     assert(session->magic == SESSION_MAGIC);
@@ -218,6 +194,7 @@ void session_drop(struct session *session)
         session_log_end(session, STREAM_ERROR_NONE);
     }
     session->state = SESSION_DROPPED;
+    session_withdraw(session);
     session_unhold(session);
     timer_disarm(&session->worker->thread->timers, &session->timer);
     ring_drop(session->worker->thread->ring, session->handle);

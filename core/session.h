@@ -34,7 +34,8 @@ struct session {
     struct worker *worker;
     struct tls_session *tls;
     struct xml_stream *xml;
-    struct link *link; /* outbound: whom it serves, until all is sent or lost */
+    struct link *link; /* whom it serves, until all is sent or lost; inbound: of the inverse pair,
+                          when it goes both ways and the link has taken it */
     struct intake *intake; /* what its peer's stanzas came to; NULL: they are not counted */
     ring_handle handle;
     bool outbound, direct, in_flight, held, unsent;
@@ -65,6 +66,10 @@ struct session {
     struct parcel *mover; /* inbound: held until its socket is free to go with it to the worker
                              that owns its pair; NULL: it stays */
     struct xml_event event; /* valid while held */
+    struct table_node by_pair; /* inbound: in worker->both_ways while it goes both ways */
+    bool is_settled;           /* … and a link may take it … */
+    uint64_t settles_ms;       /* … at the latest then; UINT64_MAX: that is known */
+    enum trust shown; /* inbound, with a link: how the peer is proved as one that we call */
     struct table_node by_ticket;
     struct timer timer;
     uint64_t opened_ms;
@@ -140,6 +145,26 @@ bool session_hears(const struct session *session, struct span local, struct span
 bool session_hears_from(const struct session *session, struct span remote);
 /* Does it carry what the peer sends for one pair of domains only? */
 bool session_hears_one(const struct session *session);
+/* … what we may send on it: may stanzas be written now? */
+bool session_carries(const struct session *session);
+/* Are those counted (XEP-0198)? */
+bool session_counts(const struct session *session);
+/* The longest that the peer takes (XEP-0478); 0: it did not say. */
+uint32_t session_max_bytes(const struct session *session);
+/* What a stream error of ours says besides. */
+struct s2s_detail *session_detail(struct session *session);
+/* The newest stream that the server of `remote` has opened here, that goes both ways, and that
+   no link has taken; NULL: none. Whether it may be taken session_may_carry says. */
+struct session *session_find_both_ways(const struct worker *worker, struct span local,
+                                       struct span remote);
+/* Is there one that soon may be taken? */
+bool session_is_settling(const struct worker *worker, struct span local, struct span remote);
+/* session_trust.c: inbound: is its peer proved (*shown) as well as a server must be that we call,
+   as DNS and the rules say now? */
+bool session_may_carry(const struct session *session, const struct resolver_answer *answer,
+                       enum trust *shown);
+/* Another stream resumes it: what its link does not know the end of goes on there. */
+void session_yield(struct session *session);
 /* The language of what the peer sends, where a stanza says nothing; empty: not said. */
 struct span session_lang(const struct session *session);
 /* It is about to end: we have closed it, or shall, as its pair is not served any more. */

@@ -69,6 +69,7 @@ void session_close(struct session *session, enum stream_error error, struct span
     bool written = write_close(session, error, text);
     session_log_end(session, error);
     session->state = SESSION_CLOSING;
+    session_withdraw(session);
     session->listening = written && error == STREAM_ERROR_NONE && !session->ended;
     if (!session->listening) {
         session_end(session);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* What session.c (its life and its socket), session_proxy.c (its client behind a proxy),
-   session_pump.c (its stream), session_move.c (its worker), session_watch.c (its clock),
+   session_policy.c (what its stream's machine asks), session_pump.c (its stream),
+   session_move.c (its worker), session_watch.c (its clock),
    session_trust.c (how its peer proved itself), session_bidi.c (what its peer may send),
    session_report.c (its rows and log lines) and session_close.c (its end) share. */
 #ifndef PASSERELLE_CORE_SESSION_PRIV_H
@@ -29,6 +30,8 @@ static inline bool session_is_managed(const struct session *session)
 {
     return session->outbound ? session->out.sm != S2S_OUT_SM_OFF : session->in.sm_on;
 }
+/* session_policy.c */
+void session_set_policy(struct session *session);
 /* session_move.c: the session becomes one of its worker's, or leaves it. */
 void session_enlist(struct session *session);
 void session_delist(struct session *session);
@@ -73,9 +76,17 @@ bool session_certified(const struct session *session, struct span remote);
 void session_weigh(struct session *session);
 /* Is that as it has to? False: the session is over. */
 bool session_judge(struct session *session);
+/* Inbound: may we send to a peer that is proved like this, as the rules are now? */
+bool session_may_speak_as(const struct session *session, enum trust shown);
 /* The least that it has to. */
 enum trust session_trust_wanted(const struct session *session);
-/* session_bidi.c: outbound, under TLS: whether it is to go both ways. */
+/* session_bidi.c: inbound, under TLS: may it go both ways? */
+bool session_may_go_both_ways(const struct session *session);
+/* Something was said: does it go both ways now, for a link to take? */
+void session_offer(struct session *session);
+/* It ends: no link will take it. */
+void session_withdraw(struct session *session);
+/* Outbound, under TLS: whether it is to go both ways. */
 void session_want_bidi(struct session *session);
 /* … and whether the rules allow yet what it says, if it does. */
 bool session_may_hear(const struct session *session);

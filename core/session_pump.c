@@ -202,13 +202,15 @@ static void ready(struct session *session, struct s2s_action *action)
         link_managed(session->link, action);
 }
 
-/* What the other side says of stream management on a stream of ours. */
+/* What the other side says of stream management of our stanzas. */
 static void managed(struct session *session, const struct s2s_action *action)
 {
     if (action->kind == S2S_SM_ENABLED && session->out.bidi)
         intake_begin(session);
     if (session->link != NULL)
         link_managed(session->link, action);
+    else if (!session->outbound)
+        intake_acked(session, action->sm.h);
 }
 
 /* Asks the worker that owns the link to the authority; the answer comes home by the ticket. */
@@ -283,6 +285,7 @@ void session_verified(struct session *session, const struct parcel *parcel)
         authorised(session, &action, (enum trust)parcel->trust);
     else if (action.kind == S2S_CLOSE)
         session_close(session, action.error, action.text);
+    session_offer(session);
     session_flush(session);
 }
 
@@ -420,7 +423,9 @@ static bool on_event(struct session *session)
     /* Its header says whose rules hold. */
     if (session->event.kind == XML_EVENT_OPEN && !session_ready(session))
         session_expect(session);
-    return act(session, &action);
+    bool is_done = act(session, &action);
+    session_offer(session);
+    return is_done;
 }
 
 static bool pump_stream(struct session *session)

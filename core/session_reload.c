@@ -42,6 +42,8 @@ static void reload_in(struct session *session)
             return;
         }
     }
+    if (session->link != NULL && !session_may_speak_as(session, session->shown))
+        session_close(session, STREAM_ERROR_NONE, retired);
 }
 
 static void reload_out(struct session *session)

@@ -33,6 +33,10 @@ static void put_pairs(FILE *out, const struct session *session)
             fputc(',', out);
         put_pair(out, &in->pairs[i].remote, &in->pairs[i].local, in->pairs[i].authorised);
     }
+    if (in->bidi && in->pair_count > 0) {
+        fputc(',', out);
+        put_pair(out, &in->local, &in->remote, session->link != NULL);
+    }
     if (in->pair_count == 0)
         put_pair(out, &in->remote, &in->local, false);
 }

@@ -8,6 +8,7 @@
  */
 #include "core/session_priv.h"
 
+#include <assert.h>
 #include <stdio.h>
 
 #include "core/link_priv.h"
@@ -58,13 +59,14 @@ bool session_certified(const struct session *session, struct span remote)
 static bool has_name(const struct session *session, const struct certificate *leaf,
                      const struct resolver_target *target)
 {
-    return speaks_for(leaf, s2s_domain_span(&session->out.remote)) ||
+    return speaks_for(leaf, s2s_domain_span(session_remote(session))) ||
            (target->secure && certificate_matches_xmpp(leaf, target->host, target->host));
 }
 
 /* RFC 7671 §5.2: an authority that the record names, and perhaps holds, has signed what the server
    shows. */
-static bool leads_to(const struct session *session, const struct dane_record *record)
+static bool leads_to(const struct session *session, const struct resolver_answer *answer,
+                     const struct dane_record *record)
 {
     const struct tls_context *context = session->worker->tls.common;
     struct certificate authority;
@@ -75,8 +77,7 @@ static bool leads_to(const struct session *session, const struct dane_record *re
             tls_chain_leads_to(session->tls, context, i))
             return true;
     return record->whole_size > 0 &&
-           tls_chain_leads_to_authority(session->tls, context,
-                                        link_tlsa_whole(session->link, record),
+           tls_chain_leads_to_authority(session->tls, context, resolver_whole(answer, record),
                                         record->whole_size);
 }
 
@@ -87,30 +88,32 @@ static bool is_named(const void *record, const struct certificate *anchor)
 
 /* RFC 7671 §5. */
 static bool vouches(const struct session *session, const struct certificate *leaf,
-                    const struct resolver_target *target, const struct dane_record *record)
+                    const struct resolver_answer *answer, const struct resolver_target *target,
+                    const struct dane_record *record)
 {
     switch ((enum dane_usage)record->usage) {
     case DANE_EE: return dane_matches(record, leaf); /* names and dates: DNS's (§5.1) */
-    case DANE_TA: return has_name(session, leaf, target) && leads_to(session, record);
+    case DANE_TA: return has_name(session, leaf, target) && leads_to(session, answer, record);
     case DANE_PKIX_EE:
         return tls_peer_verified(session->tls, NULL) && has_name(session, leaf, target) &&
                dane_matches(record, leaf);
     case DANE_PKIX_TA: /* a root is not sent: it is looked for among those that are known here */
         return tls_peer_verified(session->tls, NULL) && has_name(session, leaf, target) &&
-               (leads_to(session, record) ||
+               (leads_to(session, answer, record) ||
                 tls_chain_leads_to_anchor(session->tls, session->worker->tls.common, is_named,
                                           record));
     }
     return false;
 }
 
-static bool is_vouched(const struct session *session, const struct certificate *leaf)
+static bool is_vouched(const struct session *session, const struct certificate *leaf,
+                       const struct resolver_answer *answer,
+                       const struct resolver_target *target)
 {
-    const struct resolver_target *target = link_target(session->link);
-    const struct dane_record *records = link_tlsa(session->link);
+    const struct dane_record *records = &answer->tlsa[target->tlsa_first];
     for (unsigned i = 0; i < target->tlsa_count; i++)
         if (!dane_is_outdone(records, target->tlsa_count, i) &&
-            vouches(session, leaf, target, &records[i]))
+            vouches(session, leaf, answer, target, &records[i]))
             return true;
     return false;
 }
@@ -180,7 +183,8 @@ void session_weigh(struct session *session)
     session->trust = TRUST_DIALBACK;
     if (session->tls == NULL)
         return;
-    if (target->tlsa_count > 0 && is_read && is_vouched(session, &leaf))
+    if (target->tlsa_count > 0 && is_read &&
+        is_vouched(session, &leaf, session->link->answer, target))
         session->trust = TRUST_DANE;
     else if (target->tlsa_count > 0)
         session->contradicted = true;
@@ -189,11 +193,58 @@ void session_weigh(struct session *session)
         session->trust = TRUST_PKIX;
 }
 
-enum trust session_trust_wanted(const struct session *session)
+static enum trust trust_wanted(const struct session *session, unsigned proofs)
 {
     enum trust wanted = session_rule(session, RULE_TRUST);
-    bool may_dialback = (session->out.proofs & (S2S_PROOF_CLEAR | S2S_PROOF_DIALBACK)) != 0;
+    bool may_dialback = (proofs & (S2S_PROOF_CLEAR | S2S_PROOF_DIALBACK)) != 0;
     return may_dialback || wanted > TRUST_PKIX ? wanted : TRUST_PKIX;
+}
+
+enum trust session_trust_wanted(const struct session *session)
+{
+    return trust_wanted(session, session->out.proofs);
+}
+
+/* What the peer showed on its own stream, by what DNS says of the servers of its domain. False:
+   their TLSA records name another certificate, or only an authority: of a chain that comes in no
+   more is kept than its leaf. */
+static bool weigh_caller(const struct session *session, const struct resolver_answer *answer,
+                         enum trust *trust)
+{
+    struct certificate leaf;
+    bool is_read = session_read_leaf(session, &leaf), is_named = false, is_good = false;
+    for (unsigned i = 0; i < answer->target_count; i++) {
+        const struct resolver_target *target = &answer->targets[i];
+        is_named |= target->tlsa_count > 0;
+        is_good |= is_read && target->tlsa_count > 0 &&
+                   is_vouched(session, &leaf, answer, target);
+    }
+    *trust = is_good ? TRUST_DANE
+             : session_certified(session, s2s_domain_span(session_remote(session)))
+                 ? TRUST_PKIX
+                 : TRUST_DIALBACK;
+    return is_good || !is_named;
+}
+
+/* By a weaker proof than is remembered it is not taken, and the memory is not touched: the
+   server that we call then says what has become of it. */
+bool session_may_carry(const struct session *session, const struct resolver_answer *answer,
+                       enum trust *shown)
+{
+    struct trust_memory *memory = session->worker->thread->trust;
+    struct span remote = s2s_domain_span(session_remote(session));
+    assert(!session->outbound);
+    return weigh_caller(session, answer, shown) &&
+           (memory == NULL || *shown >= trust_best(memory, remote)) &&
+           session_may_speak_as(session, *shown);
+}
+
+bool session_may_speak_as(const struct session *session, enum trust shown)
+{
+    unsigned proofs =
+        worker_pair_proofs(session->worker, s2s_domain_span(session_local(session)),
+                           s2s_domain_span(session_remote(session)));
+    return (proofs & S2S_PROOF_TLS) != 0 && shown >= trust_wanted(session, proofs);
 }
 
 bool session_judge(struct session *session)

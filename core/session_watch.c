@@ -53,8 +53,10 @@ static uint64_t earlier(uint64_t a, uint64_t b)
 static uint64_t speak_ms(const struct session *session)
 {
     uint64_t interval_ms = session_rule(session, RULE_KEEPALIVE_INTERVAL);
-    if (session->outbound && session->out.idle_seconds > 0) {
-        uint64_t half_ms = (uint64_t)session->out.idle_seconds * 1000 / 2;
+    uint32_t idle_seconds =
+        session->outbound ? session->out.idle_seconds : session->in.idle_seconds;
+    if (idle_seconds > 0) {
+        uint64_t half_ms = (uint64_t)idle_seconds * 1000 / 2;
         half_ms = half_ms > SPEAK_MIN_MS ? half_ms : SPEAK_MIN_MS;
         interval_ms = interval_ms > 0 ? earlier(interval_ms, half_ms) : half_ms;
     }
@@ -81,6 +83,7 @@ void session_watch(struct session *session)
     if (session->expires_ms == UINT64_MAX)
         session->expires_ms = expiry_ms(session);
     end_ms = earlier(end_ms, earlier(session->retires_ms, session->expires_ms));
+    end_ms = earlier(end_ms, session->settles_ms);
     timer_arm(&thread->timers, &session->timer, earlier(end_ms, speak_ms(session)));
 }
 
@@ -127,6 +130,7 @@ void session_timer(struct session *session)
                       SPAN("no sign of life for the time of keepalive_demand_ms"));
     } else {
         keep_alive(session);
+        session_offer(session);
         session_watch(session);
     }
 }

@@ -132,6 +132,7 @@ int worker_open(struct worker **opened, struct thread *thread, char *error, size
     TAILQ_INIT(&worker->unsent);
     table_init(&worker->sessions_by_ticket);
     table_init(&worker->links);
+    table_init(&worker->both_ways);
     table_init(&worker->intakes);
     table_init(&worker->intakes_by_id);
     TAILQ_INIT(&worker->waiting_intakes);
@@ -375,7 +376,7 @@ static bool settle_managed(struct worker *worker)
             is_busy = true;
         if (intake_open_count(session->intake) == 0)
             continue;
-        if (!session->outbound)
+        if (!session->outbound && session->link == NULL)
             session_mute(session);
         is_busy = true;
     }
@@ -386,7 +387,8 @@ static bool settle_managed(struct worker *worker)
 static bool is_loose(const struct session *session)
 {
     bool brings = !session->outbound || session->out.bidi;
-    bool is_managed = session->outbound && session->out.sm != S2S_OUT_SM_OFF;
+    bool is_managed =
+        (session->outbound || session->link != NULL) && session_counts(session);
     return brings && !is_managed && intake_open_count(session->intake) == 0;
 }
 
@@ -456,6 +458,7 @@ void worker_close(struct worker **closed)
         session_free(session);
     }
     table_fini(&worker->sessions_by_ticket);
+    table_fini(&worker->both_ways);
     close_links(worker);
     intake_close_waiting(worker);
     table_fini(&worker->intakes);

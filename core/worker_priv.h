@@ -50,6 +50,7 @@ struct worker {
     struct quota *quota;          /* of the messages that come in here */
     struct session_list unsent;   /* with something to send at the end of this turn */
     struct table sessions_by_ticket, links, intakes, intakes_by_id;
+    struct table both_ways; /* streams that came in and take stanzas of ours, by their pair */
     struct intake_list waiting_intakes; /* of broken streams, the oldest first */
     unsigned waiting_intake_count;
     struct breaker_set *breakers;       /* of the partners of `links` */

@@ -40,6 +40,9 @@ struct s2s_policy {
        holds yet? */
     bool (*certified)(void *context, struct span remote);
     bool stream_management; /* inbound: offered, once a pair is authorised */
+    /* Inbound, under TLS: may the stream go both ways for the pair in its header (XEP-0288)?
+       NULL: no stream may. */
+    bool (*both_ways)(void *context);
     /* Inbound, told under TLS (XEP-0478): the longest stanza, 0: nothing is told; and after how
        much silence of the peer in the header the stream ends. */
     uint32_t max_bytes;
@@ -61,7 +64,7 @@ enum s2s_action_kind {
     S2S_SM_RESUME,       /* inbound: s2s_in_sm_resumed or sm_write_failed; see sm.id */
     S2S_SM_REQUEST,      /* sm_write_answer with what is handled, soon */
     S2S_SM_ENABLED,      /* outbound: what is sent behind <enable/> is counted; see sm */
-    S2S_SM_ACKED,        /* outbound: see sm.h */
+    S2S_SM_ACKED,        /* outbound, or inbound both ways: see sm.h */
     S2S_SM_RESUMED,      /* outbound: READY, going on behind sm.h of the former stream */
     S2S_SM_REFUSED,      /* outbound: READY, but the former stream is over; see sm.has_h */
     S2S_SM_FAILED,       /* outbound: nothing is counted on this stream after all */

@@ -30,6 +30,17 @@ static uint32_t read_number(const struct xml_node *node)
     return number <= UINT32_MAX ? (uint32_t)number : 0;
 }
 
+void s2s_limits_read(const struct xml_node *node, uint32_t *max_bytes, uint32_t *idle_seconds)
+{
+    const struct xml_node *limits = xml_node_child(node, SPAN(NS_LIMITS), SPAN("limits"));
+    *max_bytes = *idle_seconds = 0;
+    if (limits == NULL)
+        return;
+    *max_bytes = read_number(xml_node_child(limits, SPAN(NS_LIMITS), SPAN("max-bytes")));
+    *idle_seconds =
+        read_number(xml_node_child(limits, SPAN(NS_LIMITS), SPAN("idle-seconds")));
+}
+
 void s2s_features_read(struct s2s_features *features, const struct xml_node *node)
 {
     *features = (struct s2s_features){.starttls = false};
@@ -46,13 +57,9 @@ void s2s_features_read(struct s2s_features *features, const struct xml_node *nod
             features->sm = true;
         } else if (xml_node_is(child, SPAN(NS_BIDI_FEATURE), SPAN("bidi"))) {
             features->bidi = true;
-        } else if (xml_node_is(child, SPAN(NS_LIMITS), SPAN("limits"))) {
-            features->max_bytes =
-                read_number(xml_node_child(child, SPAN(NS_LIMITS), SPAN("max-bytes")));
-            features->idle_seconds =
-                read_number(xml_node_child(child, SPAN(NS_LIMITS), SPAN("idle-seconds")));
         }
     }
+    s2s_limits_read(node, &features->max_bytes, &features->idle_seconds);
 }
 
 static void write_limit(struct writer *writer, struct span name, uint32_t limit)
@@ -81,6 +88,8 @@ void s2s_features_write(const struct s2s_features *features, struct writer *writ
     if (features->dialback)
         writer_put_literal(writer,
                            "<dialback xmlns='" NS_DIALBACK_FEATURE "'><errors/></dialback>");
+    if (features->bidi)
+        writer_put_literal(writer, "<bidi xmlns='" NS_BIDI_FEATURE "'/>");
     if (features->sm)
         writer_put_literal(writer, SM_FEATURE);
     if (features->max_bytes > 0 || features->idle_seconds > 0) {

@@ -24,7 +24,9 @@ struct s2s_features {
 
 /* Reads <stream:features/>. */
 void s2s_features_read(struct s2s_features *features, const struct xml_node *node);
-/* Writes it with what `features` has; of the SASL mechanisms EXTERNAL only, and not bidi. */
+/* What is told of XEP-0478 in <limits/> below `node`; 0: nothing. */
+void s2s_limits_read(const struct xml_node *node, uint32_t *max_bytes, uint32_t *idle_seconds);
+/* Writes it with what `features` has; of the SASL mechanisms EXTERNAL only. */
 void s2s_features_write(const struct s2s_features *features, struct writer *writer);
 
 #endif

@@ -151,6 +151,10 @@ static void offer_secure(struct s2s_in *in, struct s2s_features *offer, unsigned
                            in->policy->certified(in->policy->context, remote);
     offer->external = in->external_offered;
     offer->dialback = (proofs & S2S_PROOF_DIALBACK) != 0;
+    /* XEP-0288 §2.1; in clear it would be too early to want it. */
+    in->bidi_offered = remote.size > 0 && in->policy->both_ways != NULL &&
+                       in->policy->both_ways(in->policy->context);
+    offer->bidi = in->bidi_offered;
 }
 
 static void write_features(struct s2s_in *in, struct writer *writer)
@@ -426,6 +430,8 @@ static void on_element(struct s2s_in *in, const struct xml_node *node, struct wr
     } else if (xml_node_is(node, SPAN(NS_DIALBACK), SPAN("result")) ||
                xml_node_is(node, SPAN(NS_DIALBACK), SPAN("verify"))) {
         on_dialback(in, node, writer, action);
+    } else if (xml_node_is(node, SPAN(NS_BIDI), SPAN("bidi"))) {
+        s2s_in_bidi(in, node, action);
     } else if (span_equal(node->space, SPAN(NS_SM))) {
         s2s_in_sm(in, node, writer, action);
     } else if (xml_node_is(node, SPAN(NS_COMPRESS), SPAN("compress"))) {

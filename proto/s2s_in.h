@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
  * The receiving side of a stream (RFC 6120 §4–6, XEP-0178, XEP-0220). What is offered and
- * taken, in clear and under TLS, is what the policy allows to the pair of domains. The owner
- * keeps the struct and its memory; pure.
+ * taken, in clear and under TLS, is what the policy allows to the pair of domains. Where the
+ * policy allows it and the initiator wants it, the stream goes both ways (XEP-0288): ours are
+ * the stanzas of the inverse of the pair in its header, and of no other pair. The owner keeps
+ * the struct and its memory; pure.
  */
 #ifndef PASSERELLE_PROTO_S2S_IN_H
 #define PASSERELLE_PROTO_S2S_IN_H
@@ -31,6 +33,9 @@ struct s2s_in {
     enum s2s_in_state state;
     bool secure, header_sent, external_offered, external_done;
     bool sm_on; /* stanzas are counted */
+    bool bidi_offered, bidi; /* it may go both ways; the peer wants it to */
+    bool is_uncounted; /* set by the owner: stanzas of ours went without being counted */
+    uint32_t max_bytes, idle_seconds; /* told with <bidi/> (XEP-0478), as in s2s_out.h; 0: none */
     unsigned sm_tries;
     struct s2s_detail detail;
     unsigned sasl_tries;
@@ -71,5 +76,10 @@ void s2s_in_sm_resumed(struct s2s_in *in, struct writer *writer, struct span id,
 bool s2s_in_authorised(const struct s2s_in *in, struct span local, struct span remote);
 bool s2s_in_authorised_remote(const struct s2s_in *in, struct span remote);
 bool s2s_in_authorised_any(const struct s2s_in *in);
+/* Does it go both ways, and is the pair in its header authorised (XEP-0288 §2.2)? */
+bool s2s_in_is_both_ways(const struct s2s_in *in);
+/* … and may <enable/> or <resume/> be the next that the peer says? Stanzas of ours wait for that
+   a moment: what went before could be neither counted nor resumed. */
+bool s2s_in_sm_may_come(const struct s2s_in *in);
 
 #endif

@@ -15,7 +15,9 @@ static void on_start(struct s2s_in *in, struct writer *writer, struct s2s_action
     else if (in->sm_on || ++in->sm_tries > SM_TRIES_MAX)
         s2s_close(action, STREAM_ERROR_POLICY_VIOLATION,
                   SPAN("stream management is on, or was tried too often"));
-    else if (is_resume && action->sm.h != 0)
+    else if (in->is_uncounted)
+        sm_write_failed(writer, STANZA_ERROR_UNEXPECTED_REQUEST);
+    else if (is_resume && action->sm.h != 0 && !in->bidi)
         s2s_close_too_high(action, &in->detail, action->sm.h, 0);
     else
         action->kind = is_resume ? S2S_SM_RESUME : S2S_SM_ENABLE;
@@ -33,8 +35,10 @@ void s2s_in_sm(struct s2s_in *in, const struct xml_node *node, struct writer *wr
             action->kind = S2S_SM_REQUEST;
         break;
     case SM_ANSWER:
-        /* This side sends no stanza on this stream. */
-        if (in->sm_on && action->sm.h != 0)
+        /* Where it goes one way this side sends no stanza. */
+        if (in->sm_on && in->bidi)
+            action->kind = S2S_SM_ACKED;
+        else if (in->sm_on && action->sm.h != 0)
             s2s_close_too_high(action, &in->detail, action->sm.h, 0);
         break;
     case SM_BROKEN:

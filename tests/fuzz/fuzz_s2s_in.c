@@ -2,7 +2,8 @@
 /*
  * The receiving side of a stream under whatever a peer may say, in segments parted by NUL: no
  * stanza is let through for a pair that neither a certificate nor a valid dialback answer for
- * this very stream has proved, and what we answer is well-formed.
+ * this very stream has proved, none goes the other way but for a proved pair on a stream that was
+ * to go both ways, and what we answer is well-formed.
  */
 #include "fuzz_s2s.h"
 #include "proto/s2s_in.h"
@@ -17,6 +18,7 @@ struct truth {
     unsigned proved_count;
     unsigned answers; /* bits: how the next verification ends */
     bool secure;
+    bool both_ways; /* the rule lets streams go both ways */
 };
 
 struct side {
@@ -49,6 +51,11 @@ static bool certified(void *context, struct span remote)
     return truth->certificate && truth->secure && span_equal(remote, SPAN("xmpp.example"));
 }
 
+static bool both_ways(void *context)
+{
+    return ((const struct truth *)context)->both_ways;
+}
+
 static void prove(struct truth *truth, struct span local, struct span remote)
 {
     CHECK(truth->proved_count < PROVED_MAX);
@@ -77,6 +84,10 @@ static void check_pairs(const struct side *side)
                         s2s_domain_span(&one->remote)));
         CHECK(!span_equal(s2s_domain_span(&one->remote), SPAN("banned.example")));
     }
+    CHECK(!s2s_in_is_both_ways(&side->in) ||
+          (side->truth.both_ways && side->truth.secure &&
+           is_proved(&side->truth, s2s_domain_span(&side->in.local),
+                     s2s_domain_span(&side->in.remote))));
 }
 
 /* Reads what we wrote as a peer would. */
@@ -196,8 +207,8 @@ static bool act(struct side *side, const struct s2s_action *action)
         answer_sm(side, action);
         return true;
     case S2S_SM_REQUEST: CHECK(side->in.sm_on); return true;
+    case S2S_SM_ACKED: CHECK(side->in.sm_on && side->in.bidi); return true;
     case S2S_SM_ENABLED:
-    case S2S_SM_ACKED:
     case S2S_SM_RESUMED:
     case S2S_SM_REFUSED:
     case S2S_SM_FAILED:
@@ -244,12 +255,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     side.truth.certificate = (choice & 1) != 0;
     side.truth.secure = (choice & 2) != 0;
     side.truth.proofs = fuzz_s2s_proofs[choice >> 2 & 7];
+    side.truth.both_ways = (choice & 32) != 0;
     side.truth.answers = fuzz_choice(&input);
     side.memory = account_memory(&side.account);
     side.policy = (struct s2s_policy){.context = &side.truth,
                                       .hosts = hosts,
                                       .proofs = proofs,
                                       .certified = certified,
+                                      .both_ways = both_ways,
                                       .stream_management = true};
     side.xml = xml_stream_open(&side.memory, NULL);
     side.mirror = xml_stream_open(&side.memory, NULL);

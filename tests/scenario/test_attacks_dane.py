@@ -18,14 +18,14 @@ import attack_certificates as certificates
 import peers
 from attack_certificates import DAY
 from attack_kit import PATIENCE_S, SECOND, TENANT, AttackedRelay, Scene, Server, sip
+from bidi_kit import Caller
 from policy_kit import claim
 from ports import take_port
 
 SIGNED, PLAIN, STOLEN, SPOILT = "signed", "plain", "stolen", "spoilt"
 CASES = ("good", "key", "all", "wrong", "expired", "authority", "unnamed", "outdone", "unusable",
-         "withheld", "estranged",
-         "held", "anchored", "first", "strict", "refused", "warned", "allowed", "clear", "vague", "asked", "silent",
-         "hosted")
+         "withheld", "estranged", "held", "anchored", "first", "strict", "refused", "warned",
+         "allowed", "clear", "vague", "asked", "silent", "hosted", "both")
 
 
 def data_of(certificate, selector, matching):
@@ -165,6 +165,8 @@ class World:
             {"domain": f"strict.{SIGNED}", "trust": "dane"},
             {"domain": f"strict.{PLAIN}", "trust": "dane"},
             {"domain": f"asked.{SIGNED}", "trust": "dane"},
+            {"domain": f"both.{SIGNED}", "trust": "dane", "bidi": True},
+            {"domain": f"wrong.{SIGNED}", "bidi": True},
             {"domain": f"clear.{SIGNED}", "tls": "optional"},
             {"domain": f"vague.{SIGNED}", "tls": "optional"},
             *({"domain": f"{name}.{SIGNED}", "trust_downgrade": reaction} for name, reaction in
@@ -179,7 +181,7 @@ class World:
             return self.authority.issue(name, names, chain=[self.authority.own.certificate])
         if name in ("held", "withheld"):  # the authority is not sent: DNS has it
             return self.authority.issue(name, own)
-        if name in ("anchored", "estranged"):  # one of the relay's own authority
+        if name in ("anchored", "estranged", "both"):  # one of the relay's own authority
             return self.relay.authority.issue(name, own)
         if name == "hosted":  # and it has no TLSA records
             return self.relay.authority.issue(name, [certificates.dns(f"host.{name}.{SIGNED}")])
@@ -224,6 +226,18 @@ def world(tmp_path_factory):
         yield made
         assert relay.alive(), relay.tail()
         assert relay.stop() == 0, relay.tail()
+
+
+class Confirming(Server):
+    """Calls every dialback key valid."""
+
+    def serve(self, stream):
+        self.secure(stream)
+        self.greet(stream, "<dialback xmlns='urn:xmpp:features:dialback'/>")
+        self.answer = lambda stanza: stream.send(re.sub(
+            r".*<db:(\w+) from='([^']*)' to='([^']*)'( id='[^']*')?.*",
+            r"<db:\1 from='\3' to='\2'\4 type='valid'/>", stanza, flags=re.DOTALL))
+        self.collect(stream)
 
 
 @contextlib.contextmanager
@@ -284,6 +298,31 @@ def test_no_record_vouches(world, name):
         assert world.relay.logged("event=link.failed", f"partner={domain}", "no TLSA record of")
         assert world.relay.count("dane_failed_total") == before + 1
         assert explained(world, domain) == [("failed", "failed")]
+
+
+@pytest.mark.parametrize("name", ["both", "wrong"])
+def test_who_calls_is_not_sent_to(world, name):
+    """B22: A server that opens a stream which goes both ways shows a certificate of a good authority
+    that TLSA records of its domain do not name: nothing is sent to it. With one that they name it is
+    as good as one that is called."""
+    domain = f"{name}.{SIGNED}"
+    kind = {"credential": world.relay.authority.issue("caller", [certificates.dns(domain)])}
+    if name == "both":  # its own server confirms it, as `trust: dane` wants of who comes in
+        kind = {"credential": world.credentials[name], "dialback": True}
+    with contextlib.ExitStack() as stack:
+        if name == "both":
+            server = stack.enter_context(contextlib.closing(Confirming(
+                world.port[name], world.credentials[name], domain)))
+        caller = stack.enter_context(Caller(world.relay, domain, **kind)).settle()
+        if name == "both":
+            server.close()
+            peers.wait_for("no stream of the relay's is left", lambda: not caller.rows("out"))
+            assert tell(world, domain, "no secret") == 200
+            caller.got("no secret")
+            assert world.relay.logged("event=session.adopted", f"remote={domain}", "trust=dane")
+        else:
+            assert tell(world, domain, "secret") >= 400
+            assert "secret" not in caller.all()
 
 
 @pytest.mark.parametrize("zone, name", [(PLAIN, "one"), (SIGNED, "unusable")])
@@ -366,30 +405,21 @@ def test_rule_wants_dane(world):
 def test_who_comes_in(world):
     """D7: Under trust: dane a certificate lets nobody in; a dialback claim does, when the server
     that is asked about it proves itself by DANE."""
-    class Authority(Server):
-        def serve(self, stream):
-            self.secure(stream)
-            self.greet(stream, "<dialback xmlns='urn:xmpp:features:dialback'/>")
-            self.answer = lambda stanza: stream.send(re.sub(
-                r".*<db:(\w+) from='([^']*)' to='([^']*)'( id='[^']*')?.*",
-                r"<db:\1 from='\3' to='\2'\4 type='valid'/>", stanza, flags=re.DOTALL))
-            self.collect(stream)
-
     domain = f"asked.{SIGNED}"
     good = world.relay.authority.issue("asked-in", [certificates.dns(domain)])
     with world.relay.stream() as stream:
         assert "EXTERNAL" not in stream.starttls(good.client(), TENANT, domain)
-    with contextlib.closing(Authority(world.port["asked"], world.credentials["asked"], domain)):
+    with contextlib.closing(Confirming(world.port["asked"], world.credentials["asked"], domain)):
         with world.relay.stream() as stream:
             stream.starttls(certificates.plain_context(), TENANT, domain)
             assert "type='valid'" in claim(stream, domain)
             assert "dane" in trust_of(world, domain)
-    with contextlib.closing(Authority(world.port["loose"], world.credentials["good"],
-                                      f"strict.{PLAIN}")), world.relay.stream() as stream:
+    with contextlib.closing(Confirming(world.port["loose"], world.credentials["good"],
+                                       f"strict.{PLAIN}")), world.relay.stream() as stream:
         stream.starttls(certificates.plain_context(), TENANT, f"strict.{PLAIN}")
         assert "type='valid'" not in claim(stream, f"strict.{PLAIN}")
     # Whose rules hold is told by the claim, not by the header of the stream that it comes on.
-    with contextlib.closing(Authority(world.relay.second, world.relay.good, SECOND)), \
+    with contextlib.closing(Confirming(world.relay.second, world.relay.good, SECOND)), \
             world.relay.stream() as stream:
         stream.starttls(certificates.plain_context(), TENANT, domain)
         assert "type='valid'" in claim(stream, SECOND)

@@ -105,6 +105,7 @@ static void draw_partner(struct plan_partner *partner, unsigned i)
         partner->twin = (enum plan_twin)sim_below(TWIN_DARK + 1);
     draw_rules(partner);
     partner->bidi = sim_chance(400);
+    partner->wants_bidi = partner->bidi && sim_chance(700);
     partner->managed = sim_chance(500);
     partner->resumes = partner->managed && sim_chance(700);
     partner->lags = partner->managed && sim_chance(500);

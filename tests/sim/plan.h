@@ -36,6 +36,7 @@ struct plan_partner {
                                           messages sent in another domain's name */
     unsigned closes;                   /* streams it ends, per mille of stanzas */
     bool bidi; /* it offers streams of the relay that go both ways, and the relay wants them */
+    bool wants_bidi; /* so do its own: the relay offers them, and it wants them */
     unsigned reads; /* bytes a second, of each stream of the relay; 0: as fast as they come */
     bool managed, resumes;             /* it knows stream management; and resumption */
     bool lags;     /* what it acknowledges is handled long after it has come */

@@ -47,6 +47,12 @@ static struct xmpp_managed *managed_of(const struct xmpp_stream *stream)
     return &pair->managed;
 }
 
+static struct xmpp_heard *heard_on(const struct xmpp_stream *stream)
+{
+    struct xmpp_managed *managed = managed_of(stream);
+    return stream->accepted ? &managed->heard : &managed->own_heard;
+}
+
 static bool read_h(const struct xml_node *node, uint32_t *h)
 {
     struct span text = xml_node_attribute(node, SPAN("h"));
@@ -55,6 +61,15 @@ static bool read_h(const struct xml_node *node, uint32_t *h)
         value = value * 10 + (uint64_t)(text.data[i] - '0');
     *h = (uint32_t)value;
     return text.size > 0 && value <= UINT32_MAX;
+}
+
+/* What it says of itself now. */
+static uint32_t handled(const struct xmpp_stream *stream)
+{
+    struct xmpp_heard *heard = heard_on(stream);
+    uint32_t open = heard->received - heard->handled;
+    heard->handled += stream->server->partner->lags ? (uint32_t)sim_below(open + 1) : open;
+    return heard->handled;
 }
 
 /* ---- our own stream ---- */
@@ -79,6 +94,7 @@ void xmpp_managed_bounce(struct xmpp_pair *pair)
     managed->sent = managed->acked = 0;
     managed->id[0] = '\0';
     managed->waits_until_ns = 0;
+    managed->owes = false;
 }
 
 bool xmpp_managed_waits(const struct xmpp_pair *pair)
@@ -97,7 +113,9 @@ bool xmpp_managed_begin(struct xmpp_stream *stream)
 {
     struct xmpp_managed *managed = managed_of(stream);
     if (managed->id[0] != '\0') {
-        say_number(stream, SPAN("resume"), 0, span_of(managed->id));
+        uint32_t h = stream->is_bidi ? handled(stream) : 0;
+        managed->own_heard.seen_left = managed->own_heard.received - h;
+        say_number(stream, SPAN("resume"), h, span_of(managed->id));
         return true;
     }
     assert(managed->first == NULL);
@@ -134,13 +152,33 @@ static bool send_again(struct xmpp_stream *stream, uint32_t h)
 
 static void on_resumed(struct xmpp_stream *stream, uint32_t h)
 {
+    managed_of(stream)->owes = false;
     if (send_again(stream, h))
         xmpp_stream_ready(stream);
+}
+
+/* Stanzas of the relay had gone before: nothing is counted on this stream after all. */
+static void on_not_enabled(struct xmpp_stream *stream)
+{
+    struct xmpp_managed *managed = managed_of(stream);
+    if (!stream->is_bidi)
+        sim_fail("%s: the relay does not enable stream management", stream->local);
+    stream->is_managed = false;
+    while (managed->first != NULL) {
+        if (managed->first->message != NULL)
+            managed->first->message->is_counted = false;
+        pop(managed);
+    }
+    managed->sent = managed->acked = 0;
 }
 
 static void on_failed(struct xmpp_stream *stream)
 {
     struct xmpp_pair *pair = xmpp_server_pair(stream->server, span_of(stream->remote));
+    if (stream->state == XMPP_STREAM_READY) {
+        on_not_enabled(stream);
+        return;
+    }
     sim_trace("%s: stream %u is not resumed", stream->local, (unsigned)stream->number);
     bool is_kept = sim.now_ns < pair->managed.broke_ns + KEPT_NS;
     /* Whatever worker the connection came to. But a relay that was restarted knows nothing of
@@ -158,6 +196,7 @@ static void on_enabled(struct xmpp_stream *stream, const struct xml_node *node)
 {
     struct xmpp_managed *managed = managed_of(stream);
     struct span id = xml_node_attribute(node, SPAN("id"));
+    managed->own_heard = (struct xmpp_heard){.received = 0};
     if (id.size >= sizeof(managed->id) || !stream->is_managed)
         sim_fail("%s: a strange <enabled/>", stream->local);
     else if (stream->server->partner->resumes)
@@ -199,13 +238,13 @@ static uint64_t digest_of(const struct xml_node *node)
 }
 
 /* It stands for the one with its number, or, where that needs no repetition, it is a ping. */
-static void check_again(const struct xmpp_stream *stream, const struct xmpp_managed *managed,
+static void check_again(const struct xmpp_stream *stream, const struct xmpp_heard *heard,
                         const struct xml_node *node)
 {
-    uint32_t number = managed->received - managed->seen_left;
+    uint32_t number = heard->received - heard->seen_left;
     bool is_ping = span_equal(node->name, SPAN("iq")) &&
                    span_equal(xml_node_attribute(node, SPAN("type")), SPAN("get"));
-    if (!is_ping && digest_of(node) != managed->seen[number % XMPP_LAG_MAX])
+    if (!is_ping && digest_of(node) != heard->seen[number % XMPP_LAG_MAX])
         sim_fail("%s: stanza %u is another one when it is sent again", stream->local, number);
 }
 
@@ -219,37 +258,29 @@ bool xmpp_managed_received(struct xmpp_stream *stream, const struct xml_node *no
 {
     if (!stream->is_managed)
         return true;
-    struct xmpp_managed *managed = managed_of(stream);
+    struct xmpp_heard *heard = heard_on(stream);
     if (is_cut(stream)) {
         xmpp_stream_kill(stream, "it is cut");
         return false;
     }
-    if (managed->seen_left > 0) {
-        check_again(stream, managed, node);
-        managed->seen_left--;
+    if (heard->seen_left > 0) {
+        check_again(stream, heard, node);
+        heard->seen_left--;
         return false;
     }
-    managed->seen[managed->received % XMPP_LAG_MAX] = digest_of(node);
-    managed->received++;
-    if (managed->received - managed->handled > XMPP_LAG_MAX)
-        managed->handled++;
+    heard->seen[heard->received % XMPP_LAG_MAX] = digest_of(node);
+    heard->received++;
+    if (heard->received - heard->handled > XMPP_LAG_MAX)
+        heard->handled++;
     return true;
-}
-
-/* What it says of itself now. */
-static uint32_t handled(const struct xmpp_stream *stream)
-{
-    struct xmpp_managed *managed = managed_of(stream);
-    uint32_t open = managed->received - managed->handled;
-    managed->handled += stream->server->partner->lags ? (uint32_t)sim_below(open + 1) : open;
-    return managed->handled;
 }
 
 /* The relay has a new stream before we know that the one that went both ways is over. */
 static struct xmpp_pair *supersede(struct xmpp_stream *stream)
 {
     struct xmpp_pair *pair = xmpp_server_pair(stream->server, span_of(stream->remote));
-    if (pair->stream != NULL && pair->stream != stream && pair->stream->is_bidi)
+    if (pair->stream != NULL && pair->stream != stream && pair->stream->is_bidi &&
+        pair->stream->accepted)
         xmpp_stream_kill(pair->stream, "the relay has another one");
     return pair;
 }
@@ -260,7 +291,7 @@ static void on_enable(struct xmpp_stream *stream)
     struct writer writer = writer_make(text, sizeof(text));
     struct xmpp_managed *managed = managed_of(stream);
     struct xmpp_pair *pair = supersede(stream);
-    managed->received = managed->handled = managed->seen_left = 0;
+    managed->heard = (struct xmpp_heard){.received = 0};
     if (managed->waits_until_ns > 0)
         xmpp_managed_bounce(pair);
     stream->is_managed = true;
@@ -294,9 +325,9 @@ static void on_resume(struct xmpp_stream *stream, const struct xml_node *node, u
     struct xmpp_pair *pair = supersede(stream);
     stream->is_managed = true;
     uint32_t h = handled(stream);
-    managed->seen_left = managed->received - h;
+    managed->heard.seen_left = managed->heard.received - h;
     sim_trace("%s: stream %u of the relay resumed at %u of %u", stream->local,
-              (unsigned)stream->number, h, managed->received);
+              (unsigned)stream->number, h, managed->heard.received);
     say_number(stream, SPAN("resumed"), h, previous);
     if (managed->waits_until_ns == 0) {
         if (theirs != 0)
@@ -307,6 +338,12 @@ static void on_resume(struct xmpp_stream *stream, const struct xml_node *node, u
     pair->stream = stream;
     if (stream->state != XMPP_STREAM_DEAD && send_again(stream, theirs))
         xmpp_server_ready(stream);
+}
+
+static void say_handled(struct xmpp_stream *stream)
+{
+    if (!sim_chance(stream->server->partner->mute))
+        say_number(stream, SPAN("a"), handled(stream), SPAN_NONE);
 }
 
 void xmpp_managed_element(struct xmpp_stream *stream, const struct xml_node *node)
@@ -325,10 +362,9 @@ void xmpp_managed_element(struct xmpp_stream *stream, const struct xml_node *nod
         on_enable(stream);
     else if (!mine && span_equal(node->name, SPAN("resume")) && has_h)
         on_resume(stream, node, h);
-    else if (!mine && span_equal(node->name, SPAN("r")) &&
-             !sim_chance(stream->server->partner->mute))
-        say_number(stream, SPAN("a"), handled(stream), SPAN_NONE);
-    else if (mine || !span_equal(node->name, SPAN("r")))
+    else if ((!mine || stream->is_bidi) && span_equal(node->name, SPAN("r")))
+        say_handled(stream);
+    else
         sim_fail("%s: a strange <%.*s/>", stream->local, (int)node->name.size, node->name.data);
 }
 
@@ -342,7 +378,8 @@ void xmpp_managed_died(struct xmpp_stream *stream, struct xmpp_pair *pair)
     if (pair->stream != stream || !stream->is_managed)
         return;
     managed->broke_ns = sim.now_ns;
-    if (stream->is_bidi && !stream->is_clean && stream->server->partner->resumes &&
+    managed->owes = !stream->accepted && stream->is_bidi;
+    if (stream->is_bidi && stream->accepted && !stream->is_clean && stream->server->partner->resumes &&
         !stream->server->is_over)
         managed->waits_until_ns = sim.now_ns + WAIT_NS;
     else if (stream->is_clean || managed->id[0] == '\0' || stream->server->is_over)

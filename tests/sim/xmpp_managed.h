@@ -5,7 +5,7 @@
  * it, and when that fails it refuses the letters to their senders, as Prosody does. Streams of
  * the relay it acknowledges when it is asked and not mute, and lets the relay resume them. One
  * that lags has handled less than has come: what is sent again must be the same in its place.
- * On a stream of the relay that goes both ways both hold, and only the relay can resume it.
+ * On a stream that goes both ways both hold, and only who opened it can resume it.
  */
 #ifndef PASSERELLE_TESTS_SIM_XMPP_MANAGED_H
 #define PASSERELLE_TESTS_SIM_XMPP_MANAGED_H
@@ -18,6 +18,13 @@
 struct xmpp_pair;
 struct xmpp_letter;
 
+/* The relay's stanzas: what has come, and what of it is handled. */
+struct xmpp_heard {
+    uint32_t received, handled;
+    uint64_t seen[XMPP_LAG_MAX]; /* by number, digests of those between the two */
+    uint32_t seen_left;          /* of the next stanzas so many were here before */
+};
+
 /* Of one pair. */
 struct xmpp_managed {
     /* Its own stream: letters sent and not acknowledged, the first with the number `acked`. */
@@ -25,10 +32,9 @@ struct xmpp_managed {
     uint32_t sent, acked;
     char id[XMPP_SM_ID_SIZE]; /* of the stream to resume; empty: none */
     uint64_t broke_ns;        /* when we saw that it is broken */
-    /* The relay's stream: what has come, and what of it is handled. */
-    uint32_t received, handled;
-    uint64_t seen[XMPP_LAG_MAX]; /* by number, digests of those between the two */
-    uint32_t seen_left;          /* of the next stanzas so many were here before */
+    struct xmpp_heard own_heard; /* on its own one, where that goes both ways … */
+    bool owes; /* … and broke: it resumes it for that, too, when it has nothing to say */
+    struct xmpp_heard heard; /* on the relay's stream */
     char their_id[XMPP_SM_ID_SIZE];
     unsigned their_count;
     uint64_t waits_until_ns; /* for the relay to resume it, as it went both ways; 0: no */

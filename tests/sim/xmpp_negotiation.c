@@ -121,12 +121,35 @@ static void on_last_features(struct xmpp_stream *stream, const struct xml_node *
         xmpp_stream_ready(stream);
 }
 
+/* The relay offers it under TLS where the rule says so, and takes it before the proof. */
+static void want_bidi(struct xmpp_stream *stream, const struct xml_node *features)
+{
+    const struct plan_partner *partner = stream->server->partner;
+    bool is_offered =
+        xml_node_child(features, SPAN("urn:xmpp:features:bidi"), SPAN("bidi")) != NULL;
+    if (is_offered != (partner->bidi && stream->tls != NULL) && !partner->is_impostor)
+        sim_fail("%s: the relay offers bidi: %s", stream->local, is_offered ? "yes" : "no");
+    stream->is_bidi = is_offered && partner->wants_bidi;
+    if (stream->is_bidi)
+        xmpp_stream_say(stream, SPAN("<bidi xmlns='urn:xmpp:bidi'/>"));
+}
+
+static void prove(struct xmpp_stream *stream, const struct xml_node *features)
+{
+    want_bidi(stream, features);
+    if (xml_node_child(features, SPAN(NS_SASL), SPAN("mechanisms")) != NULL)
+        xmpp_stream_say(stream,
+                        SPAN("<auth xmlns='" NS_SASL "' mechanism='EXTERNAL'>=</auth>"));
+    else if (xml_node_child(features, SPAN(NS_FEATURE_DIALBACK), SPAN("dialback")) != NULL)
+        send_key(stream);
+    else if (stream->server->partner->is_impostor)
+        xmpp_stream_kill(stream, "the relay offers nothing");
+    else
+        sim_fail("%s: the relay offers no way to authenticate", stream->local);
+}
+
 static void on_features(struct xmpp_stream *stream, const struct xml_node *features)
 {
-    const struct xml_node *mechanisms =
-        xml_node_child(features, SPAN(NS_SASL), SPAN("mechanisms"));
-    bool has_dialback =
-        xml_node_child(features, SPAN(NS_FEATURE_DIALBACK), SPAN("dialback")) != NULL;
     bool has_tls = xml_node_child(features, SPAN(NS_TLS), SPAN("starttls")) != NULL &&
                    stream->server->partner->knows_tls;
     stream->may_verify = stream->tls != NULL || !has_tls;
@@ -136,15 +159,8 @@ static void on_features(struct xmpp_stream *stream, const struct xml_node *featu
         xmpp_stream_say(stream, SPAN("<starttls xmlns='" NS_TLS "'/>"));
     else if (stream->authenticated)
         on_last_features(stream, features);
-    else if (mechanisms != NULL)
-        xmpp_stream_say(stream,
-                        SPAN("<auth xmlns='" NS_SASL "' mechanism='EXTERNAL'>=</auth>"));
-    else if (has_dialback)
-        send_key(stream);
-    else if (stream->server->partner->is_impostor)
-        xmpp_stream_kill(stream, "the relay offers nothing");
     else
-        sim_fail("%s: the relay offers no way to authenticate", stream->local);
+        prove(stream, features);
     if (stream->may_verify && takes_keys(stream))
         xmpp_server_ready(stream); /* good for questions, not yet for stanzas */
 }
@@ -250,7 +266,7 @@ void xmpp_negotiation_element(struct xmpp_stream *stream, const struct xml_node 
         on_verify(stream, node);
     } else if (verify) {
         xmpp_server_verified(stream, node);
-    } else if (stream->accepted && stream->state == XMPP_STREAM_READY) {
+    } else if ((stream->accepted || stream->is_bidi) && stream->state == XMPP_STREAM_READY) {
         if (xmpp_managed_received(stream, node))
             xmpp_server_stanza(stream, node);
     } else {

@@ -222,7 +222,7 @@ static void on_retry(void *context, uint64_t number)
 static struct xmpp_stream *find_bidi(const struct xmpp_pair *pair)
 {
     struct xmpp_stream *stream = pair->server->streams;
-    while (stream != NULL && (!stream->is_bidi || stream->state != XMPP_STREAM_READY ||
+    while (stream != NULL && (!stream->accepted || !stream->is_bidi || stream->state != XMPP_STREAM_READY ||
                               stream->is_closing || strcmp(stream->remote, pair->remote) != 0))
         stream = stream->next;
     return stream;
@@ -252,7 +252,8 @@ static void pump(struct xmpp_pair *pair)
         pair->managed.their_id[0] = '\0';
         xmpp_managed_bounce(pair);
     }
-    bool wanted = pair->first != NULL || pair->managed.first != NULL || has_verifies(pair);
+    bool wanted = pair->first != NULL || pair->managed.first != NULL || has_verifies(pair) ||
+                  pair->managed.owes;
     if (!wanted || server->is_over)
         return;
     if (pair->stream == NULL)

@@ -225,7 +225,7 @@ static void on_rested(void *context, uint64_t number)
 static void rest(struct xmpp_stream *stream, size_t size)
 {
     unsigned reads = stream->server->partner->reads;
-    if (reads == 0 || !stream->accepted || stream->state == XMPP_STREAM_DEAD)
+    if (reads == 0 || (!stream->accepted && !stream->is_bidi) || stream->state == XMPP_STREAM_DEAD)
         return;
     ring_pause(stream->server->ring, stream->handle);
     sim_after(size * SIM_S / reads, on_rested, stream->server, stream->number);

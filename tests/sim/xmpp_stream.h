@@ -38,7 +38,7 @@ struct xmpp_stream {
     bool accepted, direct, authenticated;
     bool may_verify; /* our own: the relay's features under TLS have come */
     bool in_flight, is_closing, has_died;
-    bool is_bidi;    /* the relay's, and it takes stanzas on it, too (XEP-0288) */
+    bool is_bidi;    /* it goes both ways (XEP-0288) */
     bool is_managed; /* its stanzas are counted */
     bool is_clean;   /* one of the two has closed it, so it is not resumed */
     char local[XMPP_NAME_SIZE], remote[XMPP_NAME_SIZE]; /* the server's domain, the relay's */

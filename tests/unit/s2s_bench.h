@@ -13,6 +13,7 @@
 struct facts {
     unsigned proofs;
     bool certified;
+    bool both_ways; /* the rule lets streams that come in go both ways */
 };
 
 static inline bool hosts(void *context, struct span local)
@@ -32,6 +33,11 @@ static inline bool certified(void *context, struct span remote)
     return ((struct facts *)context)->certified && span_equal(remote, SPAN("xmpp.example"));
 }
 
+static inline bool both_ways(void *context)
+{
+    return ((struct facts *)context)->both_ways;
+}
+
 struct bench {
     struct facts facts;
     struct s2s_policy policy;
@@ -46,11 +52,12 @@ static inline void bench_init(struct bench *bench, unsigned allowed, bool certif
                               bool secure)
 {
     memset(bench, 0, sizeof(*bench));
-    bench->facts = (struct facts){allowed, certificate};
+    bench->facts = (struct facts){allowed, certificate, false};
     bench->policy = (struct s2s_policy){.context = &bench->facts,
                                         .hosts = hosts,
                                         .proofs = proofs,
-                                        .certified = certified};
+                                        .certified = certified,
+                                        .both_ways = both_ways};
     bench->xml = xml_stream_open(&heap_memory, NULL);
     assert_non_null(bench->xml);
     s2s_in_init(&bench->in, &heap_memory, &bench->policy, secure);

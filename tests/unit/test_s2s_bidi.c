@@ -187,12 +187,173 @@ static void test_out_managed(void **state)
     }
 }
 
+/* A stream that comes in under TLS, and may go both ways; what the relay offers is `written`. */
+static void open_in(struct bench *bench, unsigned proofs, bool certificate)
+{
+    bench_init(bench, proofs, certificate, true);
+    bench->facts.both_ways = true;
+    bench->policy.stream_management = true;
+    feed(bench, HEADER, true);
+}
+
+static void close_in(struct bench *bench, enum stream_error error)
+{
+    assert_int_equal(bench->action.kind, S2S_CLOSE);
+    assert_int_equal(bench->action.error, error);
+    assert_false(s2s_in_is_both_ways(&bench->in));
+    bench_fini(bench);
+}
+
+static void prove_in(struct bench *bench)
+{
+    assert_int_equal(feed(bench, AUTH("="), true), S2S_RESTART);
+    fresh(bench);
+    feed(bench, HEADER, true);
+}
+
+/* Offered under TLS, before the proof, where the rule allows it; ours go when the proof is done. */
+static void test_in_external(void **state)
+{
+    (void)state;
+    struct bench bench;
+    open_in(&bench, S2S_PROOF_TLS, true);
+    wrote(&bench, OFFER);
+    assert_int_equal(feed(&bench, ENABLED, true), S2S_NOTHING);
+    assert_string_equal(bench.written, "");
+    assert_false(s2s_in_is_both_ways(&bench.in));
+    assert_int_equal(feed(&bench, AUTH("="), true), S2S_RESTART);
+    assert_false(s2s_in_is_both_ways(&bench.in)); /* a header of the peer's comes first */
+    fresh(&bench);
+    feed(&bench, HEADER, true);
+    wrote_not(&bench, "<bidi");
+    assert_true(s2s_in_is_both_ways(&bench.in));
+    assert_int_equal(feed(&bench, MESSAGE, true), S2S_STANZA);
+    bench_fini(&bench);
+}
+
+static void test_in_dialback(void **state)
+{
+    (void)state;
+    struct bench bench;
+    open_in(&bench, S2S_PROOF_DIALBACK, false);
+    wrote(&bench, OFFER);
+    feed(&bench,
+         "<bidi xmlns='urn:xmpp:bidi'><limits xmlns='urn:xmpp:stream-limits:0'>"
+         "<max-bytes>20000</max-bytes><idle-seconds>60</idle-seconds></limits></bidi>",
+         true);
+    assert_int_equal(bench.in.max_bytes, 20000);
+    assert_int_equal(bench.in.idle_seconds, 60);
+    const char *claim = RESULT("xmpp.example", "sip.example", ">k</db:result>");
+    assert_int_equal(feed(&bench, claim, true), S2S_VERIFY);
+    assert_false(s2s_in_is_both_ways(&bench.in));
+    struct s2s_action answer = bench.action, action;
+    struct writer writer = writer_make(bench.written, sizeof(bench.written) - 1);
+    answer.verdict = S2S_VALID;
+    s2s_in_verified(&bench.in, &answer, &writer, &action);
+    assert_int_equal(action.kind, S2S_PAIR_AUTHORISED);
+    assert_true(s2s_in_is_both_ways(&bench.in));
+    assert_false(s2s_in_sm_may_come(&bench.in));
+    bench_fini(&bench);
+    /* Another pair than the one in the header is heard, and gets nothing of ours. */
+    open_in(&bench, S2S_PROOF_TLS, true);
+    feed(&bench, ENABLED, true);
+    assert_int_equal(feed(&bench, RESULT("xmpp.example", "two.example", ">k</db:result>"), true),
+                     S2S_PAIR_AUTHORISED);
+    assert_false(s2s_in_is_both_ways(&bench.in));
+    bench_fini(&bench);
+}
+
+/* Not offered, or offered and enabled twice, too late, or by the feature's name. */
+static void test_in_out_of_order(void **state)
+{
+    (void)state;
+    struct bench bench;
+    bench_init(&bench, S2S_PROOF_TLS, true, true);
+    feed(&bench, HEADER, true);
+    wrote_not(&bench, "<bidi");
+    feed(&bench, ENABLED, true);
+    close_in(&bench, STREAM_ERROR_UNSUPPORTED_STANZA_TYPE);
+    open_in(&bench, S2S_PROOF_TLS, true);
+    feed(&bench, OFFER, true);
+    close_in(&bench, STREAM_ERROR_UNSUPPORTED_STANZA_TYPE);
+    open_in(&bench, S2S_PROOF_TLS, true);
+    feed(&bench, ENABLED, true);
+    feed(&bench, ENABLED, true);
+    close_in(&bench, STREAM_ERROR_POLICY_VIOLATION);
+    open_in(&bench, S2S_PROOF_TLS, true);
+    prove_in(&bench);
+    feed(&bench, ENABLED, true);
+    close_in(&bench, STREAM_ERROR_POLICY_VIOLATION);
+    open_in(&bench, S2S_PROOF_DIALBACK, false);
+    feed(&bench, RESULT("xmpp.example", "sip.example", ">k</db:result>"), true);
+    feed(&bench, ENABLED, true);
+    close_in(&bench, STREAM_ERROR_POLICY_VIOLATION);
+}
+
+/* In clear, and to who has not said its name, it is not offered. */
+static void test_in_clear(void **state)
+{
+    (void)state;
+    struct bench bench;
+    bench_init(&bench, S2S_PROOF_ALL, true, false);
+    bench.facts.both_ways = true;
+    feed(&bench, HEADER, true);
+    wrote(&bench, "<starttls ");
+    wrote_not(&bench, "<bidi");
+    feed(&bench, ENABLED, true);
+    close_in(&bench, STREAM_ERROR_UNSUPPORTED_STANZA_TYPE);
+    bench_init(&bench, S2S_PROOF_TLS, true, true);
+    bench.facts.both_ways = true;
+    feed(&bench,
+         "<stream:stream xmlns='jabber:server' xmlns:stream='http://etherx.jabber.org/streams' "
+         "to='sip.example' version='1.0'>",
+         true);
+    wrote_not(&bench, "<bidi");
+    bench_fini(&bench);
+}
+
+/* Each direction is counted; what the peer acknowledges is for the owner to judge. */
+static void test_in_managed(void **state)
+{
+    (void)state;
+    struct bench bench;
+    open_in(&bench, S2S_PROOF_TLS, true);
+    feed(&bench, ENABLED, true);
+    prove_in(&bench);
+    assert_true(s2s_in_sm_may_come(&bench.in));
+    assert_int_equal(feed(&bench, "<enable xmlns='urn:xmpp:sm:3'/>", true), S2S_SM_ENABLE);
+    struct writer writer = writer_make(bench.written, sizeof(bench.written) - 1);
+    s2s_in_sm_enabled(&bench.in, &writer, SPAN_NONE, 0);
+    assert_false(s2s_in_sm_may_come(&bench.in));
+    assert_int_equal(feed(&bench, "<a xmlns='urn:xmpp:sm:3' h='7'/>", true), S2S_SM_ACKED);
+    assert_int_equal(bench.action.sm.h, 7);
+    bench_fini(&bench);
+    open_in(&bench, S2S_PROOF_TLS, true);
+    feed(&bench, ENABLED, true);
+    prove_in(&bench);
+    assert_int_equal(feed(&bench, "<resume xmlns='urn:xmpp:sm:3' h='7' previd='x'/>", true),
+                     S2S_SM_RESUME);
+    bench.in.is_uncounted = true; /* stanzas of ours have gone */
+    assert_int_equal(feed(&bench, "<enable xmlns='urn:xmpp:sm:3'/>", true), S2S_NOTHING);
+    wrote(&bench, "<unexpected-request");
+    bench_fini(&bench);
+    /* One way there is nothing to acknowledge, and nothing to go on behind. */
+    open_in(&bench, S2S_PROOF_TLS, true);
+    prove_in(&bench);
+    assert_int_equal(feed(&bench, "<resume xmlns='urn:xmpp:sm:3' h='7' previd='x'/>", true),
+                     S2S_CLOSE);
+    bench_fini(&bench);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_out_external),  cmocka_unit_test(test_out_dialback),
         cmocka_unit_test(test_out_one_way),   cmocka_unit_test(test_out_clear),
         cmocka_unit_test(test_out_questions), cmocka_unit_test(test_out_managed),
+        cmocka_unit_test(test_in_external),   cmocka_unit_test(test_in_dialback),
+        cmocka_unit_test(test_in_out_of_order), cmocka_unit_test(test_in_clear),
+        cmocka_unit_test(test_in_managed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
