@@ -67,7 +67,7 @@ void session_want_bidi(struct session *session)
     bool loses_acks = is_certified && (proofs & S2S_PROOF_EXTERNAL) != 0 &&
                       session->worker->thread->config->stream_management;
     out->bidi_wanted = session->link->probe == NULL && session_rule(session, RULE_BIDI) != 0 &&
-                       may_come(proofs, is_certified);
+                       !link_choice_is_heard(session->link) && may_come(proofs, is_certified);
     out->bidi_unmanaged = out->bidi_wanted && !loses_acks;
 }
 
