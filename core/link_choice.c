@@ -373,10 +373,15 @@ bool link_choice_is_heard(const struct link *link)
     return false;
 }
 
-unsigned link_choice_streams(const struct link *link, unsigned *standing)
+unsigned link_choice_streams(const struct link *link)
 {
-    *standing = 0;
-    for (unsigned i = 0; link->spread != NULL && i < RULES_STREAMS_MAX; i++)
-        *standing += offer_at(link->spread, i) == OFFER_STANDS;
     return link->spread != NULL ? link->spread->streams : 1;
+}
+
+unsigned link_choice_standing(const struct link *link)
+{
+    unsigned standing = 0;
+    for (unsigned i = 0; link->spread != NULL && i < RULES_STREAMS_MAX; i++)
+        standing += offer_at(link->spread, i) == OFFER_STANDS;
+    return standing;
 }

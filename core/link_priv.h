@@ -138,8 +138,10 @@ unsigned link_choice_waiting(const struct link *link, unsigned *unread);
 bool link_choice_is_surplus(const struct link *link);
 /* Does another stream of its pair go both ways, or is to? */
 bool link_choice_is_heard(const struct link *link);
-/* How many streams the rules allow its pair, and how many stand of several. */
-unsigned link_choice_streams(const struct link *link, unsigned *standing);
+/* How many streams its pair may have. */
+unsigned link_choice_streams(const struct link *link);
+/* … and has, where it may have several. */
+unsigned link_choice_standing(const struct link *link);
 /* link_queue.c */
 void link_push(struct parcel_list *list, struct parcel *parcel);
 /* The first one; NULL when the list is empty. */

@@ -153,11 +153,10 @@ void link_queue_show(struct link *link)
 
 void link_report(const struct link *link, FILE *out)
 {
-    unsigned standing;
     fprintf(out, "\t%u\t", link_waiting(link));
     if (link->pace.slow)
         fprintf(out, "%" PRIu32, link->pace.rate);
     else
         fputc('-', out);
-    fprintf(out, "\t%u/%u", link->number + 1, link_choice_streams(link, &standing));
+    fprintf(out, "\t%u/%u", link->number + 1, link_choice_streams(link));
 }
