@@ -52,23 +52,28 @@ static bool is_barred(const struct link *link)
                               s2s_domain_span(&link->remote)) == S2S_PROOF_NONE;
 }
 
-/* `other`: the link of its pair that does instead; NULL: none. */
-static void tell_failed(const struct link *link, const struct link *other)
+static void tell(const struct link *link, struct stats_trouble *trouble)
 {
     struct thread *thread = link->worker->thread;
     const struct config_tenant *tenant =
         config_find_tenant(thread->config, s2s_domain_span(&link->local));
-    trouble_tell(
-        thread, LOG_LEVEL_WARN,
-        &(struct stats_trouble){.event = other != NULL ? "link.fell_back" : "link.failed",
-                                .tenant = config_tenant_name(tenant),
-                                .partner = s2s_domain_span(&link->remote),
-                                .reason = span_of(link->reason)});
+    trouble->tenant = config_tenant_name(tenant);
+    trouble->partner = s2s_domain_span(&link->remote);
+    trouble->reason = span_of(link->reason);
+    trouble_tell(thread, LOG_LEVEL_WARN, trouble);
 }
 
-/* A partner that takes no further stream is reached all the same. */
+static void tell_failed(const struct link *link)
+{
+    if (!link->worker->draining && !is_barred(link))
+        tell(link, &(struct stats_trouble){.event = "link.failed"});
+}
+
+/* A partner that takes no further stream is reached all the same, over the other link. */
 static void fall_back(struct link *link, struct link *other)
 {
+    if (!link->worker->draining)
+        tell(link, &(struct stats_trouble){.event = "link.fell_back"});
     stats_count(link->worker->thread->stats, STAT_LINKS_FELL_BACK);
     link_choice_pass(link, other);
     if (other->session != NULL)
@@ -89,8 +94,7 @@ void link_give_up(struct link *link, enum stanza_error error)
         return;
     }
     link_uncount(link);
-    bool barred = is_barred(link);
-    struct link *other = barred ? NULL : link_choice_other(link);
+    struct link *other = is_barred(link) ? NULL : link_choice_other(link);
     link->was_alone = other == NULL;
     link->is_partners_fault = link->is_partners_fault && other == NULL;
     link_breaker_failed(link, error);
@@ -106,8 +110,8 @@ void link_give_up(struct link *link, enum stanza_error error)
     link->backoff_until_ms = link->worker->thread->now_ms + wait;
     /* As long again, so that a failure right after the next try counts as one more. */
     link->forget_ms = link->backoff_until_ms + wait;
-    if (!link->worker->draining && !barred)
-        tell_failed(link, other);
+    if (other == NULL)
+        tell_failed(link);
     if (link->sm.is_broken)
         link_resume_end(link);
     if (other != NULL)

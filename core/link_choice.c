@@ -51,7 +51,9 @@ static unsigned streams_of(const struct worker *worker, struct span local, struc
 {
     const struct config *config = worker->thread->config;
     struct rules_stack rules = config_rules(config, config_find_tenant(config, local), remote);
-    return rules_value(&rules, RULE_STREAMS);
+    unsigned streams = rules_value(&rules, RULE_STREAMS);
+    assert(streams <= RULES_STREAMS_MAX);
+    return streams;
 }
 
 struct link *link_find(struct worker *worker, struct span local, struct span remote)

@@ -294,14 +294,16 @@ def test_forged_users(tmp_path):
     are no more than the rule says, and everybody is answered."""
     with running(tmp_path, {"xmpp": {"streams": 3}}) as one:
         user = Datagrams(TRUNK_HOST, 0, one.relay.udp)
-        calls = [sip(sender=f"sip:forged{number}@{TENANT}") for number in range(300)]
-        left = {call_of(data) for data in calls}
-        for data in calls:
-            user.send(data)
-        while left:
-            answer = user.response()
-            assert status_of(answer) in (100, 200)
-            left.discard(call_of(answer) if status_of(answer) == 200 else None)
+        for first in range(0, 300, 20):  # no more at a time than the socket's buffer takes
+            left = set()
+            for number in range(first, first + 20):
+                call = sip(sender=f"sip:forged{number}@{TENANT}")
+                left.add(call_of(call))
+                user.send(call)
+            while left:
+                answer = user.response()
+                assert status_of(answer) in (100, 200, 202)
+                left.discard(call_of(answer) if status_of(answer) != 100 else None)
         opened = [row["stream"] for row in one.relay.sessions()
                   if row["direction"] == "out" and row["local"] == TENANT]
         assert sorted(opened) == ["1/3", "2/3", "3/3"]
