@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
  * An XMPP component (XEP-0114) that only takes messages: where a stream ends when it is an XMPP
- * server that is measured, not a relay. Reads with expat directly: the relay's XML stream refuses
- * any content that is not jabber:server. One thread; events are fed by the owner of the ring.
+ * server that is measured, not a relay. Reads with expat directly: the relay's XML stream
+ * refuses any content that is not jabber:server. One thread; events are fed by the owner of the
+ * ring.
  */
 #ifndef PASSERELLE_BENCH_COMPONENT_H
 #define PASSERELLE_BENCH_COMPONENT_H

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* What tools/quickstart shows: a few messages each way, printed as a person wants to see them. */
+/* What tools/quickstart shows: a few messages each way, printed as a person wants to see
+   them. */
 #ifndef PASSERELLE_BENCH_DEMO_H
 #define PASSERELLE_BENCH_DEMO_H
 

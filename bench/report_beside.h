@@ -33,7 +33,8 @@ void report_greedy(const struct load *load, const struct report_pairs *pairs, bo
 /* Connections that stop half-way, beside a load. */
 struct report_half_open {
     struct report_summary alone, held, expiring; /* the load */
-    double kib[HALF_OPEN_KINDS];                 /* of the relay, anonymous, for one of a kind */
+    double kib[HALF_OPEN_KINDS];                 /* of the relay, anonymous, for one of a
+                                                    kind */
     double kernel_kib;                           /* of both ends of one, of any kind */
 };
 

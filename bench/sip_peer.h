@@ -8,8 +8,8 @@
 /* Bytes of the message at the front of a stream buffer, 0 while it is not complete. A
    keep-alive of CRLFs counts as a message of its own. */
 size_t sip_peer_frame(struct span buffer);
-/* An answer to a request, its header fields copied; `status` is the code, the reason and, behind
-   CRLF, what else the head shall have. False when it is no request. */
+/* An answer to a request, its header fields copied; `status` is the code, the reason and,
+   behind CRLF, what else the head shall have. False when it is no request. */
 bool sip_peer_answer(struct span request, struct span status, struct writer *out);
 /* A MESSAGE with the number in its branch. */
 struct sip_peer_message {

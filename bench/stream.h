@@ -3,8 +3,8 @@
  * One S2S stream as the load generator plays it: STARTTLS, SASL EXTERNAL, then stanzas. It is
  * scripted rather than negotiated: it plays a partner that is always right. One thread.
  *
- * A managed stream (XEP-0198) asks and answers as Prosody's mod_smacks does: <r/> behind what is
- * flushed, one at a time and not twice for the same stanzas; <a/> at once for each <r/>.
+ * A managed stream (XEP-0198) asks and answers as Prosody's mod_smacks does: <r/> behind what
+ * is flushed, one at a time and not twice for the same stanzas; <a/> at once for each <r/>.
  */
 #ifndef PASSERELLE_BENCH_STREAM_H
 #define PASSERELLE_BENCH_STREAM_H

@@ -148,12 +148,16 @@ static int include_all(struct config_load *load)
         return -ENOMEM;
     folder->stamp = config_stamp_folder(folder->path);
     int count = scandir(folder->path, &entries, config_include_filter, alphasort);
-    if (count < 0 || count > INCLUDED_FILE_MAX) {
+    if (count < 0) {
         (void)config_mark_fail(load, main_file, "include", "cannot read the directory '%s': %s",
                                include, strerror(errno));
         return -EINVAL;
     }
-    int rc = files_reserve(load, (size_t)count);
+    int rc = count <= INCLUDED_FILE_MAX ? files_reserve(load, (size_t)count) : -EINVAL;
+    if (count > INCLUDED_FILE_MAX)
+        (void)config_mark_fail(load, main_file, "include", "'%s' has more than %d files: put some "
+                               "together, or the tenants into a tenants_file",
+                               include, INCLUDED_FILE_MAX);
     for (int i = 0; i < count; i++) {
         if (rc == 0)
             rc = include_one(load, folder->path, entries[i]->d_name);

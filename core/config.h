@@ -127,9 +127,8 @@ struct config {
     char *dialback_secret; /* generated at start when not configured */
     bool secret_is_generated;
     size_t stanza_size_max;
-    unsigned connect_timeout_ms, connect_delay_ms, deliver_timeout_ms;
+    unsigned connect_timeout_ms, connect_delay_ms;
     unsigned breaker_pairs;      /* that fail until their partner's breaker opens; 0: never */
-    unsigned confirm_timeout_ms; /* how long a SIP answer waits for the XMPP server's word */
     unsigned sessions_max, sessions_per_address_max;
     unsigned certificates_max;  /* of tenants, that each thread keeps ready */
     bool stream_management;     /* XEP-0198 */
@@ -237,6 +236,8 @@ struct rules_stack config_rules(const struct config *config, const struct config
 bool config_user_allowed(const struct config *config, const struct config_tenant *tenant,
                          const struct jid *user);
 const struct config_tenant *config_find_named(const struct config *config, struct span name);
+/* As people say it: by its name, or by one of its domains in any writing. */
+const struct config_tenant *config_find_said(const struct config *config, struct span word);
 /* What logs and rows call it; empty for no tenant. */
 static inline struct span config_tenant_name(const struct config_tenant *tenant)
 {

@@ -159,6 +159,17 @@ const struct config_tenant *config_find_named(const struct config *config, struc
     return found ? &config->tenants[value] : NULL;
 }
 
+const struct config_tenant *config_find_said(const struct config *config, struct span word)
+{
+    char memory[JID_SIZE_MAX];
+    struct writer writer = writer_make(memory, sizeof(memory));
+    struct span domain;
+    const struct config_tenant *tenant = config_find_named(config, word);
+    if (tenant != NULL || jid_prepare_domain(word, &writer, &domain) != JID_OK)
+        return tenant;
+    return config_find_tenant(config, domain);
+}
+
 /* The domain itself, or the wildcard that stands for it. */
 static bool index_find_domain(const struct config *config, unsigned scope, struct span domain,
                               uint32_t *value)

@@ -67,8 +67,6 @@ static const cyaml_schema_field_t xmpp_fields[] = {
     NUMBER("connect_timeout_ms", raw_xmpp, connect_timeout_ms),
     NUMBER("connect_delay_ms", raw_xmpp, connect_delay_ms),
     NUMBER("breaker_pairs", raw_xmpp, breaker_pairs),
-    NUMBER("deliver_timeout_ms", raw_xmpp, deliver_timeout_ms),
-    NUMBER("confirm_timeout_ms", raw_xmpp, confirm_timeout_ms),
     NUMBER("sessions_max", raw_xmpp, sessions_max),
     NUMBER("sessions_per_address_max", raw_xmpp, sessions_per_address_max),
     NUMBER("certificates_max", raw_xmpp, certificates_max),

@@ -55,8 +55,7 @@ struct raw_xmpp {
     struct raw_list listen, listen_direct_tls, proxy_listen, proxy_sources;
     char *certificate, *key, *ca_file, *dialback_secret;
     unsigned *stanza_size_max, *connect_timeout_ms, *connect_delay_ms, *breaker_pairs;
-    unsigned *deliver_timeout_ms, *confirm_timeout_ms, *sessions_max, *sessions_per_address_max;
-    unsigned *certificates_max;
+    unsigned *sessions_max, *sessions_per_address_max, *certificates_max;
     bool *stream_management;
     unsigned *resume_timeout_ms;
     struct raw_identity *identity;

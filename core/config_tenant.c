@@ -100,7 +100,7 @@ static bool tenant_domains(struct config_load *load, const struct config_file *f
             return config_mark_fail(load, file, key, "'%s' stands twice in this tenant",
                                     domain->unicode);
         if (!is_new)
-            return config_mark_fail(load, file, key, "'%s' already belongs to tenant '%s' (%s)",
+            return config_mark_fail(load, file, key, "'%s' also belongs to tenant '%s' (%s)",
                                     domain->unicode, load->config->tenants[owner].name,
                                     listed_place(load, true, owner, where));
     }

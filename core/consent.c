@@ -325,8 +325,19 @@ void consent_note(struct thread *thread, const struct config_tenant *tenant,
 
 /* How the rows of the store fared. */
 struct loaded {
-    int64_t kept, expired, forgotten;
+    int64_t kept, expired, forgotten, bad;
 };
+
+/* Two bare addresses as they would be written; others nobody finds. */
+static bool is_good_row(const struct store_row *row, struct writer *memory, struct jid *user,
+                        struct jid *peer, struct names *names)
+{
+    if (jid_parse(row->subject, memory, user) != JID_OK || user->local.size == 0 ||
+        jid_parse(row->partner, memory, peer) != JID_OK)
+        return false;
+    names_make(names, user, peer);
+    return span_equal(names->user, row->subject) && span_equal(names->peer, row->partner);
+}
 
 static void load_row(struct consent *const *by_egress, const struct config *config,
                      const struct store_row *row, struct loaded *loaded)
@@ -335,28 +346,28 @@ static void load_row(struct consent *const *by_egress, const struct config *conf
     struct writer writer = writer_make(memory, sizeof(memory));
     struct jid user, peer;
     struct names names;
-    enum room room = ROOM_NONE;
-    bool is_good = jid_parse(row->subject, &writer, &user) == JID_OK &&
-                   jid_parse(row->partner, &writer, &peer) == JID_OK;
-    struct given *given = NULL;
-    if (is_good) {
-        const struct config_tenant *tenant = config_find_tenant(config, user.domain);
-        struct rules_stack rules = config_rules(config, tenant, peer.domain);
-        unsigned owner = route_egress(config, &user, &peer) - thread_egress(config, 0);
-        if (is_expired(&rules, row->time_s, now_s())) {
-            loaded->expired++;
-            store_remove(by_egress[owner]->store, row);
-            return;
-        }
-        names_make(&names, &user, &peer);
-        given = add(by_egress[owner], user.domain, &names, row->time_s, &room);
+    enum room room;
+    if (!is_good_row(row, &writer, &user, &peer, &names)) {
+        loaded->bad++;
+        store_remove(by_egress[0]->store, row);
+        return;
     }
+    const struct config_tenant *tenant = config_find_tenant(config, user.domain);
+    struct rules_stack rules = config_rules(config, tenant, peer.domain);
+    struct consent *owner =
+        by_egress[route_egress(config, &user, &peer) - thread_egress(config, 0)];
+    if (is_expired(&rules, row->time_s, now_s())) {
+        loaded->expired++;
+        store_remove(owner->store, row);
+        return;
+    }
+    struct given *given = add(owner, user.domain, &names, row->time_s, &room);
     if (given != NULL)
         given->stored_s = row->time_s;
+    else
+        store_remove(owner->store, row);
     loaded->kept += room == ROOM_FREE; /* one that was made room for takes another's place */
     loaded->forgotten += room != ROOM_FREE;
-    if (given == NULL)
-        store_remove(by_egress[0]->store, row);
 }
 
 int consent_load(struct consent *const *by_egress, const struct config *config,
@@ -368,7 +379,8 @@ int consent_load(struct consent *const *by_egress, const struct config *config,
     while ((rc = store_next(store, STORE_CONSENT, &row)) > 0)
         load_row(by_egress, config, &row, &loaded);
     log_event(LOG_LEVEL_INFO, "consent.loaded", 0, log_number("count", loaded.kept),
-              log_number("expired", loaded.expired), log_number("forgotten", loaded.forgotten));
+              log_number("expired", loaded.expired), log_number("forgotten", loaded.forgotten),
+              log_number("bad", loaded.bad));
     return rc;
 }
 

@@ -17,10 +17,11 @@
 #define INQUIRY_POLL_MS 5 /* how often control looks for a parcel while one is out */
 
 static const char control_help[] =
-    "show info|stat|sess|tenants|trunks|errors [json]\n"
+    "show info|stat|sess|links|tenants|trunks|errors [json]\n"
     "    info     version, configuration, size\n"
     "    stat     counters of all threads together\n"
     "    sess     XMPP streams: domains, authentication, TLS, traffic\n"
+    "    links    pairs of domains without a stream, what waits for it, and why there is none\n"
     "    tenants  tenants and their messages\n"
     "    trunks   SIP trunks and their state, for each egress thread\n"
     "    errors   what went wrong lately, repeats in one row, the newest last\n"
@@ -137,7 +138,8 @@ static bool command_kind(struct span word, enum report_kind *kind)
         enum report_kind kind;
     } kinds[] = {{{"info", 4}, REPORT_INFO},     {{"stat", 4}, REPORT_STAT},
                  {{"sess", 4}, REPORT_SESSIONS}, {{"tenants", 7}, REPORT_TENANTS},
-                 {{"trunks", 6}, REPORT_TRUNKS}, {{"errors", 6}, REPORT_ERRORS}};
+                 {{"trunks", 6}, REPORT_TRUNKS}, {{"errors", 6}, REPORT_ERRORS},
+                 {{"links", 5}, REPORT_LINKS}};
     for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
         if (!span_equal(kinds[i].name, word))
             continue;
@@ -165,10 +167,11 @@ static void command_show(struct control *control, struct client *client, struct 
     client->as_json = form.size > 0;
     if (!command_kind(what, &client->kind))
         control_client_say(client,
-                           "error: show what? info, stat, sess, tenants, trunks or errors\n");
+                           "error: show what? info, stat, sess, links, tenants, trunks or errors\n");
     else if (form.size > 0 && !span_equal(form, SPAN("json")))
         control_client_say(client, "error: behind the name only json may stand\n");
-    else if (client->kind == REPORT_SESSIONS || client->kind == REPORT_TRUNKS)
+    else if (client->kind == REPORT_SESSIONS || client->kind == REPORT_LINKS ||
+             client->kind == REPORT_TRUNKS)
         control_client_wait(client, CLIENT_ASKED);
     else
         client_show_local(control, client);

@@ -31,12 +31,14 @@ static bool read_address(struct span word, bool may_be_local, char *text, size_t
 static const char *read_query(const struct config *config, struct span words[3],
                               struct consent_query *query)
 {
-    if (words[0].size == 0 || words[0].size >= sizeof(query->tenant))
+    if (words[0].size == 0)
         return "error: which tenant? show tenants lists them\n";
-    memcpy(query->tenant, words[0].data, words[0].size);
-    query->tenant[words[0].size] = '\0';
-    if (config_find_named(config, span_of(query->tenant)) == NULL)
-        return "error: there is no tenant of this name; show tenants lists them\n";
+    const struct config_tenant *tenant = config_find_said(config, words[0]);
+    struct span name = config_tenant_name(tenant);
+    if (tenant == NULL || name.size >= sizeof(query->tenant))
+        return "error: there is no tenant of this name or domain; show tenants lists them\n";
+    memcpy(query->tenant, name.data, name.size);
+    query->tenant[name.size] = '\0';
     if (words[1].size > 0 && !read_address(words[1], true, query->user, sizeof(query->user)))
         return "error: this is no user; write BOB or BOB@DOMAIN\n";
     if (words[2].size > 0 && !read_address(words[2], false, query->peer, sizeof(query->peer)))

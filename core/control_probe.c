@@ -319,7 +319,9 @@ static void explain_command(struct control *control, struct client *client, stru
         }
     }
     if (!s2s_domain_read(&remote, domain)) {
-        control_client_say(client, "error: explain which domain?\n");
+        control_client_say(client, domain.size == 0
+                                       ? "error: explain which domain?\n"
+                                       : "error: explain DOMAIN: this is no XMPP domain\n");
         return;
     }
     if (!control_probe_tenant(control, client, tenant, &local))

@@ -24,6 +24,7 @@ static void asking_finish(struct control *control)
 static enum inquiry_kind asked_inquiry(enum report_kind kind)
 {
     return kind == REPORT_SESSIONS   ? INQUIRY_SESSIONS
+           : kind == REPORT_LINKS    ? INQUIRY_LINKS
            : kind == REPORT_CONSENTS ? INQUIRY_CONSENTS
                                      : INQUIRY_TRUNKS;
 }
@@ -60,7 +61,9 @@ static bool asking_post(struct control *control)
     unsigned count = mesh != NULL ? mesh_thread_count(mesh) : 0;
     for (unsigned i = control->asked_thread + 1; i < count; i++) {
         bool is_worker = i <= config->worker_count;
-        if (is_worker != (control->asked_kind == REPORT_SESSIONS))
+        bool is_workers = control->asked_kind == REPORT_SESSIONS ||
+                          control->asked_kind == REPORT_LINKS;
+        if (is_worker != is_workers)
             continue;
         struct parcel *parcel = mesh_take(mesh, control->options.self, MESH_CONTROL);
         if (parcel == NULL)

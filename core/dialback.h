@@ -7,8 +7,8 @@
 
 #define DIALBACK_KEY_SIZE 65 /* 64 hex digits and a NUL */
 
-/* hex(HMAC-SHA-256(hex(SHA-256(secret)), target ' ' sender ' ' stream id)): `target` is the `to`
-   of db:result, `sender` its `from`, the id is that of the receiving server's header. */
+/* hex(HMAC-SHA-256(hex(SHA-256(secret)), target ' ' sender ' ' stream id)): `target` is the
+   `to` of db:result, `sender` its `from`, the id is that of the receiving server's header. */
 void dialback_key(const char *secret, struct span target, struct span sender, struct span id,
                   char key[DIALBACK_KEY_SIZE]);
 /* Constant time. */

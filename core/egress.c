@@ -140,7 +140,8 @@ static void take_offer(struct egress *egress)
 static void answer(struct egress *egress, const struct inquiry *inquiry)
 {
     switch (inquiry->kind) {
-    case INQUIRY_SESSIONS: return; /* a worker's */
+    case INQUIRY_SESSIONS:
+    case INQUIRY_LINKS: return; /* a worker's */
     case INQUIRY_TRUNKS:
         sip_uac_count_queued(egress->uac);
         trunk_report(egress->trunks, inquiry->out);

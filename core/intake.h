@@ -7,8 +7,8 @@
  *
  * When the stream breaks the intake stays for xmpp.resume_timeout_ms, and goes on counting. A
  * new stream that is authenticated for the same pair, and so comes to the same worker, takes it
- * over when it knows its id (XEP-0198 §5). What the peer then sends again and is here already is
- * known by its number. That of a stream that we opened and that goes both ways (XEP-0288) is
+ * over when it knows its id (XEP-0198 §5). What the peer then sends again and is here already
+ * is known by its number. That of a stream that we opened and that goes both ways (XEP-0288) is
  * resumed by us: meanwhile its link keeps it.
  */
 #ifndef PASSERELLE_CORE_INTAKE_H

@@ -41,7 +41,7 @@ struct link *link_make(struct worker *worker, struct span local, struct span rem
     link->timer.kind = WORKER_TIMER_LINK;
     link->timer.owner = link;
     link->race.next_ms = UINT64_MAX;
-    link_queue_limit(link);
+    link_take_rules(link);
     return link;
 }
 
@@ -136,7 +136,7 @@ static void bar(struct link *link)
 /* A stream that stands is its session's business. */
 void link_reload(struct link *link)
 {
-    link_queue_limit(link);
+    link_take_rules(link);
     link_choice_reload(link);
     if (link->state != LINK_RESOLVING || !is_barred(link))
         return;
@@ -238,7 +238,7 @@ void link_prepare(const struct link *link, struct s2s_out *out)
     if ((target->tlsa_count > 0 || target->tlsa_unusable) && proofs != S2S_PROOF_CLEAR)
         proofs &= ~(unsigned)S2S_PROOF_CLEAR;
     s2s_out_init(out, &link->local, &link->remote, proofs,
-                 worker_has_certificate(worker, tenant));
+                 worker_has_certificate(worker, tenant) && !link->no_external);
     out->sm_wanted = worker->thread->config->stream_management && link->probe == NULL;
     out->sm_previous = link_resume_id(link);
     out->sm_previous_bidi = link->sm.intake != NULL;
@@ -280,6 +280,19 @@ static bool wants_stream(const struct link *link)
     return link_waiting(link) > 0 || link->probe != NULL || link->sm.intake != NULL;
 }
 
+/* A server may end the stream on which it refuses our certificate instead of going on to dialback
+   (XEP-0178 §3): then that is for another stream to the same server. */
+static bool turns_to_dialback(struct link *link, const struct session *session)
+{
+    const struct s2s_out *out = &session->out;
+    if (link->no_external || !out->external_failed ||
+        session->fault != STANZA_ERROR_NONE || (out->proofs & S2S_PROOF_DIALBACK) == 0)
+        return false;
+    link->no_external = true;
+    link_race_again(link, session);
+    return true;
+}
+
 void link_lost(struct link *link, struct session *session)
 {
     bool was_ready = link->ready;
@@ -292,7 +305,10 @@ void link_lost(struct link *link, struct session *session)
     link->ready = false;
     link->is_partners_fault = !was_ready && !session->is_pairs_fault && !link->worker->draining;
     snprintf(link->reason, sizeof(link->reason), "%s: %s", link->remote_ascii, session->reason);
-    if (link->probe != NULL)
+    bool turns = !was_ready && turns_to_dialback(link, session);
+    if (link->probe != NULL && turns)
+        probe_turns(link->probe);
+    else if (link->probe != NULL)
         probe_lost(link->probe, span_of(session->reason));
     /* A try that failed is not the end: another target may resume it. */
     if (link_is_counted(session) && (session->cut || link->sm.again > 0))

@@ -38,6 +38,8 @@ const char *link_remote_ascii(const struct link *link);
    stanzas. */
 const struct resolver_target *link_target(const struct link *link);
 const struct dane_record *link_tlsa(const struct link *link);
+/* The authority that one of them holds, whole_size bytes of DER. */
+const uint8_t *link_tlsa_whole(const struct link *link, const struct dane_record *record);
 /* Writes what waits, and one ping behind it: once a turn, before the session's bytes are sent. */
 void link_pump(struct link *link);
 /* The stream answered about stream management (S2S_SM_…). */
@@ -46,6 +48,8 @@ void link_managed(struct link *link, const struct s2s_action *action);
 uint32_t link_unacked(const struct link *link);
 /* Is nothing of it unacknowledged, or waiting until what was written before is read? */
 bool link_is_settled(const struct link *link);
+/* A row for `show links` (core/inquiry.h), unless its stream is good for stanzas. */
+void link_row(const struct link *link, FILE *out);
 /* Appends to a row of `show sess` what waits for the stream, how fast that is read, and which of
    its pair's streams it is. */
 void link_report(const struct link *link, FILE *out);

@@ -56,7 +56,7 @@ void link_arm(struct link *link)
     for (size_t i = 0; i < sizeof(waiting) / sizeof(waiting[0]); i++) {
         if (waiting[i] == NULL)
             continue;
-        uint64_t end = waiting[i]->born_ms + thread->config->deliver_timeout_ms;
+        uint64_t end = waiting[i]->born_ms + link->deliver_timeout_ms;
         deadline = end < deadline ? end : deadline;
     }
     uint64_t shed_ms = link_sm_shed_ms(link);
@@ -158,7 +158,8 @@ static void become_ready(struct link *link)
 static void write_waiting(struct link *link)
 {
     bool goes_on = true;
-    while (goes_on && !link_queue_is_empty(link) && link_has_room(link)) {
+    struct link_hearing hearing = {0};
+    while (goes_on && !link_queue_is_empty(link) && link_has_room(link, &hearing)) {
         link_queue_choose(link);
         goes_on = refuse_long(link) || link_write(link);
     }
@@ -379,7 +380,7 @@ static unsigned expire(struct link *link, struct parcel_list *list, struct span 
     struct thread *thread = link->worker->thread;
     unsigned count = 0;
     for (; list->head != NULL &&
-           list->head->born_ms + thread->config->deliver_timeout_ms <= thread->now_ms;
+           list->head->born_ms + link->deliver_timeout_ms <= thread->now_ms;
          count++)
         link_finish_failed(link, link_pop(list), STANZA_ERROR_REMOTE_SERVER_TIMEOUT, text);
     return count;
@@ -405,11 +406,11 @@ static void confirm_late(struct link *link)
     link_ping_late(link);
     if (link->covered == 0)
         finish_covered(link, OUTCOME_HANDED_OVER);
-    else if (link->unconfirmed.head->born_ms + thread->config->deliver_timeout_ms <=
+    else if (link->unconfirmed.head->born_ms + link->deliver_timeout_ms <=
              thread->now_ms)
         session_stalled(session);
     else
-        link->ping_deadline_ms = thread->now_ms + thread->config->confirm_timeout_ms;
+        link->ping_deadline_ms = thread->now_ms + link->confirm_timeout_ms;
 }
 
 void link_timer(struct link *link)
@@ -429,6 +430,9 @@ void link_timer(struct link *link)
     link_sm_shed(link);
     if (link_is_stalled(link))
         session_stalled(link->session);
+    else if (link_is_lost(link))
+        session_close(link->session, STREAM_ERROR_CONNECTION_TIMEOUT,
+                      SPAN("your server answers no pings any more"));
     if (is_unused(link) && link->worker->thread->now_ms >= link->forget_ms)
         link_close(link);
     else

@@ -3,12 +3,6 @@
 
 #include <assert.h>
 
-/* Nothing is known of the other server: it has not answered a ping on this stream. */
-static bool is_mute(const struct link_pace *pace)
-{
-    return pace->quickest_ms == UINT32_MAX;
-}
-
 static uint64_t marked(const struct link_pace *pace)
 {
     return pace->mark_count > 0 ? pace->marks[pace->mark_count - 1].place : pace->read;
@@ -43,6 +37,8 @@ bool link_pace_wants_ping(const struct link_pace *pace, uint64_t place, uint64_t
 void link_pace_pinged(struct link_pace *pace, uint64_t ping, uint64_t place, uint64_t now_ms)
 {
     assert(place >= marked(pace));
+    if (pace->mark_count == 0)
+        pace->silent_ms = now_ms;
     if (pace->mark_count == LINK_PACE_MARKS) {
         pace->mark_count--;
         memmove(pace->marks, pace->marks + 1, pace->mark_count * sizeof(pace->marks[0]));
@@ -119,12 +115,14 @@ void link_pace_answered(struct link_pace *pace, uint64_t ping, uint64_t read_ms,
     memmove(pace->marks, pace->marks + i + 1, pace->mark_count * sizeof(pace->marks[0]));
     pace->pressed = false;
     pace->answered_ms = now_ms;
+    if (pace->mark_count > 0)
+        pace->silent_ms = pace->marks[0].at_ms;
     set_limit(pace);
 }
 
 void link_pace_late(struct link_pace *pace)
 {
-    if (is_mute(pace)) {
+    if (!link_pace_is_heard(pace)) {
         pace->limit = UINT64_MAX;
         return;
     }
@@ -135,5 +133,5 @@ void link_pace_late(struct link_pace *pace)
 
 uint64_t link_pace_silent_ms(const struct link_pace *pace, uint64_t now_ms)
 {
-    return pace->mark_count > 0 ? now_ms - pace->marks[0].at_ms : 0;
+    return pace->mark_count > 0 ? now_ms - pace->silent_ms : 0;
 }

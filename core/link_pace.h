@@ -38,10 +38,13 @@ struct link_pace {
     uint32_t quickest_ms; /* answer so far; UINT32_MAX: none */
     uint32_t rate; /* bytes a second that it was last seen to read while more waited; 0 */
     bool pressed;  /* since the last answer something had to wait */
-    bool slow;     /* the last answer under pressure was not prompt */
+    /* An answer was not prompt while something waited, or took longer than aimed at, or did not
+       come in time; until one is prompt while something waits. */
+    bool slow;
     unsigned mark_count;
     struct link_mark marks[LINK_PACE_MARKS]; /* pings without an answer, the oldest first */
     uint64_t answered_ms;                    /* the last answer */
+    uint64_t silent_ms; /* since when: the first ping behind it; without a ping: of no meaning */
 };
 
 /* A new stream, of which `place` bytes were written. Who was slow on the last one (false at
@@ -67,7 +70,13 @@ void link_pace_answered(struct link_pace *pace, uint64_t ping, uint64_t read_ms,
                         uint64_t now_ms, uint32_t aim_ms);
 /* The last ping was not answered in time. */
 void link_pace_late(struct link_pace *pace);
-/* For how long the oldest ping has waited for an answer; 0: none waits. */
+/* For how long the first ping behind the last answer has waited for its own, be it known yet or
+   not; 0: none waits. */
 uint64_t link_pace_silent_ms(const struct link_pace *pace, uint64_t now_ms);
+/* Has the other server answered a ping on this stream? */
+static inline bool link_pace_is_heard(const struct link_pace *pace)
+{
+    return pace->quickest_ms != UINT32_MAX;
+}
 
 #endif

@@ -58,7 +58,7 @@ void link_ping(struct link *link)
     if (link->pinging ||
         (link->unconfirmed.count == 0 &&
          !link_pace_wants_ping(&link->pace, link->session->written_total, thread->now_ms,
-                               thread->config->confirm_timeout_ms)))
+                               link->confirm_timeout_ms)))
         return;
     uint64_t written = link_write_ping(link);
     if (written == 0)
@@ -67,7 +67,7 @@ void link_ping(struct link *link)
     link->ping = written;
     link->pinging = true;
     link->covered = link->unconfirmed.count;
-    link->ping_deadline_ms = thread->now_ms + thread->config->confirm_timeout_ms;
+    link->ping_deadline_ms = thread->now_ms + link->confirm_timeout_ms;
     link_pace_pinged(&link->pace, written, link->session->written_total, thread->now_ms);
 }
 
@@ -89,14 +89,18 @@ static bool is_deaf(const struct link *link)
            hears(&worker->full, link) || hears(&worker->held, link);
 }
 
-bool link_has_room(struct link *link)
+bool link_has_room(struct link *link, struct link_hearing *hearing)
 {
     const struct session *session = link->session;
     if (!session_has_room(session))
         return false;
     if (!link_pace_has_room(&link->pace, session->written_total))
         link_ping(link);
-    if (link_pace_has_room(&link->pace, session->written_total) || is_deaf(link))
+    if (link_pace_has_room(&link->pace, session->written_total))
+        return true;
+    if (!hearing->is_known)
+        *hearing = (struct link_hearing){.is_known = true, .is_deaf = is_deaf(link)};
+    if (hearing->is_deaf)
         return true;
     link_pace_press(&link->pace);
     return false;
@@ -113,7 +117,7 @@ void link_ping_answered(struct link *link, uint64_t ping, uint64_t read_ms)
     const struct thread *thread = link->worker->thread;
     bool was_slow = link->pace.slow;
     link_pace_answered(&link->pace, ping, read_ms, thread->now_ms,
-                       thread->config->confirm_timeout_ms / PACE_PART);
+                       link->confirm_timeout_ms / PACE_PART);
     count_slowed(link, was_slow);
 }
 
@@ -126,12 +130,25 @@ void link_ping_late(struct link *link)
     count_slowed(link, was_slow);
 }
 
-bool link_is_stalled(const struct link *link)
+/* Has no ping been answered for as long as a message may take? */
+static bool is_silent(const struct link *link)
 {
     const struct thread *thread = link->worker->thread;
     return link->session != NULL && link->ready &&
-           !link_pace_has_room(&link->pace, link->session->written_total) &&
            link_pace_silent_ms(&link->pace, thread->now_ms) >=
-               thread->config->deliver_timeout_ms &&
+               link->deliver_timeout_ms &&
            !is_deaf(link);
+}
+
+bool link_is_stalled(const struct link *link)
+{
+    return is_silent(link) &&
+           !link_pace_has_room(&link->pace, link->session->written_total);
+}
+
+/* What it acknowledges it has, though its own streams may not reach us. */
+bool link_is_lost(const struct link *link)
+{
+    return is_silent(link) && link_pace_is_heard(&link->pace) &&
+           !(link_is_counted(link->session) && link_unacked(link) == 0);
 }

@@ -74,6 +74,7 @@ struct link {
     uint16_t other_port;
     bool sent_away; /* it was followed once in this try */
     bool elsewhere; /* the targets are of the other host */
+    bool no_external; /* in this round a server ended the stream as it refused our certificate */
     bool is_patient; /* DNS is asked once more, and every address is waited for */
     struct parcel_list queue;       /* stanzas not yet written; first those to be written again */
     struct parcel_list later;       /* IQs not yet written, which go behind the messages … */
@@ -89,6 +90,7 @@ struct link {
     struct link_sm sm;
     struct link_pace pace;  /* of its stream */
     uint32_t queue_max;     /* by the rules; 0: none is given */
+    uint32_t deliver_timeout_ms, confirm_timeout_ms; /* by the rules */
     unsigned waiting_shown; /* of its stanzas that wait, in the statistics */
     struct timer timer;
     bool is_partners_fault; /* that no stream came of this try: other pairs would have none */
@@ -155,8 +157,8 @@ void link_prepend(struct parcel_list *list, struct parcel_list *more);
 void link_queue_merge(struct parcel_list *list, struct parcel_list *more);
 /* How many stanzas and verifications wait to be written. */
 unsigned link_waiting(const struct link *link);
-/* Takes over what the rules say of the queue. */
-void link_queue_limit(struct link *link);
+/* Takes over what the rules say of the queue, and how long things may take. */
+void link_take_rules(struct link *link);
 /* Does so much wait that this one is refused? */
 bool link_queue_is_full(const struct link *link, const struct parcel *parcel);
 /* Puts it behind those of its kind. */
@@ -234,14 +236,22 @@ void link_ping(struct link *link);
 bool link_ping_is_known(const struct link *link, uint64_t ping);
 /* The number in the id of a ping of ours; 0: it is none. */
 uint64_t link_ping_read(struct span id);
-/* May one more stanza go? Perhaps when a ping is before it. */
-bool link_has_room(struct link *link);
+/* Whether what the partner says is read: looked up at most once for a row of stanzas, as those
+   who stand still may be many. {0} before the first. */
+struct link_hearing {
+    bool is_known, is_deaf;
+};
+/* May one more stanza of the row go? Perhaps when a ping is before it. */
+bool link_has_room(struct link *link, struct link_hearing *hearing);
 /* What the answer to a ping, or that there was none in time, says of how fast the other side
    reads; read_ms: since then we have read what it says without a stop. */
 void link_ping_answered(struct link *link, uint64_t ping, uint64_t read_ms);
 void link_ping_late(struct link *link);
 /* It has answered pings and does so no more, while it is told nothing new. */
 bool link_is_stalled(const struct link *link);
+/* It has answered pings on this stream and does so no more, nor does it acknowledge: its host has
+   gone without a word, or it does not reach us. */
+bool link_is_lost(const struct link *link);
 /* link_resume.c: a counted stream broke, or the other side ended it: what was written and has no
    outcome waits for it to be resumed, or ends when it cannot be. */
 void link_resume_later(struct link *link, struct session *session);

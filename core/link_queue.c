@@ -78,13 +78,15 @@ unsigned link_waiting(const struct link *link)
     return link->queue.count + link->later.count + link->verify.count;
 }
 
-void link_queue_limit(struct link *link)
+void link_take_rules(struct link *link)
 {
     const struct config *config = link->worker->thread->config;
     struct span local = s2s_domain_span(&link->local);
     struct rules_stack rules =
         config_rules(config, config_find_tenant(config, local), s2s_domain_span(&link->remote));
     link->queue_max = rules_value(&rules, RULE_QUEUE_MAX);
+    link->deliver_timeout_ms = rules_value(&rules, RULE_DELIVER_TIMEOUT);
+    link->confirm_timeout_ms = rules_value(&rules, RULE_CONFIRM_TIMEOUT);
 }
 
 /* For one that is slow no more waits than a part of what was left in the pool that the parcel

@@ -86,7 +86,7 @@ void link_start(struct link *link)
     unsigned proofs = worker_pair_proofs(link->worker, s2s_domain_span(&link->local),
                                          s2s_domain_span(&link->remote));
     const char *name = link->remote_ascii;
-    link->elsewhere = link->is_partners_fault = false;
+    link->elsewhere = link->is_partners_fault = link->no_external = false;
     if (!count(link)) {
         (void)snprintf(link->reason, sizeof(link->reason),
                        "sessions_per_partner_max or xmpp.sessions_max leaves no further stream "
@@ -197,4 +197,9 @@ const struct resolver_target *link_target(const struct link *link)
 const struct dane_record *link_tlsa(const struct link *link)
 {
     return &link->answer->tlsa[link_target(link)->tlsa_first];
+}
+
+const uint8_t *link_tlsa_whole(const struct link *link, const struct dane_record *record)
+{
+    return resolver_whole(link->answer, record);
 }

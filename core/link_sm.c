@@ -55,7 +55,7 @@ uint64_t link_sm_shed_ms(const struct link *link)
     if (link->session == NULL || parcel == NULL || !link_is_counted(link->session) ||
         parcel->connection > link->session->sending_total)
         return UINT64_MAX;
-    return parcel->born_ms + link->worker->thread->config->confirm_timeout_ms;
+    return parcel->born_ms + link->confirm_timeout_ms;
 }
 
 void link_sm_shed(struct link *link)
@@ -75,7 +75,7 @@ bool link_sm_acked(struct link *link, uint32_t h)
     uint32_t before = sm->sender.acked;
     if (!sm_acknowledge(&sm->sender, h)) {
         struct s2s_action close;
-        s2s_close_too_high(&close, &session->out.too_high, h, sm->sender.sent);
+        s2s_close_too_high(&close, &session->out.detail, h, sm->sender.sent);
         session_close(session, close.error, close.text);
         return false;
     }

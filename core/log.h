@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * One line per event: logfmt or JSON, to stderr or journald. No message bodies. Values chosen by
- * peers are quoted and escaped. Any thread; a line is written with one system call and names
- * its thread. What repeats is limited: of each event a thread writes LOG_BURST lines at once and
- * LOG_RATE a second from then on, and the next line tells how many were left out (suppressed=).
- * Debug lines are not limited: who asks for them wants each.
- * log_event(LOG_LEVEL_INFO, "session.open", trace, log_text("peer", span), log_number("port", 1))
+ * One line per event: logfmt or JSON, to stderr or journald. No message bodies. Values chosen
+ * by peers are quoted and escaped. Any thread; a line is written with one system call and names
+ * its thread. What repeats is limited: of each event a thread writes LOG_BURST lines at once
+ * and LOG_RATE a second from then on, and the next line tells how many were left out
+ * (suppressed=). Debug lines are not limited: who asks for them wants each.
+ * log_event(LOG_LEVEL_INFO, "session.open", trace, log_text("peer", span),
+ *           log_number("port", 1))
  */
 #ifndef PASSERELLE_CORE_LOG_H
 #define PASSERELLE_CORE_LOG_H

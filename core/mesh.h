@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * The mesh: one ck_ring (single producer, single consumer) from every thread to every other, and a
- * pool of parcels for each thread. Each ring can hold every parcel there is, so posting never
- * fails; the bound, and so the back-pressure, is the pool: a thread that cannot take a parcel stops
- * reading its source until one comes home. The last parcels of a pool are kept for
+ * The mesh: one ck_ring (single producer, single consumer) from every thread to every other,
+ * and a pool of parcels for each thread. Each ring can hold every parcel there is, so posting
+ * never fails; the bound, and so the back-pressure, is the pool: a thread that cannot take a
+ * parcel stops reading its source until one comes home. The last parcels of a pool are kept for
  * MESH_CONTROL, which is for parcels that come home soon, so that neither answers nor what is
  * handed from thread to thread wait for traffic. Wake-ups are batched: mesh_flush wakes each
  * thread that was posted to, once a turn; ring_wake costs nothing while one is pending.
@@ -38,7 +38,8 @@ unsigned mesh_free(const struct mesh *mesh, unsigned self);
 void mesh_give(struct mesh *mesh, unsigned self, struct parcel **parcel);
 /* Moves the parcel to thread `target` (may be self); *parcel becomes NULL. */
 void mesh_post(struct mesh *mesh, unsigned self, unsigned target, struct parcel **parcel);
-/* Sends it home with its outcome (directly readable there when home is self, through the ring). */
+/* Sends it home with its outcome (directly readable there when home is self, through the
+   ring). */
 void mesh_return(struct mesh *mesh, unsigned self, struct parcel **parcel);
 /* The next parcel that arrived; round-robin over the sources. NULL when there is none. */
 struct parcel *mesh_next(struct mesh *mesh, unsigned self) MUST_USE;

@@ -71,6 +71,8 @@ void probe_saw(struct probe *probe, const struct session *session,
                const struct s2s_action *action);
 /* This address is done with; `reason` is the last word when it had not worked. */
 void probe_lost(struct probe *probe, struct span reason);
+/* It is tried once more, by dialback on another stream. */
+void probe_turns(struct probe *probe);
 /* Nothing is left to try; `reason` counts when nothing was tried. */
 void probe_over(struct probe *probe, struct span reason);
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* What probe.c (its life, and what control hears), probe_policy.c (what we allow),
-   probe_steps.c (what each step says) and probe_proof.c (what the proof says) share. */
+   probe_steps.c (what each step says), probe_proof.c (what the proof says) and probe_remedy.c (what
+   to do about it) share. */
 #ifndef PASSERELLE_CORE_PROBE_PRIV_H
 #define PASSERELLE_CORE_PROBE_PRIV_H
 
@@ -45,6 +46,12 @@ void probe_tell(struct probe *probe, enum probe_step step, enum probe_result res
 /* The same, FAILED; the first remedy is part of the verdict. `remedy`: a sentence. */
 void probe_tell_fault(struct probe *probe, enum probe_step step, const char *remedy,
                       const char *format, ...) __attribute__((format(printf, 4, 5)));
+
+/* ---- probe_remedy.c: sentences ---- */
+
+const char *probe_dns_remedy(enum resolver_status status);
+/* Of a connection that was lost in the step that is under way. */
+const char *probe_lost_remedy(const struct probe *probe);
 
 /* ---- probe_policy.c ---- */
 

@@ -63,7 +63,7 @@ static void tell_chain(struct probe *probe, const struct session *session,
                        const struct certificate *certificate, bool strict)
 {
     const char *why, *remedy;
-    char text[256];
+    char text[256], dated[160], date[DATE_SIZE];
     int64_t now = (int64_t)clock_wall_ms() / 1000;
     if (tls_peer_verified(session->tls, &why)) {
         probe_tell(probe, PROBE_CHAIN, PROBE_OK, "an authority known here signed it");
@@ -71,10 +71,14 @@ static void tell_chain(struct probe *probe, const struct session *session,
     }
     remedy = "The partner must have an authority that this relay knows (xmpp.ca_file) sign its "
              "certificate, and send the intermediate certificates with it.";
-    if (certificate->not_after != 0 && now > certificate->not_after) {
-        remedy = "The partner must renew its certificate.";
-    } else if (now < certificate->not_before) {
-        remedy = "The clock of this machine or that of the partner is wrong.";
+    bool is_over = certificate->not_after != 0 && now > certificate->not_after;
+    if (is_over || now < certificate->not_before) {
+        (void)snprintf(dated, sizeof(dated),
+                       is_over ? "The partner must renew its certificate, or the clock of this "
+                                 "machine (%s) is wrong."
+                               : "The clock of this machine (%s) or that of the partner is wrong.",
+                       date_of(now, date));
+        remedy = dated;
     } else if (is_self_signed(certificate)) {
         why = "it is self-signed";
         remedy = "The partner must have an authority sign its certificate; or add that very "

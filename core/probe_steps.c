@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* What a probe says of each step: in words, and when it fails, how to mend it. Of the server's
-   proof under TLS probe_proof.c speaks. */
+/* What a probe says of each step, in words. Of the server's proof under TLS probe_proof.c speaks,
+   of how to mend what is wrong probe_remedy.c. */
 #include <inttypes.h>
 #include <stdarg.h>
 
@@ -15,33 +15,6 @@ static unsigned count_of(const struct resolver_answer *answer, unsigned service)
     for (unsigned i = 0; i < answer->target_count; i++)
         count += answer->targets[i].service == service;
     return count;
-}
-
-static const char *dns_remedy(enum resolver_status status)
-{
-    switch (status) {
-    case RESOLVER_FOUND: break;
-    case RESOLVER_NOT_FOUND:
-        return "The partner must publish an SRV record whose host has an A or AAAA record; see "
-               "whether the domain is spelt right.";
-    case RESOLVER_NO_SERVICE:
-        return "The domain declares that it has no XMPP service for other servers; only its "
-               "owner can change that.";
-    case RESOLVER_REFUSED:
-        return "A private address in public DNS is a mistake of the partner; in a network of "
-               "your own set dns.allow_special: true or the partner's host.";
-    case RESOLVER_TIMEOUT:
-    case RESOLVER_FAILED:
-        return "See whether the name server of this relay (dns.server, else /etc/resolv.conf) "
-               "answers for other domains; if it does, the partner's name servers fail.";
-    case RESOLVER_BOGUS:
-        return "The partner's DNSSEC signatures are wrong or expired: its name server must be "
-               "mended.";
-    case RESOLVER_NO_NAME:
-        return "The name does not exist: see whether the domain is spelt right, and what the "
-               "partner publishes.";
-    }
-    return "Try again later.";
 }
 
 static void tell_service(struct probe *probe, const struct resolver_answer *answer,
@@ -68,7 +41,7 @@ static void tell_service(struct probe *probe, const struct resolver_answer *answ
     case RESOLVER_FAILED:
     case RESOLVER_BOGUS: break;
     }
-    probe_tell_fault(probe, PROBE_DNS, dns_remedy(status), "%s.%s SRV: %s", prefix, remote,
+    probe_tell_fault(probe, PROBE_DNS, probe_dns_remedy(status), "%s.%s SRV: %s", prefix, remote,
                      resolver_status_text(status));
 }
 
@@ -80,7 +53,7 @@ static void tell_located(struct probe *probe, const struct resolver_target *targ
         (void)snprintf(order, sizeof(order), " (priority %u, weight %u)", target->priority,
                        target->weight);
     if (target->status != RESOLVER_FOUND) {
-        probe_tell_fault(probe, PROBE_DNS, dns_remedy(target->status),
+        probe_tell_fault(probe, PROBE_DNS, probe_dns_remedy(target->status),
                          "%s port %u%s has no usable address: %s", target->host, target->port,
                          order, resolver_status_text(target->status));
         return;
@@ -114,7 +87,7 @@ void probe_located(struct probe *probe, const struct resolver_answer *answer)
             tell_located(probe, target, is_service && !falls_back);
     }
     if (answer->target_count == 0 && probe->faults == 0)
-        probe_tell_fault(probe, PROBE_DNS, dns_remedy(answer->status), "%s: %s",
+        probe_tell_fault(probe, PROBE_DNS, probe_dns_remedy(answer->status), "%s: %s",
                          link->remote_ascii, resolver_status_text(answer->status));
 }
 
@@ -135,39 +108,19 @@ void probe_connected(struct probe *probe)
     probe->step = probe->direct ? PROBE_TLS : PROBE_FEATURES;
 }
 
-static const char *lost_remedy(enum probe_step step)
-{
-    switch (step) {
-    case PROBE_TCP:
-        return "Refused: nobody listens there. No answer or no route: a firewall, here or "
-               "there. See whether the partner's SRV records name the right host and port.";
-    case PROBE_TLS:
-        return "The server must speak TLS 1.2 with ECDHE and AEAD suites, or TLS 1.3, on this "
-               "port: an SRV record of _xmpps-server is for direct TLS, one of _xmpp-server "
-               "for STARTTLS.";
-    case PROBE_FEATURES:
-        return "Something answers on this port that does not greet as an XMPP server for other "
-               "servers: see whether the SRV record names the port for servers (5269), not "
-               "that for clients.";
-    case PROBE_AUTH:
-        return "The server does not accept us: it wants a certificate that names our domain "
-               "and that an authority it knows has signed, or dialback, for which it must find "
-               "and reach this relay by our domain's SRV record.";
-    case PROBE_POLICY:
-    case PROBE_DNS:
-    case PROBE_CERTIFICATE:
-    case PROBE_CHAIN:
-    case PROBE_IDENTITY:
-    case PROBE_DANE: break;
-    }
-    return "Try again later.";
-}
-
 void probe_lost(struct probe *probe, struct span reason)
 {
     if (!probe->is_done)
-        probe_tell_fault(probe, probe->step, lost_remedy(probe->step), "%.*s", (int)reason.size,
+        probe_tell_fault(probe, probe->step, probe_lost_remedy(probe), "%.*s", (int)reason.size,
                          reason.data);
+    probe->is_done = true;
+    probe->target[0] = '\0';
+}
+
+void probe_turns(struct probe *probe)
+{
+    probe_tell(probe, PROBE_AUTH, PROBE_NOTE,
+               "it has ended the stream with that, so dialback is tried on another one");
     probe->is_done = true;
     probe->target[0] = '\0';
 }

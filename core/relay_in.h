@@ -9,7 +9,8 @@
    policy, then answers or relays it. False when no parcel is free: call again with the same
    stanza later. */
 bool relay_in_stanza(struct session *session, const struct xml_node *stanza) MUST_USE;
-/* A MESSAGE_TO_SIP parcel came home with its outcome: counts it, tells the sender of a failure. */
+/* A MESSAGE_TO_SIP parcel came home with its outcome: counts it, tells the sender of a
+   failure. */
 void relay_in_outcome(struct worker *worker, struct parcel **parcel);
 
 #endif

@@ -18,11 +18,12 @@ static const char *const report_columns[][REPORT_COLUMN_MAX] = {
                         "#to_xmpp", "#to_xmpp_failed", "#over_quota"},
     [REPORT_ERRORS] = {"time", "#count", "event", "tenant", "partner", "trace", "reason"},
     [REPORT_POLICY] = {"rule", "value", "from"},
-    [REPORT_SESSIONS] = {"#worker", "direction", "peer",     "local",       "remote",
-                         "pairs",   "state",     "auth",     "trust",       "tls",
-                         "cipher",  "#age_s",    "#idle_s",  "#stanzas_in", "#stanzas_out",
-                         "#queued", "managed",   "#unacked", "#waiting",    "#bytes_s",
-                         "stream"},
+    [REPORT_SESSIONS] = {"#worker", "direction", "peer", "local", "remote", "pairs", "state",
+                         "auth", "trust", "tls", "cipher", "#age_s", "#idle_s", "#heard_s",
+                         "#stanzas_in", "#stanzas_out", "#queued", "managed", "#unacked",
+                         "#waiting", "#bytes_s", "stream"},
+    [REPORT_LINKS] = {"#worker", "local", "remote", "state", "#waiting", "#failures", "#retry_s",
+                      "reason"},
     [REPORT_TRUNKS] = {"#egress", "tenant", "trunk", "transport", "target", "state", "#since_s",
                        "#last_status", "#answered_s", "#in_flight", "#queued", "#sent",
                        "#failed"},
@@ -153,6 +154,7 @@ void report_rows(const struct report_source *source, enum report_kind kind, FILE
     case REPORT_ERRORS: rows_errors(source, out); return;
     case REPORT_POLICY:
     case REPORT_SESSIONS:
+    case REPORT_LINKS:
     case REPORT_TRUNKS:
     case REPORT_CONSENTS:
     case REPORT_EXPLAIN:

@@ -17,13 +17,14 @@ enum report_kind {
     REPORT_ERRORS,
     REPORT_POLICY,   /* its rows come by report_policy */
     REPORT_SESSIONS, /* its rows come by inquiry */
+    REPORT_LINKS,    /* its rows come by inquiry */
     REPORT_TRUNKS,   /* its rows come by inquiry */
     REPORT_CONSENTS, /* its rows come by inquiry */
     REPORT_EXPLAIN,  /* its rows come one by one (core/probe.h), also those of a ping */
     REPORT_METRICS   /* made of the rows of REPORT_TRUNKS and the counters */
 };
 
-#define REPORT_COLUMN_MAX 22 /* with a NULL at the end */
+#define REPORT_COLUMN_MAX 23 /* with a NULL at the end */
 
 struct report_source {
     const struct control_options *options;

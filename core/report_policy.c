@@ -29,9 +29,9 @@ bool report_policy(const struct config *config, struct span tenant, struct span 
                    FILE *out, const char **error)
 {
     struct s2s_domain prepared;
-    const struct config_tenant *found = config_find_named(config, tenant);
+    const struct config_tenant *found = config_find_said(config, tenant);
     if (found == NULL) {
-        *error = "error: there is no tenant of this name; show tenants lists them\n";
+        *error = "error: there is no tenant of this name or domain; show tenants lists them\n";
         return false;
     }
     if (!s2s_domain_read(&prepared, domain)) {

@@ -38,7 +38,9 @@ static bool certified(void *context, struct span remote)
 
 static uint32_t idle_seconds(void *context)
 {
-    return session_rule(context, RULE_IDLE_TIMEOUT) / 1000;
+    uint32_t idle_ms = session_rule(context, RULE_IDLE_TIMEOUT);
+    uint32_t demand_ms = session_rule(context, RULE_KEEPALIVE_DEMAND);
+    return (demand_ms > 0 && demand_ms < idle_ms ? demand_ms : idle_ms) / 1000;
 }
 
 static struct session *make(struct worker *worker, bool outbound, bool direct)
@@ -50,7 +52,7 @@ static struct session *make(struct worker *worker, bool outbound, bool direct)
     session->worker = worker;
     session->outbound = outbound;
     session->direct = direct;
-    session->opened_ms = session->active_ms = worker->thread->now_ms;
+    session->opened_ms = session->active_ms = session->heard_ms = worker->thread->now_ms;
     session->expires_ms = session->retires_ms = UINT64_MAX;
     session->trust = TRUST_DANE; /* until it is told less */
     session->policy = (struct s2s_policy){

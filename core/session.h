@@ -55,6 +55,7 @@ struct session {
     size_t blank_size;
     uint64_t ticket, opened_ms, active_ms, stanzas_in, stanzas_out;
     uint64_t unheld_ms; /* when it was held last */
+    uint64_t heard_ms;  /* when bytes of the stream last came, be they blanks */
     uint64_t spoke_ms; /* when bytes last went to the kernel, or a blank was due */
     /* Bytes of the stream, in clear: queued, being sent, and taken by the kernel. */
     uint64_t written_total, sending_total, sent_total;

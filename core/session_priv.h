@@ -45,7 +45,11 @@ void session_say_why(struct session *session, struct span text);
 /* Turns what waits into TLS records of up to 16 KiB: the fixed cost of a record, of its system
    call and of the peer's, is paid once for all stanzas of a turn. False when TLS fails. */
 bool session_seal(struct session *session);
-/* session_watch.c: the rule in force between the domains in the header. */
+/* session_watch.c: the rule in force between two domains: a stream may have other pairs than that
+   in its header. */
+uint32_t session_pair_rule(const struct session *session, struct span local,
+                           struct span remote, enum rule rule);
+/* … between those in the header. */
 uint32_t session_rule(const struct session *session, enum rule rule);
 /* The peer has as long to prove itself as the rules say. */
 void session_expect(struct session *session);
@@ -83,6 +87,9 @@ void session_hold(struct session *session);
 /* It waits for the relay no more. */
 void session_unhold(struct session *session);
 void session_begin_tls(struct session *session);
+/* A dialback request that was answered with an error, or an answer that was ignored: counted,
+   logged, in `show errors`. Uses kind, verdict, fault and the domains, as far as they are known. */
+void session_tell_refused_claim(const struct session *session, const struct s2s_action *action);
 /* A connection that is not taken. */
 void session_log_refusal(const union net_address *peer, struct span reason);
 /* Reads the proxy's header, and begins for the client; false when it is not there, or the

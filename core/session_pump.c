@@ -101,6 +101,7 @@ static bool pump_handshake(struct session *session)
 static bool bear_blank(struct session *session, size_t size)
 {
     const struct thread *thread = session->worker->thread;
+    session->heard_ms = thread->now_ms;
     if (thread->now_ms - session->blank_from_ms > BLANK_WINDOW_MS) {
         session->blank_from_ms = thread->now_ms;
         session->blank_size = 0;
@@ -157,13 +158,13 @@ static bool feed(struct session *session)
 
 /* The first domain that is proved on a stream has it counted as one of its own; false, and the
    stream is closed, when it has too many. */
-static bool count_partner(struct session *session, struct span remote)
+static bool count_partner(struct session *session, struct span local, struct span remote)
 {
     struct thread *thread = session->worker->thread;
     if (session->outbound || session->counted != NULL || thread->census == NULL)
         return true;
-    session->counted =
-        census_enter_partner(thread->census, remote, session_rule(session, RULE_SESSIONS_MAX));
+    session->counted = census_enter_partner(
+        thread->census, remote, session_pair_rule(session, local, remote, RULE_SESSIONS_MAX));
     if (session->counted != NULL)
         return true;
     stats_count(thread->stats, STAT_SESSIONS_REFUSED);
@@ -177,7 +178,7 @@ static void authorised(struct session *session, const struct s2s_action *action,
 {
     session->trust = trust < session->trust ? trust : session->trust;
     struct thread *thread = session->worker->thread;
-    if (!count_partner(session, action->remote))
+    if (!count_partner(session, action->local, action->remote))
         return;
     xml_stream_set_stanza_size_max(session->xml, thread->config->stanza_size_max);
     session_watch(session);
@@ -217,12 +218,12 @@ static void ask_verify(struct session *session, const struct s2s_action *action)
     if (*verifying < DIALBACK_CHECKS_PER_ADDRESS_MAX)
         parcel = mesh_take(thread->mesh, thread->self, MESH_CONTROL);
     if (parcel == NULL) {
-        stats_count(thread->stats, STAT_DIALBACK_REFUSED);
         struct s2s_action refused = *action, ignored;
         char memory[2048];
         struct writer writer = writer_make(memory, sizeof(memory));
         refused.verdict = S2S_ERROR;
         refused.fault = STANZA_ERROR_RESOURCE_CONSTRAINT;
+        session_tell_refused_claim(session, &refused);
         s2s_in_verified(&session->in, &refused, &writer, &ignored);
         if (!session_write(session, writer_span(&writer)))
             session_fail(session, SPAN("the connection cannot be written"));
@@ -256,12 +257,18 @@ void session_verified(struct session *session, const struct parcel *parcel)
                                 .remote = parcel->to.domain,
                                 .id = parcel->stream_id,
                                 .fault = parcel->outcome.fault.error};
-    /* Its stream may have stood since before the rules asked for more. */
-    bool is_trusted = parcel->trust >= session_rule(session, RULE_TRUST);
-    if (parcel->outcome.kind == OUTCOME_DELIVERED && is_trusted)
+    /* The authority's stream may have stood since before the rules asked for more. */
+    bool is_trusted = parcel->trust >= session_pair_rule(session, answer.local, answer.remote,
+                                                         RULE_TRUST);
+    bool is_confirmed = parcel->outcome.kind == OUTCOME_DELIVERED;
+    if (is_confirmed && !is_trusted)
+        answer.fault = STANZA_ERROR_NOT_AUTHORIZED; /* XEP-0220 §2.5 */
+    if (is_confirmed && is_trusted)
         answer.verdict = S2S_VALID;
     else
         answer.verdict = answer.fault == STANZA_ERROR_FORBIDDEN ? S2S_INVALID : S2S_ERROR;
+    if (answer.verdict != S2S_VALID)
+        session_tell_refused_claim(session, &answer);
     char memory[2048];
     struct writer writer = writer_make(memory, sizeof(memory));
     struct s2s_action action;
@@ -374,8 +381,7 @@ static bool act(struct session *session, struct s2s_action *action)
     case S2S_SM_ACKED:
     case S2S_SM_FAILED: managed(session, action); break;
     case S2S_UNSOLICITED:
-        stats_count(session->worker->thread->stats, STAT_DIALBACK_REFUSED);
-        break;
+    case S2S_PAIR_REFUSED: session_tell_refused_claim(session, action); break;
     case S2S_CLOSE: on_close(session, action); break;
     }
     return true;

@@ -20,19 +20,15 @@ static const struct span retired = SPAN("this pair of domains is no longer serve
 
 /* May the pair go on as it has proved itself? A better proof than the policy wants now is as
    good. */
-static bool is_served(const struct session *session, struct span local, struct span remote)
+static bool is_served(const struct session *session, struct span local, struct span remote,
+                      unsigned proof)
 {
-    unsigned proof = session_is_external(session) ? S2S_PROOF_EXTERNAL
-                     : session->tls != NULL       ? S2S_PROOF_DIALBACK
-                                                  : S2S_PROOF_CLEAR;
     unsigned this_or_weaker = 2 * proof - 1;
     unsigned proofs = session->outbound ? worker_pair_proofs(session->worker, local, remote)
                                         : worker_pair_proofs_in(session->worker, local, remote);
     if ((proofs & this_or_weaker) == 0)
         return false;
-    const struct config *config = session->worker->thread->config;
-    struct rules_stack rules = config_rules(config, config_find_tenant(config, local), remote);
-    return session->trust >= rules_value(&rules, RULE_TRUST);
+    return session->trust >= session_pair_rule(session, local, remote, RULE_TRUST);
 }
 
 static void reload_in(struct session *session)
@@ -41,7 +37,7 @@ static void reload_in(struct session *session)
     for (unsigned i = 0; i < in->pair_count; i++) {
         const struct s2s_pair *pair = &in->pairs[i];
         if (pair->authorised && !is_served(session, s2s_domain_span(&pair->local),
-                                           s2s_domain_span(&pair->remote))) {
+                                           s2s_domain_span(&pair->remote), pair->proof)) {
             session_close(session, STREAM_ERROR_NONE, retired);
             return;
         }
@@ -54,8 +50,11 @@ static void reload_out(struct session *session)
     struct s2s_out *out = &session->out;
     struct span local = s2s_domain_span(&out->local), remote = s2s_domain_span(&out->remote);
     unsigned proofs = worker_pair_proofs(session->worker, local, remote);
+    unsigned proof = session_is_external(session) ? S2S_PROOF_EXTERNAL
+                     : session->tls != NULL       ? S2S_PROOF_DIALBACK
+                                                  : S2S_PROOF_CLEAR;
     if (out->state == S2S_OUT_READY) {
-        if (is_served(session, local, remote) && session_may_hear(session)) {
+        if (is_served(session, local, remote, proof) && session_may_hear(session)) {
             session->retires_ms = UINT64_MAX; /* its tenant may have come back */
             return;
         }

@@ -68,13 +68,14 @@ void session_report(const struct session *session, FILE *out)
             session_remote(session)->text);
     put_pairs(out, session);
     fprintf(out,
-            "\t%s\t%s\t%s\t%s\t%s\t%" PRIu64 "\t%" PRIu64 "\t%" PRIu64 "\t%" PRIu64
+            "\t%s\t%s\t%s\t%s\t%s\t%" PRIu64 "\t%" PRIu64 "\t%" PRIu64 "\t%" PRIu64 "\t%" PRIu64
             "\t%zu\t%s\t%" PRIu32,
             states[session->state], auth, trust,
             has_tls ? tls_protocol_name(session->tls) : "-",
             has_tls ? tls_cipher_name(session->tls) : "-", (now_ms - session->opened_ms) / 1000,
-            (now_ms - session->active_ms) / 1000, session->stanzas_in, session->stanzas_out,
-            session_output_size(session), session_is_managed(session) ? "on" : "-",
+            (now_ms - session->active_ms) / 1000, (now_ms - session->heard_ms) / 1000,
+            session->stanzas_in, session->stanzas_out, session_output_size(session),
+            session_is_managed(session) ? "on" : "-",
             (session->link != NULL ? link_unacked(session->link) : 0) +
                 intake_open_count(session->intake));
     if (session->link != NULL)
@@ -104,6 +105,31 @@ static void tell_refused(const struct session *session)
                                         .partner = is_known ? s2s_domain_span(&in->remote)
                                                             : span_of(host),
                                         .reason = span_of(reason)});
+}
+
+void session_tell_refused_claim(const struct session *session, const struct s2s_action *action)
+{
+    struct thread *thread = session->worker->thread;
+    const struct config_tenant *tenant = config_find_tenant(thread->config, action->local);
+    char reason[256], host[NET_ADDRESS_TEXT_SIZE];
+    net_address_format_host(&session->peer, host);
+    if (action->kind == S2S_UNSOLICITED)
+        snprintf(reason, sizeof(reason), "%s answers a dialback request that nobody made", host);
+    else if (action->verdict == S2S_INVALID)
+        snprintf(reason, sizeof(reason),
+                 "%s claims to be it, and its own server calls the dialback key invalid", host);
+    else
+        snprintf(reason, sizeof(reason), "a dialback request of %s for %.*s is refused: %.*s", host,
+                 (int)action->local.size, action->local.data,
+                 (int)stanza_error_name(action->fault).size,
+                 stanza_error_name(action->fault).data);
+    stats_count(thread->stats, STAT_DIALBACK_REFUSED);
+    trouble_tell(thread, LOG_LEVEL_INFO,
+                 &(struct stats_trouble){
+                     .event = "dialback.refused",
+                     .tenant = config_tenant_name(tenant),
+                     .partner = action->remote.size > 0 ? action->remote : span_of(host),
+                     .reason = span_of(reason)});
 }
 
 void session_log_refusal(const union net_address *peer, struct span reason)

@@ -62,7 +62,8 @@ static bool has_name(const struct session *session, const struct certificate *le
            (target->secure && certificate_matches_xmpp(leaf, target->host, target->host));
 }
 
-/* RFC 7671 §5.2: an authority that the record names has signed what the server shows. */
+/* RFC 7671 §5.2: an authority that the record names, and perhaps holds, has signed what the server
+   shows. */
 static bool leads_to(const struct session *session, const struct dane_record *record)
 {
     struct certificate authority;
@@ -72,7 +73,14 @@ static bool leads_to(const struct session *session, const struct dane_record *re
         if (certificate_read(&authority, der, size) == 0 && dane_matches(record, &authority) &&
             tls_chain_leads_to(session->tls, i))
             return true;
-    return false;
+    return record->whole_size > 0 &&
+           tls_chain_leads_to_authority(session->tls, link_tlsa_whole(session->link, record),
+                                        record->whole_size);
+}
+
+static bool is_named(const void *record, const struct certificate *anchor)
+{
+    return dane_matches(record, anchor);
 }
 
 /* RFC 7671 §5. */
@@ -85,7 +93,11 @@ static bool vouches(const struct session *session, const struct certificate *lea
     case DANE_PKIX_EE:
         return tls_peer_verified(session->tls, NULL) && has_name(session, leaf, target) &&
                dane_matches(record, leaf);
-    case DANE_PKIX_TA: break; /* never usable, see dane_parse */
+    case DANE_PKIX_TA: /* a root is not sent: it is looked for among those that are known here */
+        return tls_peer_verified(session->tls, NULL) && has_name(session, leaf, target) &&
+               (leads_to(session, record) ||
+                tls_chain_leads_to_anchor(session->tls, session->worker->tls.common, is_named,
+                                          record));
     }
     return false;
 }

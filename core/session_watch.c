@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* The clock of a session: how long it may take to prove itself, how long it may say nothing,
-   when its peer's certificate ends; and the blanks that keep its connection alive. */
+   when its peer's certificate ends; and the blanks that keep its connection alive, ours and
+   those that are wanted of the peer. */
 #include "core/session_priv.h"
 
 #include "core/log.h"
@@ -9,13 +10,18 @@
 
 #define SPEAK_MIN_MS 5000 /* no blanks faster than that, whatever a peer says */
 
-uint32_t session_rule(const struct session *session, enum rule rule)
+uint32_t session_pair_rule(const struct session *session, struct span local,
+                           struct span remote, enum rule rule)
 {
     const struct config *config = session->worker->thread->config;
-    struct span local = s2s_domain_span(session_local(session));
-    struct span remote = s2s_domain_span(session_remote(session));
     struct rules_stack rules = config_rules(config, config_find_tenant(config, local), remote);
     return rules_value(&rules, rule);
+}
+
+uint32_t session_rule(const struct session *session, enum rule rule)
+{
+    return session_pair_rule(session, s2s_domain_span(session_local(session)),
+                             s2s_domain_span(session_remote(session)), rule);
 }
 
 /* When the certificate that proves the peer ends, on the clock of timers. */
@@ -55,10 +61,23 @@ static uint64_t speak_ms(const struct session *session)
     return interval_ms > 0 ? session->spoke_ms + interval_ms : UINT64_MAX;
 }
 
+/* When we shall have waited too long for the peer to say anything, be it a blank. UINT64_MAX:
+   never. Streams of ours are not his to keep alive; what is not read may be behind. */
+static uint64_t silent_ms(const struct session *session)
+{
+    uint64_t demand_ms = session_rule(session, RULE_KEEPALIVE_DEMAND);
+    if (session->outbound || session->muted || demand_ms == 0)
+        return UINT64_MAX;
+    uint64_t heard_ms =
+        session->heard_ms > session->unheld_ms ? session->heard_ms : session->unheld_ms;
+    return heard_ms + demand_ms;
+}
+
 void session_watch(struct session *session)
 {
     struct thread *thread = session->worker->thread;
     uint64_t end_ms = session->active_ms + session_rule(session, RULE_IDLE_TIMEOUT);
+    end_ms = earlier(end_ms, silent_ms(session));
     if (session->expires_ms == UINT64_MAX)
         session->expires_ms = expiry_ms(session);
     end_ms = earlier(end_ms, earlier(session->retires_ms, session->expires_ms));
@@ -83,7 +102,7 @@ void session_timer(struct session *session)
 {
     struct thread *thread = session->worker->thread;
     if (session->held && session->state == SESSION_OPEN)
-        session->active_ms = thread->now_ms; /* it is we who are slow */
+        session->active_ms = session->heard_ms = thread->now_ms; /* it is we who are slow */
     if (session->state == SESSION_CLOSING && session->listening) {
         session_end(session);
     } else if (session->state == SESSION_CLOSING) {
@@ -101,6 +120,11 @@ void session_timer(struct session *session)
     } else if (thread->now_ms >=
                session->active_ms + session_rule(session, RULE_IDLE_TIMEOUT)) {
         session_close(session, STREAM_ERROR_NONE, SPAN("idle"));
+    } else if (thread->now_ms >= silent_ms(session)) {
+        /* RFC 6120 §4.6.2: the peer is taken to be gone. */
+        stats_count(thread->stats, STAT_KEEPALIVES_MISSED);
+        session_close(session, STREAM_ERROR_CONNECTION_TIMEOUT,
+                      SPAN("no sign of life for the time of keepalive_demand_ms"));
     } else {
         keep_alive(session);
         session_watch(session);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * Timers of one thread: intrusive, in a binary heap of pointers, times in monotonic milliseconds.
- * The thread asks for the next deadline, waits, and takes what is due.
+ * Timers of one thread: intrusive, in a binary heap of pointers, times in monotonic
+ * milliseconds. The thread asks for the next deadline, waits, and takes what is due.
  */
 #ifndef PASSERELLE_CORE_TIMER_H
 #define PASSERELLE_CORE_TIMER_H

@@ -2,8 +2,8 @@
 /*
  * The TLS contexts of one thread: the common one, and those of tenants with a certificate of
  * their own. These are opened when first needed, and again when their files have changed since;
- * the least recently used ones are closed when there are more than xmpp.certificates_max. Sessions
- * keep what they use.
+ * the least recently used ones are closed when there are more than xmpp.certificates_max.
+ * Sessions keep what they use.
  */
 #ifndef PASSERELLE_CORE_TLS_STORE_H
 #define PASSERELLE_CORE_TLS_STORE_H

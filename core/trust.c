@@ -136,6 +136,8 @@ static int load(struct trust_memory *memory)
     while (memory->store != NULL && (rc = store_next(memory->store, STORE_PROOF, &row)) > 0) {
         bool is_good = row.value > TRUST_DIALBACK && row.value <= TRUST_DANE;
         struct partner *partner = is_good ? add(memory, row.partner) : NULL;
+        if (!is_good)
+            store_remove(memory->store, &row);
         if (partner == NULL)
             continue;
         partner->best = (enum trust)row.value;

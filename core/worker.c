@@ -204,6 +204,10 @@ static void parcel_home(struct worker *worker, struct parcel *parcel)
 static void answer(const struct worker *worker, const struct inquiry *inquiry)
 {
     const struct session *session;
+    for (size_t i = 0; inquiry->kind == INQUIRY_LINKS && i < worker->links.size; i++)
+        for (const struct table_node *node = worker->links.chains[i]; node != NULL;
+             node = node->next)
+            link_row(node->owner, inquiry->out);
     if (inquiry->kind != INQUIRY_SESSIONS)
         return;
     TAILQ_FOREACH(session, &worker->sessions, all)

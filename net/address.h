@@ -20,7 +20,8 @@ union net_address {
 #define NET_ADDRESS_TEXT_SIZE 56
 
 socklen_t net_address_size(const union net_address *address);
-/* Parses an IP literal (v6 with or without brackets) without a port; -EINVAL when it is none. */
+/* Parses an IP literal (v6 with or without brackets) without a port; -EINVAL when it is
+   none. */
 int net_address_parse_host(union net_address *address, const char *host, uint16_t port);
 /* Parses "host:port" of literals; a missing port becomes `default_port`. -EINVAL. */
 int net_address_parse(union net_address *address, const char *text, uint16_t default_port);
@@ -38,8 +39,8 @@ bool net_address_in(const union net_address *address, const union net_address *n
 /* Loopback, private (RFC 1918, RFC 4193), link-local, unspecified, multicast: what a DNS answer
    of the open internet must not name. */
 bool net_address_is_special(const union net_address *address);
-/* Whom a limit "per address" is about, with port 0: the address of IPv4, the network of 64 bits of
-   IPv6, of which one host may have every address (RFC 4291 §2.5.4). */
+/* Whom a limit "per address" is about, with port 0: the address of IPv4, the network of 64 bits
+   of IPv6, of which one host may have every address (RFC 4291 §2.5.4). */
 void net_address_site(union net_address *site, const union net_address *address);
 uint64_t net_address_hash(const union net_address *address);
 

@@ -26,7 +26,8 @@ static inline const uint8_t *net_buffer_front(const struct net_buffer *buffer)
 {
     return buffer->data + buffer->start;
 }
-/* A place for `size` more bytes, or NULL when the limit would be passed or memory is refused. */
+/* A place for `size` more bytes, or NULL when the limit would be passed or memory is
+   refused. */
 uint8_t *net_buffer_reserve(struct net_buffer *buffer, size_t size) NET_MUST_USE;
 void net_buffer_commit(struct net_buffer *buffer, size_t size);
 /* -ENOBUFS when it does not fit; then nothing was added. */

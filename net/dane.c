@@ -20,7 +20,7 @@ static bool is_sequence(const uint8_t *data, size_t size)
 bool dane_parse(struct dane_record *record, const uint8_t *data, size_t size)
 {
     *record = (struct dane_record){0};
-    if (size < 4 || data[0] > DANE_EE || data[0] == DANE_PKIX_TA || data[1] >= SELECTOR_COUNT ||
+    if (size < 4 || size > UINT16_MAX || data[0] > DANE_EE || data[1] >= SELECTOR_COUNT ||
         data[2] >= MATCHING_COUNT)
         return false;
     record->usage = data[0];
@@ -30,6 +30,8 @@ bool dane_parse(struct dane_record *record, const uint8_t *data, size_t size)
     size -= 3;
     if (record->matching == MATCHING_ALL && is_sequence(data, size)) {
         digest_sha512(data, size, record->data);
+        if (record->usage == DANE_TA && record->selector == SELECTOR_CERTIFICATE)
+            record->whole_size = (uint16_t)size;
         return true;
     }
     size_t wanted = record->matching == MATCHING_SHA256 ? DIGEST_SIZE : DIGEST_SIZE_SHA512;

@@ -19,11 +19,14 @@ struct dane_record {
     uint8_t selector;             /* 0: the certificate, 1: its public key */
     uint8_t matching;             /* 0: all of it, 1: its SHA-256, 2: its SHA-512 */
     uint8_t data[DANE_DATA_SIZE]; /* the digest; of "all of it" the SHA-512 is kept */
+    /* Of an authority that is whole in DNS, so that the server need not send it (RFC 7671
+       §5.2.2): its DER, at the end of the record's data. 0: of all others. */
+    uint16_t whole_size;
+    uint16_t whole_at; /* where its owner keeps it */
 };
 
-/* Reads the data of a TLSA record. False when it is unusable (RFC 6698 §4.1): malformed, of an
-   unknown kind, or PKIX-TA: that may name a root, which servers do not send, so a good server
-   would look like a bad one. */
+/* Reads the data of a TLSA record. False when it is unusable (RFC 6698 §4.1): malformed, or of an
+   unknown kind. */
 bool dane_parse(struct dane_record *record, const uint8_t *data, size_t size);
 /* Does another of the records, of the same usage and selector, have a stronger digest? Then the
    one at `index` does not count (RFC 7671 §9). */

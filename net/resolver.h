@@ -15,6 +15,8 @@
 #define RESOLVER_SERVICE_MAX 4
 #define RESOLVER_TLSA_MAX    64 /* TLSA records in one answer … */
 #define RESOLVER_TLSA_HOST   8  /* … and of one target; what is beyond is left out */
+#define RESOLVER_WHOLE_MAX   8192 /* bytes of authorities that are whole in one answer; those that are
+                                     beyond count only where the server sends them */
 #define RESOLVER_NAME_SIZE   256
 
 struct resolver;
@@ -82,8 +84,16 @@ struct resolver_answer {
        TLSA records are bogus, or may be there and could not be asked for: they are not to be
        connected to (RFC 7673 §3.4). */
     struct resolver_target targets[RESOLVER_TARGET_MAX];
+    unsigned tlsa_count;       /* of all targets; behind them stand the authorities that are whole */
     struct dane_record tlsa[]; /* as many as the targets name */
 };
+
+/* The DER of a record's authority, whole_size bytes. */
+static inline const uint8_t *resolver_whole(const struct resolver_answer *answer,
+                                            const struct dane_record *record)
+{
+    return (const uint8_t *)&answer->tlsa[answer->tlsa_count] + record->whole_at;
+}
 
 int resolver_open(struct resolver **resolver, const struct resolver_options *options) NET_MUST_USE;
 /* Ports must be closed before. */

@@ -80,6 +80,23 @@ static enum resolver_status lookup_status(int failure, const struct ub_result *r
     return result->rcode != 0 ? RESOLVER_FAILED : RESOLVER_NOT_FOUND;
 }
 
+/* Keeps the authority that a record holds. Without room it must be sent by the server. */
+static void job_keep_whole(struct job *job, struct dane_record *record, const uint8_t *data)
+{
+    size_t size = job->whole_size + record->whole_size;
+    uint8_t *grown = record->whole_size > 0 && size <= RESOLVER_WHOLE_MAX
+                         ? realloc(job->whole, size)
+                         : NULL;
+    if (grown == NULL) {
+        record->whole_size = 0;
+        return;
+    }
+    memcpy(grown + job->whole_size, data, record->whole_size);
+    record->whole_at = (uint16_t)job->whole_size;
+    job->whole = grown;
+    job->whole_size = size;
+}
+
 /* RFC 7673 §3.4. One that DNSSEC does not vouch for counts as none. */
 static void job_take_associations(struct job *job, unsigned index, enum resolver_status status,
                                   const struct ub_result *result)
@@ -96,11 +113,13 @@ static void job_take_associations(struct job *job, unsigned index, enum resolver
         has_room = job->tlsa_count < RESOLVER_TLSA_MAX && tlsa->count < RESOLVER_TLSA_HOST;
         if (!has_room)
             break;
-        if (!dane_parse(record, (const uint8_t *)result->data[i],
-                        (size_t)(result->len[i] > 0 ? result->len[i] : 0))) {
+        const uint8_t *data = (const uint8_t *)result->data[i];
+        size_t size = (size_t)(result->len[i] > 0 ? result->len[i] : 0);
+        if (!dane_parse(record, data, size)) {
             tlsa->saw_unusable = true;
             continue;
         }
+        job_keep_whole(job, record, data + size - record->whole_size);
         tlsa->count++;
         job->tlsa_count++;
     }
@@ -376,14 +395,18 @@ static struct resolver_answer *take_answer(struct job *job)
     job->answer = NULL;
     if (tlsa_size == 0)
         return answer;
-    struct resolver_answer *grown = realloc(answer, sizeof(*answer) + tlsa_size);
+    struct resolver_answer *grown =
+        realloc(answer, sizeof(*answer) + tlsa_size + job->whole_size);
     if (grown == NULL) {
         /* As if they had not come: whom they are about is not connected to. */
         memset(job->tlsa_of, 0, sizeof(job->tlsa_of));
         job->saw_failure = true;
         return answer;
     }
+    grown->tlsa_count = job->tlsa_count;
     memcpy(grown->tlsa, job->tlsa, tlsa_size);
+    if (job->whole_size > 0)
+        memcpy(&grown->tlsa[grown->tlsa_count], job->whole, job->whole_size);
     return grown;
 }
 
@@ -416,6 +439,7 @@ void resolver_job_free(struct ub_ctx *context, struct job *job)
 {
     job_cancel(context, job);
     free(job->answer);
+    free(job->whole);
     free(job);
 }
 

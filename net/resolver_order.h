@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* Inside of the resolver: reading DNS records and putting SRV records in order. Pure but for the
-   random numbers that the caller gives. */
+/* Inside of the resolver: reading DNS records and putting SRV records in order. Pure but for
+   the random numbers that the caller gives. */
 #ifndef PASSERELLE_NET_RESOLVER_ORDER_H
 #define PASSERELLE_NET_RESOLVER_ORDER_H
 
@@ -28,8 +28,8 @@ bool resolver_order_pointer(const uint8_t *data, size_t size, struct resolver_po
 bool resolver_order_before(const struct resolver_pointer *a, const struct resolver_pointer *b);
 /* Reads the data of an SRV record; false when it is malformed or its name holds odd bytes. */
 bool resolver_order_parse(const uint8_t *data, size_t size, struct resolver_record *record);
-/* RFC 2782: by priority, and by chance in proportion to the weights among equals. `random` holds
-   one number for each record. */
+/* RFC 2782: by priority, and by chance in proportion to the weights among equals. `random`
+   holds one number for each record. */
 void resolver_order_sort(struct resolver_record *records, size_t count, const uint32_t *random);
 
 #endif

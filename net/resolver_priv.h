@@ -71,6 +71,8 @@ struct job {
     struct job_tlsa tlsa_of[RESOLVER_TARGET_MAX];
     struct dane_record tlsa[RESOLVER_TLSA_MAX];
     unsigned tlsa_count;
+    uint8_t *whole; /* authorities out of them; NULL: none, as nearly always */
+    size_t whole_size;
     struct job_lookup lookups[LOOKUP_MAX];
     unsigned lookup_count;
 };

@@ -95,8 +95,8 @@ void ring_detach(struct ring *ring, ring_handle handle);
    -EMFILE, and the descriptor is closed, when there is no room. */
 int ring_adopt(struct ring *ring, int descriptor, void *owner,
                ring_handle *handle) NET_MUST_USE;
-/* Ends the socket: no more events but RING_GONE. A send in flight is cancelled; datagrams handed
-   over before still leave. */
+/* Ends the socket: no more events but RING_GONE. A send in flight is cancelled; datagrams
+   handed over before still leave. */
 void ring_drop(struct ring *ring, ring_handle handle);
 int ring_local_address(const struct ring *ring, ring_handle handle, union net_address *address);
 

@@ -90,10 +90,9 @@ static void keep_chain(struct tls_session *session, const struct tls_text *chain
     }
 }
 
-static const struct anchors *session_anchors(const struct tls_session *session)
+static const struct anchors *context_anchors(const struct tls_context *context)
 {
-    const struct tls_context *base = session->context->base;
-    return base != NULL ? base->anchors : session->context->anchors;
+    return context->base != NULL ? context->base->anchors : context->anchors;
 }
 
 /* Accepts every chain: dialback over TLS works with any certificate (XEP-0220 §2.1), and who
@@ -113,7 +112,7 @@ int tls_session_on_verify(int preverify, WOLFSSL_X509_STORE_CTX *store)
     for (unsigned i = 0; i < count; i++)
         chain[i] = (struct tls_text){store->certs[i].buffer, store->certs[i].length};
     /* First: a session with a peer has been judged. */
-    session->refusal = path_verify(chain, count, session_anchors(session));
+    session->refusal = path_verify(chain, count, context_anchors(session->context));
     keep_peer(session, chain[0].data, chain[0].size);
     if (session->keeps_chain)
         keep_chain(session, chain, count);
@@ -371,17 +370,44 @@ const uint8_t *tls_peer_chain(const struct tls_session *session, unsigned index,
     return session->chain[index].data;
 }
 
-bool tls_chain_leads_to(const struct tls_session *session, unsigned anchor)
+/* Do the first `count` certificates lead to this authority? */
+static bool leads_to(const struct tls_session *session, unsigned count, uint8_t *der, size_t size)
 {
     struct certificate authority;
+    if (count == 0 || certificate_read(&authority, der, size) < 0)
+        return false;
+    struct anchor one = {der, size, authority.subject};
+    const struct anchors only = {.list = &one, .count = 1};
+    return path_verify(session->chain, count, &only) == NULL;
+}
+
+bool tls_chain_leads_to(const struct tls_session *session, unsigned anchor)
+{
     assert(anchor > 0);
     assert(anchor < session->chain_count);
-    const struct tls_text *last = &session->chain[anchor];
-    if (certificate_read(&authority, last->data, last->size) < 0)
-        return false;
-    struct anchor one = {last->data, last->size, authority.subject};
-    const struct anchors only = {.list = &one, .count = 1};
-    return path_verify(session->chain, anchor, &only) == NULL;
+    return leads_to(session, anchor, session->chain[anchor].data, session->chain[anchor].size);
+}
+
+bool tls_chain_leads_to_authority(const struct tls_session *session, const uint8_t *der,
+                                  size_t size)
+{
+    return leads_to(session, session->chain_count, (uint8_t *)(uintptr_t)der, size);
+}
+
+bool tls_chain_leads_to_anchor(const struct tls_session *session,
+                               const struct tls_context *context, tls_is_it_fn is_it,
+                               const void *wanted)
+{
+    const struct anchors *anchors = context_anchors(context);
+    struct certificate certificate;
+    for (size_t i = 0; i < anchors->count; i++) {
+        const struct anchor *anchor = &anchors->list[i];
+        if (certificate_read(&certificate, anchor->der, anchor->size) == 0 &&
+            is_it(wanted, &certificate) &&
+            leads_to(session, session->chain_count, anchor->der, anchor->size))
+            return true;
+    }
+    return false;
 }
 
 const char *tls_protocol_name(const struct tls_session *session)

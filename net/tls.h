@@ -11,6 +11,7 @@
 #define PASSERELLE_NET_TLS_H
 
 #include "net/buffer.h"
+#include "net/certificate.h"
 
 struct tls_context;
 struct tls_session;
@@ -108,6 +109,15 @@ const uint8_t *tls_peer_chain(const struct tls_session *session, unsigned index,
 /* Does the chain lead from the leaf to its certificate `anchor` (> 0) by those between them?
    The rules are those of net/path.h; nothing else is trusted for it (DANE-TA, RFC 7671 §5.2). */
 bool tls_chain_leads_to(const struct tls_session *session, unsigned anchor);
+/* … to this authority (DER), whether the peer has sent it or not? */
+bool tls_chain_leads_to_authority(const struct tls_session *session, const uint8_t *der,
+                                  size_t size);
+/* … to a trust anchor of `context` for which `is_it` says true (PKIX-TA)? A session that has shaken
+   hands has left its own context. */
+typedef bool (*tls_is_it_fn)(const void *wanted, const struct certificate *anchor);
+bool tls_chain_leads_to_anchor(const struct tls_session *session,
+                               const struct tls_context *context, tls_is_it_fn is_it,
+                               const void *wanted);
 /* "TLSv1.3", "TLS_AES_128_GCM_SHA256", and what went wrong last (for the log). */
 const char *tls_protocol_name(const struct tls_session *session);
 const char *tls_cipher_name(const struct tls_session *session);

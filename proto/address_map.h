@@ -13,7 +13,8 @@ enum address_result {
     ADDRESS_OK,
     ADDRESS_MALFORMED,         /* 400 */
     ADDRESS_UNREPRESENTABLE,   /* 404: legal SIP, impossible as a JID */
-    ADDRESS_UNSUPPORTED_SCHEME /* 416; sips: has its own answer, the caller looks at the scheme */
+    ADDRESS_UNSUPPORTED_SCHEME /* 416; sips: has its own answer, the caller looks at the
+                                  scheme */
 };
 
 /* Writes sip:user@domain[;gr=resource] for a prepared JID (RFC 7247 §6.5). `with_resource`

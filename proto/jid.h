@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * XMPP addresses (RFC 7622, with the preparation of RFC 8265 UsernameCaseMapped with toLowerCase
- * and OpaqueString; domains by IDNA2008 as U-labels). Pure ASCII addresses take a fast path
- * without a table. Pure functions.
+ * XMPP addresses (RFC 7622, with the preparation of RFC 8265 UsernameCaseMapped with
+ * toLowerCase and OpaqueString; domains by IDNA2008 as U-labels). Pure ASCII addresses take a
+ * fast path without a table. Pure functions.
  */
 #ifndef PASSERELLE_PROTO_JID_H
 #define PASSERELLE_PROTO_JID_H

@@ -31,9 +31,10 @@
 #define SIP_HEADER_COUNT_MAX      64
 #define SIP_VIA_COUNT_MAX         32
 #define SIP_UDP_REQUEST_SIZE_MAX  1300
-/* Over UDP what we write is brought to a multiple of this by blanks before the value of User-Agent
-   or Server (RFC 3261 §7.3.1 allows any number), so that many messages have one size and leave
-   together (net/ring.h). It costs half of it on average; real texts need about ten sizes. */
+/* Over UDP what we write is brought to a multiple of this by blanks before the value of
+   User-Agent or Server (RFC 3261 §7.3.1 allows any number), so that many messages have one size
+   and leave together (net/ring.h). It costs half of it on average; real texts need about ten
+   sizes. */
 #define SIP_DATAGRAM_STEP         64
 #define SIP_CALL_ID_SIZE_MAX      128
 #define SIP_BRANCH_SIZE_MAX       64
@@ -61,7 +62,8 @@
 /* Stream management (XEP-0198). Stanzas of one stream whose outcome is open: one bit each, and
    more than any thread has parcels for by default. */
 #define SM_WINDOW            1024
-#define SM_ID_SIZE           256 /* of a peer's SM-ID, with the NUL; a longer one is not resumed */
+#define SM_ID_SIZE           256 /* of a peer's SM-ID, with the NUL; a longer one is not
+                                    resumed */
 /* Stanzas of ours that one stream may have unacknowledged and still be resumed. */
 #define SM_RESEND_MAX        4096
 #define SM_UNACKED_LOOSE_MAX 128 /* parcels kept for stanzas nobody waits for, by link */
@@ -75,7 +77,8 @@
 /* A MESSAGE that goes to another thread, whole: a text of TEXT_SIZE_MAX and 2 KB of header. */
 #define SIP_HANDOVER_SIZE_MAX 14336
 
-_Static_assert((SM_WINDOW & (SM_WINDOW - 1)) == 0, "numbers wrap at 2^32 in step with the window");
+_Static_assert((SM_WINDOW & (SM_WINDOW - 1)) == 0,
+               "numbers wrap at 2^32 in step with the window");
 _Static_assert(SIP_HANDOVER_SIZE_MAX >= TEXT_SIZE_MAX + 2048, "the longest text can come in");
 _Static_assert(STANZA_SIZE_DEFAULT >= STANZA_SIZE_MIN, "RFC 6120 §13.12");
 _Static_assert(SIP_UDP_REQUEST_SIZE_MAX < SIP_DATAGRAM_SIZE_MAX, "requests fit a datagram");

@@ -47,8 +47,8 @@ struct xmpp_draft {
 /* `request` is a MESSAGE that passed policy; `from` and `to` are its mapped addresses; `id` is
    the stanza id to use. MAP_IGNORE is for types that are accepted and carry no text
    (isComposing): the caller answers 200 and counts it. On MAP_FAULT fills *fault (415 with
-   Accept, 400 …). `scratch` holds the text between body and stanza and is free afterwards; only the
-   stanza and what is in the fault is in `memory`. */
+   Accept, 400 …). `scratch` holds the text between body and stanza and is free afterwards; only
+   the stanza and what is in the fault is in `memory`. */
 enum map_result map_message_to_xmpp(const struct sip_message *request, const struct jid *from,
                                     const struct jid *to, struct span id,
                                     struct writer *scratch, struct writer *memory,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * PRECIS (RFC 8264): the code point classes and the two profiles XMPP addresses need (RFC 8265).
- * Pure functions; the Unicode tables are libunistring's.
+ * PRECIS (RFC 8264): the code point classes and the two profiles XMPP addresses need (RFC
+ * 8265). Pure functions; the Unicode tables are libunistring's.
  */
 #ifndef PASSERELLE_PROTO_PRECIS_H
 #define PASSERELLE_PROTO_PRECIS_H

@@ -104,7 +104,7 @@ void s2s_close(struct s2s_action *action, enum stream_error error, struct span t
 }
 
 void s2s_write_end(struct writer *writer, enum stream_error error, struct span text,
-                   const struct s2s_too_high *too_high)
+                   const struct s2s_detail *detail)
 {
     char memory[160];
     struct writer application = writer_make(memory, sizeof(memory));
@@ -112,15 +112,30 @@ void s2s_write_end(struct writer *writer, enum stream_error error, struct span t
         writer_put_literal(writer, "</stream:stream>");
         return;
     }
-    if (too_high->is_set)
-        sm_write_too_high(&application, too_high->h, too_high->sent);
+    switch (detail->kind) {
+    case S2S_DETAIL_NONE: break;
+    case S2S_DETAIL_HANDLED_TOO_HIGH:
+        sm_write_too_high(&application, detail->h, detail->sent);
+        break;
+    case S2S_DETAIL_STANZA_TOO_BIG:
+        writer_put_literal(&application, "<stanza-too-big xmlns='urn:xmpp:errors'/>");
+        break;
+    }
     stream_error_write(writer, error, text, writer_span(&application));
 }
 
-void s2s_close_too_high(struct s2s_action *action, struct s2s_too_high *too_high, uint32_t h,
+void s2s_close_broken(struct s2s_action *action, struct s2s_detail *detail,
+                      const struct xml_event *event)
+{
+    if (event->stanza_too_big)
+        detail->kind = S2S_DETAIL_STANZA_TOO_BIG;
+    s2s_close(action, event->error, event->detail);
+}
+
+void s2s_close_too_high(struct s2s_action *action, struct s2s_detail *detail, uint32_t h,
                         uint32_t sent)
 {
-    *too_high = (struct s2s_too_high){true, h, sent};
+    *detail = (struct s2s_detail){S2S_DETAIL_HANDLED_TOO_HIGH, h, sent};
     s2s_close(action, STREAM_ERROR_UNDEFINED_CONDITION,
               SPAN("you acknowledge more stanzas than were sent to you"));
 }

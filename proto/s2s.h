@@ -66,6 +66,7 @@ enum s2s_action_kind {
     S2S_SM_REFUSED,      /* outbound: READY, but the former stream is over; see sm.has_h */
     S2S_SM_FAILED,       /* outbound: nothing is counted on this stream after all */
     S2S_UNSOLICITED,     /* a db answer nobody asked for was ignored */
+    S2S_PAIR_REFUSED,    /* inbound: a db request was answered with an error, see fault */
     S2S_CLOSE            /* see error, received, text */
 };
 
@@ -83,10 +84,16 @@ struct s2s_action {
     struct sm_element sm;    /* SM_… */
 };
 
-/* The peer acknowledged what was never sent: our stream error says so (XEP-0198 §6). */
-struct s2s_too_high {
-    bool is_set;
-    uint32_t h, sent;
+/* What our stream error says beside its condition. */
+enum s2s_detail_kind {
+    S2S_DETAIL_NONE,
+    S2S_DETAIL_HANDLED_TOO_HIGH, /* the peer acknowledged what was never sent (XEP-0198 §6) */
+    S2S_DETAIL_STANZA_TOO_BIG    /* XEP-0205 §3 */
+};
+
+struct s2s_detail {
+    enum s2s_detail_kind kind;
+    uint32_t h, sent; /* of what was never sent */
 };
 
 struct s2s_domain {
@@ -111,10 +118,13 @@ void s2s_write_verified(struct writer *writer, const struct s2s_action *pair);
 bool s2s_read_verdict(const struct xml_node *node, struct s2s_action *action) MUST_USE;
 /* <stream:error>, or with STREAM_ERROR_NONE just the closing tag. */
 void s2s_write_end(struct writer *writer, enum stream_error error, struct span text,
-                   const struct s2s_too_high *too_high);
-/* Fills in `too_high` and a CLOSE that will tell it. */
-void s2s_close_too_high(struct s2s_action *action, struct s2s_too_high *too_high, uint32_t h,
+                   const struct s2s_detail *detail);
+/* Fills in `detail` and a CLOSE that will tell it. */
+void s2s_close_too_high(struct s2s_action *action, struct s2s_detail *detail, uint32_t h,
                         uint32_t sent);
+/* A CLOSE for an XML_EVENT_ERROR, and the detail that goes with it. */
+void s2s_close_broken(struct s2s_action *action, struct s2s_detail *detail,
+                      const struct xml_event *event);
 void s2s_close(struct s2s_action *action, enum stream_error error, struct span text);
 bool s2s_is_stanza(const struct xml_node *node);
 /* The language of what comes on a stream (RFC 6120 §4.7.4), from its header; empty: not said.

@@ -82,8 +82,14 @@ static struct s2s_pair *add_pair(struct s2s_in *in, const struct s2s_domain *loc
         in->pair_size = size;
     }
     pair = &in->pairs[in->pair_count++];
-    *pair = (struct s2s_pair){*local, *remote, false};
+    *pair = (struct s2s_pair){.local = *local, .remote = *remote};
     return pair;
+}
+
+static void authorise(struct s2s_pair *pair, enum s2s_proof proof)
+{
+    pair->authorised = true;
+    pair->proof = (uint8_t)proof;
 }
 
 bool s2s_in_authorised(const struct s2s_in *in, struct span local, struct span remote)
@@ -119,7 +125,7 @@ void s2s_in_write_close(struct s2s_in *in, struct writer *writer, enum stream_er
                          span_of(in->id));
     in->header_sent = true;
     in->state = S2S_IN_CLOSED;
-    s2s_write_end(writer, error, text, &in->too_high);
+    s2s_write_end(writer, error, text, &in->detail);
 }
 
 /* What the policy allows to the pair in the header. */
@@ -291,7 +297,7 @@ static void on_auth(struct s2s_in *in, const struct xml_node *node, struct write
         s2s_close(action, STREAM_ERROR_RESOURCE_CONSTRAINT, SPAN("no room for a pair"));
         return;
     }
-    pair->authorised = true;
+    authorise(pair, S2S_PROOF_EXTERNAL);
     in->external_done = true;
     in->header_sent = false;
     in->state = S2S_IN_HEADER;
@@ -305,7 +311,7 @@ static void on_auth(struct s2s_in *in, const struct xml_node *node, struct write
 static void refuse_pair(struct s2s_action *action, struct writer *writer,
                         enum stanza_error fault, bool is_result)
 {
-    action->kind = S2S_NOTHING;
+    action->kind = S2S_PAIR_REFUSED;
     action->verdict = S2S_ERROR;
     action->fault = fault;
     if (is_result)
@@ -334,7 +340,8 @@ static void on_result(struct s2s_in *in, struct writer *writer, struct s2s_actio
     }
     if (pair->authorised || certified) {
         /* XEP-0344: the certificate already proves what calling back would. */
-        pair->authorised = true;
+        if (certified)
+            authorise(pair, S2S_PROOF_EXTERNAL);
         action->kind = S2S_PAIR_AUTHORISED;
         action->verdict = S2S_VALID;
         s2s_write_result(writer, action);
@@ -414,6 +421,8 @@ static void on_element(struct s2s_in *in, const struct xml_node *node, struct wr
         on_starttls(in, writer, action);
     } else if (xml_node_is(node, SPAN(NS_SASL), SPAN("auth"))) {
         on_auth(in, node, writer, action);
+    } else if (xml_node_is(node, SPAN(NS_SASL), SPAN("abort"))) {
+        sasl_fail(in, writer, action, SPAN("aborted")); /* RFC 6120 §6.4.4 */
     } else if (xml_node_is(node, SPAN(NS_DIALBACK), SPAN("result")) ||
                xml_node_is(node, SPAN(NS_DIALBACK), SPAN("verify"))) {
         on_dialback(in, node, writer, action);
@@ -443,7 +452,7 @@ void s2s_in_event(struct s2s_in *in, const struct xml_event *event, struct write
     case XML_EVENT_CLOSE:
         s2s_close(action, STREAM_ERROR_NONE, SPAN("closed by the peer"));
         break;
-    case XML_EVENT_ERROR: s2s_close(action, event->error, event->detail); break;
+    case XML_EVENT_ERROR: s2s_close_broken(action, &in->detail, event); break;
     }
 }
 
@@ -457,7 +466,7 @@ void s2s_in_verified(struct s2s_in *in, const struct s2s_action *answer, struct 
         return;
     s2s_write_result(writer, answer);
     if (answer->verdict == S2S_VALID) {
-        pair->authorised = true;
+        authorise(pair, in->secure ? S2S_PROOF_DIALBACK : S2S_PROOF_CLEAR);
         action->kind = S2S_PAIR_AUTHORISED;
         action->local = s2s_domain_span(&pair->local);
         action->remote = s2s_domain_span(&pair->remote);

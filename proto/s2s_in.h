@@ -20,6 +20,7 @@ enum s2s_in_state {
 struct s2s_pair {
     struct s2s_domain local, remote;
     bool authorised; /* else its verification is under way */
+    uint8_t proof;   /* when it is: enum s2s_proof, the one that it has given */
 };
 
 struct s2s_in {
@@ -29,7 +30,7 @@ struct s2s_in {
     bool secure, header_sent, external_offered, external_done;
     bool sm_on; /* stanzas are counted */
     unsigned sm_tries;
-    struct s2s_too_high too_high;
+    struct s2s_detail detail;
     unsigned sasl_tries;
     char id[S2S_ID_SIZE];
     char lang[S2S_LANG_SIZE];

@@ -16,7 +16,7 @@ static void on_start(struct s2s_in *in, struct writer *writer, struct s2s_action
         s2s_close(action, STREAM_ERROR_POLICY_VIOLATION,
                   SPAN("stream management is on, or was tried too often"));
     else if (is_resume && action->sm.h != 0)
-        s2s_close_too_high(action, &in->too_high, action->sm.h, 0);
+        s2s_close_too_high(action, &in->detail, action->sm.h, 0);
     else
         action->kind = is_resume ? S2S_SM_RESUME : S2S_SM_ENABLE;
 }
@@ -35,7 +35,7 @@ void s2s_in_sm(struct s2s_in *in, const struct xml_node *node, struct writer *wr
     case SM_ANSWER:
         /* This side sends no stanza on this stream. */
         if (in->sm_on && action->sm.h != 0)
-            s2s_close_too_high(action, &in->too_high, action->sm.h, 0);
+            s2s_close_too_high(action, &in->detail, action->sm.h, 0);
         break;
     case SM_BROKEN:
         s2s_close(action, STREAM_ERROR_INVALID_XML,

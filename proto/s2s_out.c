@@ -42,7 +42,7 @@ void s2s_out_write_close(struct s2s_out *out, struct writer *writer, enum stream
                          struct span text)
 {
     out->state = S2S_OUT_CLOSED;
-    s2s_write_end(writer, error, text, &out->too_high);
+    s2s_write_end(writer, error, text, &out->detail);
 }
 
 static void refuse(struct s2s_action *action, enum stanza_error fault, struct span text)
@@ -372,6 +372,6 @@ void s2s_out_event(struct s2s_out *out, const struct xml_event *event, struct wr
     case XML_EVENT_CLOSE:
         s2s_close(action, STREAM_ERROR_NONE, SPAN("closed by the peer"));
         break;
-    case XML_EVENT_ERROR: s2s_close(action, event->error, event->detail); break;
+    case XML_EVENT_ERROR: s2s_close_broken(action, &out->detail, event); break;
     }
 }

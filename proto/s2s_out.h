@@ -50,7 +50,7 @@ struct s2s_out {
     bool bidi_wanted, bidi_unmanaged;
     bool bidi;   /* it goes both ways, once we are … */
     bool proved; /* … authenticated */
-    struct s2s_too_high too_high;
+    struct s2s_detail detail;
 };
 
 /* `proofs`: the ways that are allowed; `has_certificate`: we show one for `local`. Domains are

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * The scan that stands before the parser: framing, and what no message may have whatever it means. It
- * also keeps the known faults of sofia-sip, which reads session descriptions, out
+ * The scan that stands before the parser: framing, and what no message may have whatever it
+ * means. It also keeps the known faults of sofia-sip, which reads session descriptions, out
  * of reach (DESIGN decision 2). Linear in the input, no allocation. Pure, any thread.
  * RFC 3261 §7, §18.3, §20.
  */

@@ -44,8 +44,8 @@ bool sip_line_uint(struct span text, uint64_t max, uint64_t *value) MUST_USE;
 bool sip_line_parameter(struct span *parameters, struct span *name, struct span *value);
 /* The value of parameter `name` in `;a=b;c`; true when present. */
 bool sip_line_find(struct span parameters, struct span name, struct span *value);
-/* True when the value of each parameter is a token, a host or a quoted string, as requests must have
-   them; in responses we put up with others. */
+/* True when the value of each parameter is a token, a host or a quoted string, as requests must
+   have them; in responses we put up with others. */
 bool sip_line_is_generic(struct span parameters);
 /* Splits one name-addr or addr-spec with its parameters (§20.10). False when malformed. */
 bool sip_line_address(struct span value, struct span *uri, struct span *parameters) MUST_USE;

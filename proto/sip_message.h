@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * A parsed SIP message, as views; it went through sip_guard before. Responses to our own requests
- * take a fast path that reads only what a client transaction needs. Any thread, one message at a
- * time per struct sip_parser. tests/unit/test_sip_oracle.c holds it against sofia-sip.
+ * A parsed SIP message, as views; it went through sip_guard before. Responses to our own
+ * requests take a fast path that reads only what a client transaction needs. Any thread, one
+ * message at a time per struct sip_parser. tests/unit/test_sip_oracle.c holds it against
+ * sofia-sip.
  */
 #ifndef PASSERELLE_PROTO_SIP_MESSAGE_H
 #define PASSERELLE_PROTO_SIP_MESSAGE_H
@@ -145,7 +146,8 @@ struct sip_request_parts {
     struct span extra;            /* ready header lines with CRLF, empty for none */
     struct span user_agent;
     struct span body;
-    size_t step; /* with a user_agent: the size is brought to a multiple of it; 0: as it comes */
+    size_t step; /* with a user_agent: the size is brought to a multiple of it; 0: as it
+                    comes */
 };
 void sip_write_request(struct writer *writer, const struct sip_request_parts *parts);
 

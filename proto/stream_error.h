@@ -44,8 +44,8 @@ enum stream_error stream_error_find(struct span name);
 /* May a server say so because of the domain in `from`? Then another one on the same host may be
    welcome. An unknown condition may mean anything. */
 bool stream_error_is_about_from(enum stream_error error);
-/* Writes <stream:error>…</stream:error></stream:stream> with an English text (may be empty) and,
-   when `application` is not empty, that ready-made application-specific element. */
+/* Writes <stream:error>…</stream:error></stream:stream> with an English text (may be empty)
+   and, when `application` is not empty, that ready-made application-specific element. */
 void stream_error_write(struct writer *writer, enum stream_error error, struct span text,
                         struct span application);
 

@@ -53,7 +53,8 @@ void writer_put_uint(struct writer *writer, uint64_t value);
 void writer_put_hex(struct writer *writer, const void *bytes, size_t size);
 /* Text content: & < > escaped; CR as &#13; (else XML normalises it away). */
 void writer_put_xml_text(struct writer *writer, struct span text);
-/* Attribute value (without its quotes): & < > " ' escaped, TAB LF CR as character references. */
+/* Attribute value (without its quotes): & < > " ' escaped, TAB LF CR as character
+   references. */
 void writer_put_xml_attribute(struct writer *writer, struct span text);
 /* ` name='value'`; nothing when value.data is NULL. */
 void writer_put_attribute(struct writer *writer, struct span name, struct span value);

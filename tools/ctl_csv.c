@@ -8,7 +8,7 @@
 void csv_init(struct csv *csv, char *text, size_t size)
 {
     static const struct span mark = {"\xef\xbb\xbf", 3};
-    *csv = (struct csv){.next = text, .end = text + size, .line = 1};
+    *csv = (struct csv){.next = text, .end = text + size, .line = 1, .separator = ','};
     if (span_starts(span_make(text, size), mark))
         csv->next += mark.size;
 }
@@ -32,7 +32,7 @@ static size_t line_end_size(const struct csv *csv, const char *at)
 /* The field ends at `to`, and `at` stands on what ends it. */
 static enum csv_result field_end(struct csv *csv, const char *field, char *to, char *at)
 {
-    bool is_last = at >= csv->end || *at != ',';
+    bool is_last = at >= csv->end || *at != csv->separator;
     size_t skip = is_last ? line_end_size(csv, at) : 1;
     if (is_last && skip == 0 && at < csv->end)
         return bad(csv, "a comma or the end of the line must follow the closing quote");
@@ -68,7 +68,7 @@ static enum csv_result plain_field(struct csv *csv, char **field)
 {
     char *at = csv->next;
     *field = at;
-    while (at < csv->end && *at != ',' && line_end_size(csv, at) == 0) {
+    while (at < csv->end && *at != csv->separator && line_end_size(csv, at) == 0) {
         if (*at == '"')
             return bad(csv, "a quote within a field: the whole field must stand in quotes");
         if (*at == '\r')

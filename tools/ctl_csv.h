@@ -2,6 +2,8 @@
 /*
  * Comma-separated values by RFC 4180, read in place: what is read is cut out of the caller's
  * text. Lines end with LF or CRLF; blank lines and a byte order mark in front are passed over.
+ * Fields may be separated by another character, as Excel and PowerShell do it in some
+ * languages.
  */
 #ifndef PASSERELLE_TOOLS_CTL_CSV_H
 #define PASSERELLE_TOOLS_CTL_CSV_H
@@ -23,6 +25,7 @@ struct csv {
     unsigned line;    /* that `next` is in, counted from 1 */
     unsigned at_line; /* where the row began */
     const char *problem;
+    char separator; /* ',' unless it is changed before the first field is read */
 };
 
 /* text[size] must be there and is written, too. */

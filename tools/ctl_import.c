@@ -16,10 +16,10 @@ __attribute__((format(printf, 2, 3))) static bool fail(struct import *import,
     return false;
 }
 
-static bool read_all(struct import *import)
+int import_slurp(const char *path, char **text, size_t *size)
 {
-    FILE *in = strcmp(import->path, "-") == 0 ? stdin : fopen(import->path, "rb");
-    FILE *out = in != NULL ? open_memstream(&import->text, &import->size) : NULL;
+    FILE *in = strcmp(path, "-") == 0 ? stdin : fopen(path, "rb");
+    FILE *out = in != NULL ? open_memstream(text, size) : NULL;
     char block[65536];
     size_t got;
     while (out != NULL && (got = fread(block, 1, sizeof(block), in)) > 0)
@@ -30,7 +30,13 @@ static bool read_all(struct import *import)
         done = false;
     if (in != NULL && in != stdin)
         (void)fclose(in);
-    return done || fail(import, "%s: cannot read it: %s", import->path, strerror(why));
+    return done ? 0 : -(why != 0 ? why : EIO);
+}
+
+static bool read_all(struct import *import)
+{
+    int rc = import_slurp(import->path, &import->text, &import->size);
+    return rc == 0 || fail(import, "%s: cannot read it: %s", import->path, strerror(-rc));
 }
 
 static enum import_format format_of(const char *path)

@@ -41,6 +41,10 @@ int import_next(struct import *import, json_t **row) MUST_USE;
 /* How much of it has been read, 0 to 100. */
 unsigned import_percent(const struct import *import);
 
+/* The whole of a file, or for "-" of the standard input, and a NUL behind it. Malloced, also
+   when it fails; *text is to be NULL before. Negative errno. */
+int import_slurp(const char *path, char **text, size_t *size) MUST_USE;
+
 /* A YAML text as JSON, scalars as strings. NULL with the problem said. */
 json_t *import_yaml(const char *text, size_t size, char problem[SETTINGS_PROBLEM_SIZE]);
 

@@ -253,6 +253,19 @@ static bool place_find(struct place *place, json_t *settings, const char *path,
 
 /* ---- changes ---- */
 
+/* A section of which nothing is left, or that was made on the way to what is not there. */
+static void clear_empty(json_t *settings)
+{
+    const char *key;
+    json_t *value;
+    void *next;
+    json_object_foreach_safe(settings, next, key, value)
+    {
+        if (json_is_object(value) && json_object_size(value) == 0)
+            (void)json_object_del(settings, key);
+    }
+}
+
 static bool list_change(const struct place *place, const char *path,
                         enum settings_change change, const json_t *items,
                         char problem[SETTINGS_PROBLEM_SIZE])
@@ -296,6 +309,7 @@ bool settings_change(json_t *settings, const char *list, const char *path,
         return false;
     if (change == SETTINGS_PUT && text[0] == '\0') {
         place_clear(&place);
+        clear_empty(settings);
         return true;
     }
     json_t *value = value_of(list, path, text, problem);
@@ -305,6 +319,7 @@ bool settings_change(json_t *settings, const char *list, const char *path,
         return place_put(&place, value) || fail(problem, path, "out of memory");
     bool changed = list_change(&place, path, change, value, problem);
     json_decref(value);
+    clear_empty(settings);
     return changed;
 }
 

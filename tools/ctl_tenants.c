@@ -68,7 +68,7 @@ bool ctl_get_row(struct ctl_job *job, const char *name, json_t **settings)
 }
 
 /* KEY=VALUE, KEY+=VALUE or KEY-=VALUE. */
-static bool change_by_word(struct ctl_job *job, json_t *settings, const char *word)
+bool ctl_change_by_word(struct ctl_job *job, json_t *settings, const char *word)
 {
     const char *list = tenant_table_name(job->table);
     char problem[SETTINGS_PROBLEM_SIZE];
@@ -111,7 +111,7 @@ static bool run_put(struct ctl_job *job, bool is_new)
         settings = json_object();
     bool done = settings != NULL;
     for (int i = 1; i < options->count && done; i++)
-        done = change_by_word(job, settings, options->words[i]);
+        done = ctl_change_by_word(job, settings, options->words[i]);
     done = done && ctl_put_row(job, name, settings);
     json_decref(settings);
     return done;
@@ -151,21 +151,34 @@ static bool run_del(struct ctl_job *job)
 
 static const struct command {
     const char *name;
-    bool (*run)(struct ctl_job *job);
+    bool (*run)(struct ctl_job *job); /* of tenants and partners; NULL: there is none */
     bool (*run_users)(struct ctl_job *job);
+    bool (*run_skype)(struct ctl_job *job);
     bool writes;
-} commands[] = {{"add", run_add, ctl_users_add, true},
-                {"set", run_set, ctl_users_set, true},
-                {"del", run_del, ctl_users_del, true},
-                {"import", ctl_run_import, ctl_users_import, true},
-                {"list", ctl_run_list, ctl_users_list, false},
-                {"show", ctl_run_show, ctl_users_show, false},
-                {"export", ctl_run_export, ctl_users_export, false}};
+} commands[] = {{"add", run_add, ctl_users_add, NULL, true},
+                {"set", run_set, ctl_users_set, NULL, true},
+                {"del", run_del, ctl_users_del, NULL, true},
+                {"import", ctl_run_import, ctl_users_import, ctl_skype_import, true},
+                {"list", ctl_run_list, ctl_users_list, NULL, false},
+                {"show", ctl_run_show, ctl_users_show, NULL, false},
+                {"export", ctl_run_export, ctl_users_export, NULL, false}};
 
-static const struct command *command_of(const char *name)
+static bool (*run_of(const struct command *command, enum ctl_object object))(struct ctl_job *)
+{
+    switch (object) {
+    case CTL_TENANT:
+    case CTL_PARTNER: return command->run;
+    case CTL_USER: return command->run_users;
+    case CTL_SKYPE: return command->run_skype;
+    }
+    return NULL;
+}
+
+static const struct command *command_of(const char *name, enum ctl_object object)
 {
     for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
-        if (name != NULL && strcmp(commands[i].name, name) == 0)
+        if (name != NULL && strcmp(commands[i].name, name) == 0 &&
+            run_of(&commands[i], object) != NULL)
             return &commands[i];
     return NULL;
 }
@@ -223,18 +236,21 @@ static bool open_file(struct ctl_job *job, bool writes)
     if (job->outline.tenants_file == NULL)
         return ctl_fail(job, "%s: it names no tenants_file; write tenants_file: sqlite:PATH",
                         config);
-    if (tenant_file_open(&job->file, job->outline.tenants_file,
-                         writes ? TENANT_FILE_WRITE : TENANT_FILE_READ, error,
-                         sizeof(error)) != 0)
-        return ctl_fail(job, "%s", error);
+    int rc = tenant_file_open(&job->file, job->outline.tenants_file,
+                              writes ? TENANT_FILE_WRITE : TENANT_FILE_READ, error,
+                              sizeof(error));
+    if (rc != 0)
+        return ctl_fail(job, "%s%s", error, rc == -ENOENT ? "; the first add makes it" : "");
     job->touched = json_object();
     return job->touched != NULL;
 }
 
 bool ctl_object_of(const char *word, enum ctl_object *object)
 {
-    static const char *const words[] = {
-        [CTL_TENANT] = "tenant", [CTL_PARTNER] = "partner", [CTL_USER] = "user"};
+    static const char *const words[] = {[CTL_TENANT] = "tenant",
+                                        [CTL_PARTNER] = "partner",
+                                        [CTL_USER] = "user",
+                                        [CTL_SKYPE] = "skype"};
     size_t i = 0, count = sizeof(words) / sizeof(words[0]);
     while (i < count && strcmp(words[i], word) != 0)
         i++;
@@ -249,13 +265,20 @@ int ctl_tenants(const struct ctl_options *options, enum ctl_object object)
                           .table = object == CTL_PARTNER ? TENANT_TABLE_PARTNERS
                                                          : TENANT_TABLE_TENANTS,
                           .status = EXIT_SUCCESS};
-    const struct command *command = command_of(options->command);
-    if (command == NULL) {
-        (void)ctl_misuse(&job, "the command is add, set, del, list, show, import or export");
+    const struct command *command = command_of(options->command, object);
+    if (object == CTL_SKYPE && options->command != NULL &&
+        strcmp(options->command, "yaml") == 0) {
+        (void)ctl_skype_yaml(&job);
         return job.status;
     }
-    bool done = open_file(&job, command->writes) &&
-                (object == CTL_USER ? command->run_users(&job) : command->run(&job));
+    if (command == NULL) {
+        (void)ctl_misuse(&job,
+                         object == CTL_SKYPE
+                             ? "the command is import or yaml"
+                             : "the command is add, set, del, list, show, import or export");
+        return job.status;
+    }
+    bool done = open_file(&job, command->writes) && run_of(command, object)(&job);
     if (done && command->writes && ctl_check(&job))
         finish(&job);
     assert(done || job.status != EXIT_SUCCESS);

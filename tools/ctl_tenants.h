@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * passerellectl tenant|partner|user: shows and changes the tenants file. A change is one
+ * passerellectl tenant|partner|user|skype: shows and changes the tenants file. A change is one
  * transaction: the configuration that would come of it is checked with the code of passerelle
  * --check, and only then it is committed and the relay told.
  */
@@ -18,11 +18,12 @@ struct ctl_options {
     char **words;
     int count;
     enum import_format format;
-    bool as_json, dry_run, replaces, no_reload;
+    bool as_json, dry_run, replaces, no_reload, skips_invalid;
 };
 
-/* What the commands are about: a row, or a user whom a tenant's row lists. */
-enum ctl_object { CTL_TENANT, CTL_PARTNER, CTL_USER };
+/* What the commands are about: a row, a user whom a tenant's row lists, or what was exported of
+   Skype for Business. */
+enum ctl_object { CTL_TENANT, CTL_PARTNER, CTL_USER, CTL_SKYPE };
 
 /* The object that the first word of a command names; false: it names none. */
 bool ctl_object_of(const char *word, enum ctl_object *object);

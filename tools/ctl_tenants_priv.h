@@ -36,6 +36,8 @@ bool ctl_fail_file(struct ctl_job *job, int rc);
 bool ctl_get_row(struct ctl_job *job, const char *name, json_t **settings) MUST_USE;
 bool ctl_put_row(struct ctl_job *job, const char *name, const json_t *settings) MUST_USE;
 bool ctl_remove_row(struct ctl_job *job, const char *name) MUST_USE;
+/* Changes settings of this table by KEY=VALUE, KEY+=VALUE or KEY-=VALUE. */
+bool ctl_change_by_word(struct ctl_job *job, json_t *settings, const char *word) MUST_USE;
 
 /* ctl_bulk.c: many rows in, and the check of what came of it. */
 bool ctl_run_import(struct ctl_job *job);
@@ -68,5 +70,10 @@ bool ctl_users_import(struct ctl_job *job);
 bool ctl_users_list(struct ctl_job *job);
 bool ctl_users_show(struct ctl_job *job);
 bool ctl_users_export(struct ctl_job *job);
+
+/* ctl_skype_run.c: the settings of Skype for Business into the tenants file, or as YAML to the
+   standard output. */
+bool ctl_skype_import(struct ctl_job *job);
+bool ctl_skype_yaml(struct ctl_job *job);
 
 #endif

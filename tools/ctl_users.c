@@ -154,6 +154,7 @@ static bool users_put(struct ctl_job *job, struct users *users, json_t *access)
 {
     json_t *section = json_object_get(users->settings, "users");
     section = section != NULL ? json_incref(section) : json_object();
+    bool is_said = json_object_get(section, "default") != NULL;
     for (size_t i = 0; i < LIST_COUNT; i++) {
         json_t *list = listed_as(access, lists[i]);
         (void)(json_array_size(list) > 0 ? json_object_set(section, lists[i], list)
@@ -162,7 +163,13 @@ static bool users_put(struct ctl_job *job, struct users *users, json_t *access)
     }
     (void)(json_object_size(section) > 0 ? json_object_set(users->settings, "users", section)
                                          : json_object_del(users->settings, "users"));
+    bool is_open = json_object_get(section, USERS_ALLOW) != NULL && !is_said;
     json_decref(section);
+    if (is_open)
+        return ctl_fail(job,
+                        "%s: tenant '%s': who may is listed, so say first what holds for the "
+                        "others: passerellectl tenant set %s users.default=deny (or allow)",
+                        job->outline.tenants_file, users->tenant, users->tenant);
     count_changes(job, users->access, access);
     return ctl_put_row(job, users->tenant, users->settings);
 }

@@ -11,7 +11,7 @@
 
 static const char usage[] =
     "usage: passerellectl [-s SOCKET] [--json] COMMAND…\n"
-    "       passerellectl [-c FILE] [options] tenant|partner|user COMMAND…\n"
+    "       passerellectl [-c FILE] [options] tenant|partner|user|skype COMMAND…\n"
     "\n"
     "  -s, --socket SOCKET  the relay's stats socket (global.stats_socket); default\n"
     "                       ./passerelle.sock, for tenant, partner and user the configured one\n"
@@ -22,11 +22,12 @@ static const char usage[] =
     "                       and json to export\n"
     "  -r, --replace        import: what is not in it goes\n"
     "  -n, --dry-run        check a change, keep nothing of it\n"
+    "      --skip-invalid   skype: leave out partners with an invalid setting\n"
     "  -N, --no-reload      do not tell the relay of a change\n"
     "  -h, --help           this text\n"
     "\n"
     "Commands for the relay:\n"
-    "  show info|stat|sess|tenants|trunks|errors\n"
+    "  show info|stat|sess|links|tenants|trunks|errors\n"
     "  show policy TENANT DOMAIN               what is in force between them, and from where\n"
     "  show consent TENANT [USER]              who of public_unverified partners may write\n"
     "  consent remove TENANT USER [ADDRESS]    they, or one, may no more until written to again\n"
@@ -58,6 +59,11 @@ static const char usage[] =
     "  user del TENANT USER…                   the default holds for them again\n"
     "  user import [TENANT] FILE|-             with the columns tenant, user, access\n"
     "  user export [TENANT]\n"
+    "\n"
+    "Commands for what was exported of Skype for Business' XMPP gateway (Get-CsXmppAllowedPartner\n"
+    "and others, by Export-Clixml, ConvertTo-Json or Export-Csv), with a word on each setting:\n"
+    "  skype import TENANT FILE… [KEY=VALUE…]  into the tenants file\n"
+    "  skype yaml TENANT FILE… [KEY=VALUE…]    as YAML to the standard output\n"
     "\n"
     "Status: 0 answered, 1 not reachable or refused, or explain and ping found a fault,\n"
     "2 wrong options.\n";
@@ -146,7 +152,7 @@ static int run(struct ctl_options *options, char **words, int count)
 
 int main(int argc, char **argv)
 {
-    enum { TENANT = 256, FROM, MESSAGE };
+    enum { TENANT = 256, FROM, MESSAGE, SKIP };
     static const struct option known[] = {{"socket", required_argument, NULL, 's'},
                                           {"json", no_argument, NULL, 'j'},
                                           {"config", required_argument, NULL, 'c'},
@@ -157,6 +163,7 @@ int main(int argc, char **argv)
                                           {"tenant", required_argument, NULL, TENANT},
                                           {"from", required_argument, NULL, FROM},
                                           {"message", required_argument, NULL, MESSAGE},
+                                          {"skip-invalid", no_argument, NULL, SKIP},
                                           {"help", no_argument, NULL, 'h'},
                                           {0}};
     struct ctl_options options = {.config = "/etc/passerelle/passerelle.yaml"};
@@ -171,6 +178,7 @@ int main(int argc, char **argv)
         case 'N': options.no_reload = true; break;
         case TENANT: options.tenant = optarg; break;
         case FROM: options.from = optarg; break;
+        case SKIP: options.skips_invalid = true; break;
         case MESSAGE: options.message = optarg; break;
         default: fputs(usage, option == 'h' ? stdout : stderr); return option == 'h' ? 0 : 2;
         }

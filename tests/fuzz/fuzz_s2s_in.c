@@ -163,6 +163,7 @@ static bool act(struct side *side, const struct s2s_action *action)
     switch (action->kind) {
     case S2S_NOTHING:
     case S2S_UNSOLICITED:
+    case S2S_PAIR_REFUSED:
     case S2S_ANSWER_VERIFY: return true;
     case S2S_START_TLS:
         CHECK(!side->truth.secure && side->truth.proved_count == 0);

@@ -54,6 +54,7 @@ static bool act(struct side *side, const struct s2s_action *action, struct write
     switch (action->kind) {
     case S2S_NOTHING:
     case S2S_UNSOLICITED:
+    case S2S_PAIR_REFUSED:
     case S2S_VERIFIED: return true;
     case S2S_START_TLS:
         CHECK(!side->secure && side->out.proofs != S2S_PROOF_CLEAR);

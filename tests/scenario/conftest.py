@@ -51,6 +51,7 @@ DIRECT_DOMAIN = "direct.example"      # Prosody, found for direct TLS only
 SIX_DOMAIN = "six.example"            # Prosody on IPv6 only
 SHAPED_DOMAIN = "shaped.example"      # Prosody that reads 10 kB a second of a server's stream
 SPREAD_DOMAIN = "spread.example"      # … the same one, to which the relay may open four
+SHAPED_EJABBERD_DOMAIN = "shaped-ejabberd.example"  # ejabberd that does the same
 SPARE_DOMAIN = "spare.example"        # Prosody behind SRV records of which only the last works
 DOWN_DOMAIN = "down.example"          # nobody listens
 PLAIN_DOMAIN = "plain.example"        # nobody listens, and there is no SRV record
@@ -69,7 +70,8 @@ class World:
         names = """dns kamailio kamailio_tls front relay_s2s relay_direct relay_udp relay_tcp
             relay_tls xmpp_s2s xmpp_c2s dialback_s2s dialback_c2s any_s2s any_c2s ejabberd_s2s
             ejabberd_c2s bidi_s2s bidi_c2s bidi_dialback_s2s
-            bidi_dialback_c2s shaped_s2s shaped_c2s many_s2s many_c2s many_direct clear_s2s
+            bidi_dialback_c2s shaped_s2s shaped_c2s shaped_ejabberd_s2s
+            shaped_ejabberd_c2s many_s2s many_c2s many_direct clear_s2s
             clear_c2s nobody""".split()
         for name in names:
             setattr(self, name, take_port())
@@ -77,7 +79,8 @@ class World:
         # The authority of these certificates is trusted by nobody else.
         self.strange_certificates = folder / "strange-certificates"
         honest = (*TENANTS, XMPP_DOMAIN, ANY_DOMAIN, EJABBERD_DOMAIN, DIRECT_DOMAIN, SIX_DOMAIN,
-                  SHAPED_DOMAIN, SPREAD_DOMAIN, SPARE_DOMAIN, BIDI_DOMAIN, RELAY_HOST, PROXY_HOST)
+                  SHAPED_DOMAIN, SHAPED_EJABBERD_DOMAIN, SPREAD_DOMAIN, SPARE_DOMAIN,
+                  BIDI_DOMAIN, RELAY_HOST, PROXY_HOST)
         for place, domains in (
                 (self.certificates, honest),
                 (self.strange_certificates, (
@@ -122,6 +125,7 @@ class World:
                          ("bidi-dialback", 0, self.bidi_dialback_s2s, "prosody"),
                          ("shaped", 0, self.shaped_s2s, "prosody"),
                          ("spread", 0, self.shaped_s2s, "prosody"),
+                         ("shaped-ejabberd", 0, self.shaped_ejabberd_s2s, "ejabberd-host"),
                          ("ejabberd", 0, self.ejabberd_s2s, "ejabberd-host"),
                          ("rustic", 0, self.ejabberd_s2s, "ejabberd-host"),
                          ("six", 0, self.many_s2s, "prosody-six"),
@@ -282,6 +286,16 @@ def ejabberd(world, dns_server):
             {EJABBERD_DOMAIN: world.certificates, RUSTIC_DOMAIN: world.strange_certificates},
             (world.ejabberd_s2s, world.ejabberd_c2s), dns_server.port, world.ca_file,
             ["tybalt"], dialback=[RUSTIC_DOMAIN]) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def ejabberd_shaped(world, dns_server):
+    """The other partner that reads slowly, for balthasar."""
+    with ejabberds.Ejabberd(
+            world.folder / "shaped-ejabberd", {SHAPED_EJABBERD_DOMAIN: world.certificates},
+            (world.shaped_ejabberd_s2s, world.shaped_ejabberd_c2s), dns_server.port,
+            world.ca_file, ["balthasar"], rate=10000) as server:
         yield server
 
 

@@ -10,11 +10,13 @@ import peers
 
 class Ejabberd(peers.Peer):
     """`domains` names each domain's certificate folder. Those in `dialback` have dialback beside
-    certificates, the others only certificates; TLS is always required. Every domain gets `users`."""
+    certificates, the others only certificates; TLS is always required. Every domain gets `users`.
+    `rate`: bytes a second that it reads of the stream of another server."""
 
     name = "ejabberd"
 
-    def __init__(self, folder, domains, ports, dns_port, ca_file, users, dialback=()):
+    def __init__(self, folder, domains, ports, dns_port, ca_file, users, dialback=(),
+                 rate=None):
         super().__init__(folder)
         self.domain, (self.s2s_port, self.c2s_port) = next(iter(domains)), ports
         self.users = {user: f"secret of {user}" for user in users}
@@ -32,6 +34,10 @@ class Ejabberd(peers.Peer):
             "modules": {"mod_disco": {}, "mod_ping": {}, "mod_roster": {}},
             "append_host_config": {domain: {"modules": {"mod_s2s_dialback": {}}}
                                    for domain in dialback}}
+        if rate is not None:
+            settings["shaper"] = {"slow": {"rate": rate, "burst_size": rate}}
+            settings["shaper_rules"] = {"s2s_shaper": "slow"}
+            settings["listen"][0]["shaper"] = "s2s_shaper"
         # JSON is YAML.
         (self.folder / "ejabberd.yml").write_text(json.dumps(settings, indent=1))
         host, port = peers.ADDRESS.replace(".", ","), dns_port

@@ -186,19 +186,24 @@ class Prosody(Peer):
     """An XMPP server. `domains` names each domain's certificate folder; every domain gets `users`.
     `auth` is "external" (certificates only), "dialback" (certificates are not looked at), "any" or
     "clear" (dialback without TLS). `direct_port` adds a listener for direct TLS, and `modules` are
-    further ones. `rate` is how fast it reads a server's stream (mod_limits): "10kb/s"."""
+    further ones. `rate` is how fast it reads a server's stream (mod_limits): "10kb/s". With the
+    file `anchor` it validates DNSSEC and believes TLSA records; `strict` says whether servers must
+    prove themselves by more than dialback, where that is not what `auth` says."""
 
     name = "prosody"
 
     def __init__(self, folder, domains, ports, dns_port, ca_file, auth="external", users=(),
-                 direct_port=None, interfaces=(ADDRESS,), modules=(), rate=None):
+                 direct_port=None, interfaces=(ADDRESS,), modules=(), rate=None, anchor=None,
+                 strict=None):
         super().__init__(folder)
         self.domain, (self.s2s_port, self.c2s_port) = next(iter(domains)), ports
         self.ports = [port for port in (*ports, direct_port) if port]
         self.users = {user: f"secret of {user}" for user in users}
         for domain in domains:
             self._add_accounts(domain)
-        strict = "true" if auth == "external" else "false"
+        strict = "true" if (auth == "external" if strict is None else strict) else "false"
+        dane = "" if anchor is None else f'trustfile = "{anchor}"; '
+        steps = "iterator" if anchor is None else "validator iterator"
         dialback = "" if auth == "external" else '"dialback";'
         external = '"s2s_auth_certs";' if auth in ("external", "any") else ""
         disabled = {"external": "", "any": "", "dialback": '"s2s_auth_certs"',
@@ -229,9 +234,10 @@ c2s_require_encryption = false
 allow_unencrypted_plain_auth = true
 s2s_require_encryption = {"false" if auth == "clear" else "true"}
 s2s_secure_auth = {strict}
+use_dane = {"true" if dane else "false"}
 unbound = {{
-    resolvconf = false; hoststxt = false; forward = {{ "{ADDRESS}@{dns_port}" }};
-    options = {{ ["do-not-query-localhost:"] = "no"; ["module-config:"] = "iterator" }};
+    resolvconf = false; hoststxt = false; forward = {{ "{ADDRESS}@{dns_port}" }}; {dane}
+    options = {{ ["do-not-query-localhost:"] = "no"; ["module-config:"] = "{steps}" }};
 }}
 {hosts}""")
 

@@ -53,11 +53,17 @@ class Relay(peers.Peer):
 
     @contextlib.contextmanager
     def changed(self, section, **values):
-        """It is started again with these keys of a section, and as it was afterwards."""
+        """It is started again with these keys of a section, and as it was afterwards. A section
+        tenants.NAME is the rules of this tenant."""
         file = self.folder / "passerelle.yaml"
         before = file.read_text()
         settings = json.loads(before)
-        settings[section].update(values)
+        kind, _, name = section.partition(".")
+        if name:
+            tenant = next(one for one in settings[kind] if one["name"] == name)
+            tenant.setdefault("xmpp", {}).update(values)
+        else:
+            settings[section].update(values)
         try:
             self._restart_with(json.dumps(settings))
             yield self

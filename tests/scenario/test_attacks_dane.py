@@ -17,13 +17,14 @@ from cryptography.hazmat.primitives import serialization
 import attack_certificates as certificates
 import peers
 from attack_certificates import DAY
-from attack_kit import PATIENCE_S, TENANT, AttackedRelay, Scene, Server, sip
+from attack_kit import PATIENCE_S, SECOND, TENANT, AttackedRelay, Scene, Server, sip
 from policy_kit import claim
 from ports import take_port
 
 SIGNED, PLAIN, STOLEN, SPOILT = "signed", "plain", "stolen", "spoilt"
 CASES = ("good", "key", "all", "wrong", "expired", "authority", "unnamed", "outdone", "unusable",
-         "first", "strict", "refused", "warned", "allowed", "clear", "vague", "asked", "silent",
+         "withheld", "estranged",
+         "held", "anchored", "first", "strict", "refused", "warned", "allowed", "clear", "vague", "asked", "silent",
          "hosted")
 
 
@@ -176,6 +177,10 @@ class World:
         if name in ("authority", "unnamed"):
             names = own if name == "authority" else [certificates.dns("other.example")]
             return self.authority.issue(name, names, chain=[self.authority.own.certificate])
+        if name in ("held", "withheld"):  # the authority is not sent: DNS has it
+            return self.authority.issue(name, own)
+        if name in ("anchored", "estranged"):  # one of the relay's own authority
+            return self.relay.authority.issue(name, own)
         if name == "hosted":  # and it has no TLSA records
             return self.relay.authority.issue(name, [certificates.dns(f"host.{name}.{SIGNED}")])
         if name == "expired":
@@ -190,7 +195,12 @@ class World:
                    "authority": [tlsa(self.authority.own, 2, 0, 1)],
                    "unnamed": [tlsa(self.authority.own, 2, 0, 1)],
                    "outdone": [tlsa(own), tlsa(self.authority.own, 3, 1, 2)],
-                   "unusable": [f"3 1 1 {'00' * 31}", f"9 1 1 {'00' * 32}", f"0 0 1 {'00' * 32}"],
+                   "unusable": [f"3 1 1 {'00' * 31}", f"9 1 1 {'00' * 32}", f"0 0 2 {'00' * 32}"],
+                   "held": [tlsa(self.relay.authority.own, 2, 0, 0),
+                            tlsa(self.authority.own, 2, 0, 0)],
+                   "withheld": [tlsa(self.relay.authority.own, 2, 0, 0)],
+                   "anchored": [tlsa(self.relay.authority.own, 0, 0, 1)],
+                   "estranged": [tlsa(self.authority.own, 0, 0, 1)],
                    "first": [tlsa(self.authority.own), tlsa(own)], "hosted": []}
         records["vague"] = records["unusable"]
         domain, port = f"{name}.{SIGNED}", self.port[name]
@@ -245,11 +255,13 @@ def explained(world, domain):
     return [(row["result"], rows[-1]["result"]) for row in rows if row["step"] == "dane"]
 
 
-@pytest.mark.parametrize("name", ["good", "key", "all", "expired", "authority", "first"])
+@pytest.mark.parametrize("name", ["good", "key", "all", "expired", "authority", "held",
+                                  "anchored", "first"])
 def test_record_vouches(world, name):
     """D1: A certificate that no authority has signed, by key or whole, by digest or in full; an
-    expired one with another name (DANE-EE, RFC 7671 §5.1); one of a private authority (DANE-TA);
-    one of two records."""
+    expired one with another name (DANE-EE, RFC 7671 §5.1); one of a private authority (DANE-TA), which the
+    server sends, or which DNS alone has (§5.2.2); one of an authority that the relay knows and the
+    server does not send (PKIX-TA); one of two records."""
     before = world.relay.count("dane_proved_total")
     with served(world, name) as (domain, server):
         assert tell(world, domain, f"by {name}") == 202
@@ -259,11 +271,12 @@ def test_record_vouches(world, name):
         assert explained(world, domain) == [("ok", "ok")]
 
 
-@pytest.mark.parametrize("name", ["wrong", "unnamed", "outdone"])
+@pytest.mark.parametrize("name", ["wrong", "unnamed", "outdone", "withheld", "estranged"])
 def test_no_record_vouches(world, name):
     """D2: TLSA records that name another certificate, or an authority whose certificate is in
-    another name, or this one only by a weaker digest than another record has (RFC 7671 §9): no
-    stream, though the rules allow dialback."""
+    another name, or one that did not sign it, be it whole in DNS or known here (PKIX-TA), or this
+    one only by a weaker digest than another record has (RFC 7671 §9): no stream, though the rules
+    allow dialback."""
     before = world.relay.count("dane_failed_total")
     with served(world, name) as (domain, server):
         assert tell(world, domain) >= 400
@@ -306,6 +319,9 @@ def test_bogus_signatures(world, zone):
         assert server.stanzas.empty()
         assert world.relay.logged("event=link.failed", f"partner={domain}",
                                   "DNSSEC validation failed")
+        failed = [row["step"] for row in steps(world, domain) if row["result"] == "failed"]
+        assert failed[0] == "dns" and failed[-1] == "verdict"
+        assert "signatures are wrong or expired" in steps(world, domain)[-1]["text"]
     assert world.relay.count("xmpp_sessions_opened_total") == opened
 
 
@@ -372,6 +388,12 @@ def test_who_comes_in(world):
                                       f"strict.{PLAIN}")), world.relay.stream() as stream:
         stream.starttls(certificates.plain_context(), TENANT, f"strict.{PLAIN}")
         assert "type='valid'" not in claim(stream, f"strict.{PLAIN}")
+    # Whose rules hold is told by the claim, not by the header of the stream that it comes on.
+    with contextlib.closing(Authority(world.relay.second, world.relay.good, SECOND)), \
+            world.relay.stream() as stream:
+        stream.starttls(certificates.plain_context(), TENANT, domain)
+        assert "type='valid'" in claim(stream, SECOND)
+        assert "dialback" in trust_of(world, SECOND) or "pkix" in trust_of(world, SECOND)
 
 
 @pytest.mark.parametrize("name", ["refused", "warned", "allowed"])

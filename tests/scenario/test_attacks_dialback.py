@@ -4,6 +4,7 @@ tenants, as the server that is called, and as the server that calls."""
 import datetime
 import hashlib
 import hmac
+import json
 import queue
 import re
 
@@ -121,12 +122,14 @@ def test_key_with_shifted_boundaries(attacked, stream_id, key):  # noqa: F811
 
 # ---- as the server that is called ----
 
-def test_claim_is_verified(scene, attacked, authority):  # noqa: F811
+@pytest.mark.parametrize("said", [SECOND, None])
+def test_claim_is_verified(scene, attacked, authority, said):  # noqa: F811
     """B3: The honest case, so that the attacks below fail for their own reason: a claim that the
-    authority confirms is good for its pair and for no other."""
+    authority confirms is good for its pair and for no other, be its domain in the stream's header
+    or not (RFC 6120 §4.7.1: old servers leave it out)."""
     authority(lambda local, remote, stream_id: verify(remote, local, stream_id, "valid"))
     text = f"by dialback {next(numbers)}"
-    with unproved(attacked) as stream:
+    with unproved(attacked, said) as stream:
         claim(stream)
         stream.until("type='valid'/>")
         stream.send(message(text, sender=f"x@{SECOND}"))
@@ -139,9 +142,10 @@ def test_claim_is_verified(scene, attacked, authority):  # noqa: F811
 def test_claim_that_the_authority_denies(attacked, authority):  # noqa: F811
     """B4: The authority says invalid: so does the relay, and ends the stream."""
     authority(lambda local, remote, stream_id: verify(remote, local, stream_id, "invalid"))
-    with unproved(attacked) as stream:
+    with Counting(attacked, "dialback_refused_total"), unproved(attacked) as stream:
         claim(stream)
         assert "type='invalid'" in stream.rest()
+    assert attacked.logged("event=dialback.refused", f"partner={SECOND}", "key invalid")
 
 
 CROSSED = {
@@ -186,6 +190,7 @@ def test_peer_answers_its_own_claim(attacked, authority):  # noqa: F811
         stream.barrier(SECOND)
         late.put(True)
         assert "type='invalid'" in stream.rest()
+    assert attacked.logged("event=dialback.refused", "that nobody made")
 
 
 def test_stanza_before_the_verdict(attacked, authority):  # noqa: F811
@@ -210,6 +215,9 @@ def test_second_pair_is_refused_on_a_multiplexed_stream(scene, attacked):  # noq
         for sender, to in (("nobody.example", TENANT), (PARTNER, "elsewhere.example")):
             claim(stream, sender, to)
             assert f"to='{sender}' type='error'" in stream.until("</db:result>")
+            peers.wait_for("it shows", lambda: any(
+                row["event"] == "dialback.refused" and row["partner"] == sender for row in
+                json.loads(attacked.control("show errors json"))))
         text = f"goes on {next(numbers)}"
         stream.send(message(text))
         while text.encode() not in scene.trunk.requests.get(timeout=PATIENCE_S):

@@ -290,6 +290,7 @@ def test_address_where_nobody_answers(scene, attacked, names):
         rows = json.loads(attacked.control(f"explain {domain} tenant a json"))
         assert rows[-1]["result"] == "partly", rows
         assert [row["target"] for row in rows if row["result"] == "failed"] == [f"[::1]:{port}"]
+        assert "whether this machine reaches others over IPv6" in rows[-1]["text"]
         assert scene.trunk.ask(sip(uri=f"sip:x@{domain}", body="around it")) == 202
         assert "around it" in server.stanzas.get(timeout=PATIENCE_S)
         assert attacked.count("xmpp_connections_outrun_total") == before + 1

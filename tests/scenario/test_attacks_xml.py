@@ -3,6 +3,7 @@
 names for it. docs/security.md is the table of these tests."""
 import pytest
 
+from attack_wire import condition
 from attack_kit import (HEADER, PARTNER, TENANT, Counting, attacked, header, message,  # noqa: F401
                         scene, steady)
 
@@ -134,7 +135,8 @@ def test_hostile_xml_byte_by_byte(attacked):  # noqa: F811
 
 
 def test_a_stanza_is_too_big(attacked):  # noqa: F811
-    """X5: One byte over xmpp.stanza_size_max: policy-violation; at the limit it is served."""
+    """X5: One byte over xmpp.stanza_size_max: policy-violation with stanza-too-big (XEP-0205); at the
+    limit it is served."""
     limit = attacked.settings["xmpp"].get("stanza_size_max", 65536)
     start = f"<message from='x@{PARTNER}' to='bob@{TENANT}' id='big'><x xmlns='urn:x'>"
     end = "</x></message>"
@@ -143,7 +145,9 @@ def test_a_stanza_is_too_big(attacked):  # noqa: F811
         stream.send(start + "x" * room + end)
         stream.barrier()
         stream.send_quietly(start + "x" * (room + 1) + end)
-        assert stream.error() == "policy-violation"
+        said = stream.rest()
+    assert condition(said) == "policy-violation"
+    assert "<stanza-too-big xmlns='urn:xmpp:errors'/>" in said
     assert attacked.logged("event=session.close", "error=policy-violation", "stanza too big")
 
 

@@ -59,6 +59,13 @@ def write(trunk, domain):
     return trunk.ask(sip(uri=f"sip:x@{SECOND}", sender=f"sip:bob@{domain}", body=domain))
 
 
+def links(relay):
+    """What `show links` says of the pairs without a stream: local domain → row."""
+    rows = json.loads(relay.control("show links json"))
+    assert all(row["remote"] == SECOND and row["worker"] == 0 for row in rows), rows
+    return {row["local"]: row for row in rows}
+
+
 def test_partner_that_refuses_everybody(relay, trunk, partner):
     """N9: host-unknown for three pairs opens the breaker: the others hear it at once, without a
     stream. `explain` finds out that it is over."""
@@ -72,6 +79,9 @@ def test_partner_that_refuses_everybody(relay, trunk, partner):
     row = [one for one in json.loads(relay.control("show errors json"))
            if one["event"] == "breaker.open"]
     assert len(row) == 1 and row[0]["partner"] == SECOND and "host-unknown" in row[0]["reason"]
+    assert {row["state"] for row in links(relay).values()} == {"breaker"}
+    assert all("host-unknown" in row["reason"] and row["failures"] > 0 and row["waiting"] == 0
+               for row in links(relay).values())
     partner.condition = None
     rows = json.loads(relay.control(f"explain {SECOND} tenant a json"))
     told = [one["text"] for one in rows if one["step"] == "policy" and one["result"] == "note"]
@@ -81,6 +91,7 @@ def test_partner_that_refuses_everybody(relay, trunk, partner):
     assert write(trunk, TENANT) in (200, 202)
     assert TENANT in partner.stanzas.get(timeout=PATIENCE_S)
     assert relay.logged("breaker.closed", SECOND)
+    assert TENANT not in links(relay)
 
 
 def test_partner_that_refuses_each(relay, trunk, partner):
@@ -91,6 +102,10 @@ def test_partner_that_refuses_each(relay, trunk, partner):
         assert write(trunk, domain) >= 400
     assert partner.streams == len(DOMAINS)
     assert relay.count("xmpp_breakers_opened_total") == 0
+    rows = links(relay)
+    assert set(rows) == set(DOMAINS)
+    assert all("policy-violation" in row["reason"] and row["state"] in ("backoff", "none")
+               for row in rows.values()), rows
     partner.condition = None
     assert write(trunk, TENANT) in (200, 202)
     assert TENANT in partner.stanzas.get(timeout=PATIENCE_S)

@@ -163,6 +163,8 @@ def test_operators_see_and_take_away(tmp_path):
             (f"alice@{TENANT}", f"eve@{PUBLIC}")}
         assert ctl("show", "consent", "a", "alice").stdout.splitlines()[1].startswith(
             f"alice@{TENANT}")
+        assert ctl("show", "consent", TENANT, "alice").stdout == \
+            ctl("show", "consent", "a", "alice").stdout
         assert len(json.loads(ctl("--json", "show", "consent", "b").stdout)) == 0
         gone = ctl("consent", "remove", "a", f"bob@{TENANT}", f"eve@{PUBLIC}")
         assert gone.returncode == 0 and f"eve@{PUBLIC}" in gone.stdout

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The documentation against what it describes: every key, default, counter and event; the man
 pages; what `cmake --install` puts where; the command line."""
+import json
 import os
 import pathlib
 import re
@@ -8,6 +9,7 @@ import shutil
 import subprocess
 
 import pytest
+import yaml
 
 import relay as relays
 
@@ -93,6 +95,59 @@ def test_defaults_and_ranges_are_the_programs():
         written, line = pages[section][key]
         assert written == str(default), (section, key)
         assert f"{low} to {high}" in line, (section, key)
+
+
+def examples():
+    """(Section, key, example) of every row; a row of several keys gives its example to each."""
+    for section, rows in documented().items():
+        for key, (_, line) in rows.items():
+            yield section, key, re.split(r"(?<!\\)\|", line)[4].strip()
+
+
+@pytest.fixture
+def bare(tmp_path):
+    """What a correct configuration has at least."""
+    subprocess.run([ROOT / "tools/dev-certificates", tmp_path, "relay"], check=True,
+                   stdout=subprocess.DEVNULL)
+    files = {"certificate": "relay.pem", "key": "relay.key", "ca_file": "ca.pem"}
+    return tmp_path, {"xmpp": files, "tenants": [{"name": "one", "domains": ["one.example"],
+                                                  "trunks": [{"uri": "sip:192.0.2.1"}]}]}
+
+
+# Names of files, which are not there; and addresses that must be listened on, too.
+APART = {"certificate", "ca_file", "hosts_file", "trust_anchor", "proxy_listen", "domain", "path"}
+
+
+def test_every_key_has_an_example_that_is_taken(bare):
+    """Each alone: with what it is written to in the table, the configuration is correct."""
+    folder, settings = bare
+    tried = 0
+    for section, key, text in examples():
+        example = re.match(r"`(.*?)`", text)
+        assert example, (section, key)
+        if key in APART or (key == "key" and "certificate" in text) or text.endswith(".pem`"):
+            continue
+        value = yaml.safe_load(example.group(1).replace("\\|", "|"))
+        made = json.loads(json.dumps(settings))
+        tenant = made["tenants"][0]
+        partner = {"domain": "partner.example"}
+        if section == "partners" and key != "additional_domains":
+            partner["host"] = "192.0.2.80"
+        makers = {"tenants": lambda: tenant, "trunk": lambda: tenant["trunks"][0],
+                  "rules": lambda: made["xmpp"],
+                  "users": lambda: tenant.setdefault("users", {"default": "allow"}),
+                  "partners": lambda: made.setdefault("partners", [partner])[0],
+                  "partner_rules": lambda: tenant.setdefault("partner_rules", [partner])[0]}
+        place = makers[section]() if section in makers else made.setdefault(section, {})
+        tenant["domains"] = ["acme.example"]  # whose users the examples name
+        if section == "tenants" and key in ("policy", "partners"):
+            tenant.update(policy="list", partners=["jabber.example"])
+        place[key] = value
+        (folder / "try.yaml").write_text(json.dumps(made))
+        done = run(PROGRAM, "--check", "-c", folder / "try.yaml")
+        assert done.returncode == 0, (section, key, value, done.stderr)
+        tried += 1
+    assert tried > 50
 
 
 def test_rules_are_the_programs():

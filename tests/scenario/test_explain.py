@@ -122,6 +122,7 @@ def test_partner_without_srv(relay):
     assert any("the domain itself is the host" in text for text in why.of("dns", "note"))
     assert why.of("dns", "ok") == [f"{PLAIN_DOMAIN} port 5269 is 127.0.0.1:5269"]
     assert why.failed()[0] == ("tcp", "the connection failed: Connection refused")
+    assert "publishes no SRV record" in why.verdict["text"], why.verdict
 
 
 def test_policy_that_denies(relay, prosody_any):
@@ -176,7 +177,8 @@ def test_program(relay, prosody):
     assert status == 1 and json.loads(text)[-1]["result"] == "failed"
     for words, answer in ((("explain", XMPP_DOMAIN), "error: for which tenant?"),
                           (("explain", XMPP_DOMAIN, "--tenant", "nobody"), "error: no tenant"),
-                          (("explain", "two@@ats", "--tenant", "sip"), "error: explain which"),
+                          (("explain", "two@@ats", "--tenant", "sip"), "error: explain DOMAIN: this is no"),
+                          (("explain", "192.0.2.1", "--tenant", "sip"), "error: explain DOMAIN: this is"),
                           (("explain", XMPP_DOMAIN, "why"), "error: explain DOMAIN"),
                           (("ping", "sip", "@"), "error: this is no XMPP address"),
                           (("ping", "nobody", XMPP_DOMAIN), "error: no tenant"),

@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """`explain` against servers that fail in each step of a stream."""
 import contextlib
+import datetime
 import json
+import re
 import socket
 
 import pytest
 
 import peers
-from attack_certificates import CLIENT, dns
+from attack_certificates import CLIENT, DAY, dns
 from attack_kit import (HOSTILE, NS_SASL, NS_TLS, SECOND, STRICT, TENANT, AttackedRelay, Server)
 
 DOMAIN = SECOND
@@ -193,6 +195,30 @@ def test_certificate_that_signs_itself(relay):
     failed = [row["text"] for row in rows if row["result"] == "failed"]
     assert failed[0] == "the certificate is not trusted: it is self-signed", rows
     assert "xmpp.ca_file" in rows[-1]["text"]
+
+
+@pytest.mark.parametrize("age, life, words, remedy", [
+    (-2 * DAY, 30 * DAY, "it is not valid yet", "The clock of this machine ("),
+    (10 * DAY, DAY, "it has expired", "or the clock of this machine (")])
+def test_clocks_that_differ(relay, age, life, words, remedy):
+    """Whose clock is wrong nobody can tell here: the one of this machine is shown."""
+    dated = relay.authority.issue("dated", [dns(STRICT[0])], age=age, life=life)
+    with playing(relay, Server.serve, dated, STRICT[0]):
+        rows = explained(relay, STRICT[0])
+    failed = [row["text"] for row in rows if row["result"] == "failed"]
+    assert words in failed[0] and remedy in rows[-1]["text"], rows
+    now = datetime.datetime.now(datetime.timezone.utc)
+    told = re.search(r"of this machine \(([^)]*)Z\)", rows[-1]["text"]).group(1)
+    told = datetime.datetime.strptime(told + "+0000", "%Y-%m-%d %H:%M%z")
+    assert abs(now - told) < datetime.timedelta(minutes=5)
+
+
+def test_host_of_the_configuration(relay):
+    """Its own mistake is not looked for in the partner's DNS."""
+    step, text, verdict = fault(relay)
+    assert (step, text) == ("tcp", "the connection failed: Connection refused")
+    assert "host and port of the partner in the configuration" in verdict
+    assert "SRV" not in verdict
 
 
 def test_purpose_of_a_certificate(relay):

@@ -4,14 +4,16 @@ kind of server, in both directions; what `--check`, a start, a reload and `show 
 import contextlib
 import json
 import subprocess
+import threading
 
 import pytest
 
 import peers
 import relay as relays
 from attack_kit import AttackedRelay, Counting
-from attack_wire import NS_SASL, TENANT, Closed, condition, message, numbers, sip
-from policy_kit import CELLS, KINDS, Neighbour, domain_of, enter, gone, running, session_of
+from attack_wire import NS_SASL, SECOND, TENANT, Closed, condition, message, numbers, sip
+from policy_kit import (CELLS, KINDS, Neighbour, claim, domain_of, enter, gone, running,
+                        session_of)
 
 EACH = [pytest.param(cell, kind, id=f"{cell[0]}-{cell[1]}-{cell[2]}-{kind}")
         for cell in CELLS for kind in KINDS]
@@ -82,6 +84,8 @@ def test_show_policy(scene, cell):
     other = scene.relay.control(f"show policy b {domain}")
     if place != "partners[]":
         assert "tls\trequired\tdefault\n" in other
+    assert scene.relay.control(f"show policy {TENANT.upper()} {domain} json") == \
+        scene.relay.control(f"show policy a {domain} json")
     assert "no tenant of this name" in scene.relay.control(f"show policy nobody {domain}")
     assert "this is no domain" in scene.relay.control("show policy a")
 
@@ -115,10 +119,12 @@ def listed(tmp_path_factory):
         {"domain": "patient.example", "negotiation_timeout_ms": 60000, "idle_timeout_ms": 60000,
          "keepalive_interval_ms": 100},
         {"domain": "hasty.example", "negotiation_timeout_ms": 300, "idle_timeout_ms": 1000},
-        {"domain": "few.example", "sessions_per_partner_max": 2}]
+        {"domain": "few.example", "sessions_per_partner_max": 2},
+        {"domain": "mute.example", "keepalive_demand_ms": 3000, "idle_timeout_ms": 60000}]
     with running(tmp_path_factory.mktemp("listed"), [], partners, {
             "policy": "list", "partners": ["*.wild.example", "extra.example", "good.example",
-                                           "patient.example", "hasty.example", "few.example"]},
+                                           "patient.example", "hasty.example", "few.example",
+                                           "mute.example"]},
                  proves=("wild.example", "*.x.wild.example", "xwild.example",
                          "extra.example")) as one:
         yield one
@@ -151,6 +157,48 @@ def test_blanks_keep_a_stream_alive(listed):
     rules = {row["rule"]: row["value"]
              for row in json.loads(relay.control("show policy a patient.example json"))}
     assert rules["keepalive_interval_ms"] == "100"
+
+
+@contextlib.contextmanager
+def blanks(stream):
+    """It gets one all the time."""
+    done = threading.Event()
+
+    def send():
+        while not done.wait(0.1):
+            stream.send(" ")
+    sender = threading.Thread(target=send)
+    sender.start()
+    try:
+        yield
+    finally:
+        done.set()
+        sender.join()
+
+
+def test_a_partner_must_give_a_sign_of_life(listed):
+    """Without one, be it a blank, his stream is closed; one who sends blanks stays, and who is asked
+    for none may be silent. He is told the time, and the operator why."""
+    relay = listed.relay
+    with enter(relay, "patient.example", "external") as other, \
+            enter(relay, "mute.example", "external") as alive, \
+            Counting(relay, "xmpp_keepalives_missed_total"):
+        with blanks(alive), relay.stream() as silent:
+            assert "<idle-seconds>3</idle-seconds>" in silent.starttls(
+                relay.every.client(), TENANT, "mute.example")
+            silent.send(f"<auth xmlns='{NS_SASL}' mechanism='EXTERNAL'>=</auth>")
+            silent.until("<success")
+            silent.open(TENANT, "mute.example")
+            assert silent.error() == "connection-timeout"
+        for stream, sender in (alive, "x@mute.example"), (other, "x@patient.example"):
+            text = f"still here {next(numbers)}"
+            stream.send(message(text, sender=sender))
+            while text.encode() not in listed.trunk.requests.get(timeout=peers.PATIENCE_S):
+                pass
+    row = next(one for one in json.loads(relay.control("show errors json"))
+               if "keepalive_demand_ms" in one["reason"])
+    assert row["partner"] == "mute.example"
+    gone(relay, "mute.example")
 
 
 def test_streams_of_a_partner_are_bounded(listed):
@@ -224,3 +272,22 @@ def test_reload_takes_a_way_back(tmp_path):
                 pass
             with pytest.raises(Closed):
                 enter(relay, domains["clear"], "clear")
+
+
+def test_reload_judges_each_pair_of_a_stream(tmp_path):
+    """A domain that dialback has proved, on a stream that a certificate has opened for another one,
+    has no certificate: when it is to have one from now on, the stream ends."""
+    with running(tmp_path, ["external"]) as scene:
+        relay, domain = scene.relay, domain_of(("optional", True, "required"), "external")
+        with contextlib.closing(Neighbour(relay, SECOND, "dialback")), \
+                enter(relay, domain, "external") as stream:
+            assert "type='valid'" in claim(stream, SECOND)
+            stream.send(message("as yet", sender=f"juliet@{SECOND}"))
+            while b"as yet" not in scene.trunk.requests.get(timeout=peers.PATIENCE_S):
+                pass
+            for one in relay.settings["partners"]:
+                if one["domain"] == SECOND:
+                    one["sasl"] = "required"
+            relay.write()
+            assert relay.control("reload").startswith("done: ")
+            assert "</stream:stream>" in stream.rest()

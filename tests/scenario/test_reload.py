@@ -272,7 +272,7 @@ def test_a_bad_configuration_changes_nothing(scene):
     kept = relay.file.read_text()
     for text, said in (("nonsense: [", "syntax error"),
                        (kept.replace(f'"{OTHER_TENANT}"', f'"{TENANT}"'),
-                        f"'{TENANT}' already belongs to tenant 'a'"),
+                        f"'{TENANT}' also belongs to tenant 'a'"),
                        (kept.replace('"name": "b"', '"name": "a"'),
                         "tenants[1].name: another tenant has the name 'a', too")):
         relay.file.write_text(text)

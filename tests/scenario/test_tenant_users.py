@@ -140,7 +140,7 @@ def test_a_user_is_one_however_he_is_written(acme):
     (["user", "set", "acme", "bob", "access=deny"], 1,
      "{file}: tenant 'acme': user 'bob@acme.example' is not there; add it with add"),
     (["user", "del", "acme", "eve", "bob"], 1, "user 'bob@acme.example' is not there"),
-    (["user", "add", "acme", "bob"], 1, "{file}: tenant 'acme': users.allow: write default: deny")])
+    (["user", "add", "acme", "bob"], 1, "{file}: tenant 'acme': who may is listed, so say first")])
 def test_wrong_words(acme, words, status, said):
     acme.run("user", "add", "acme", "eve", "access=deny")
     assert said.format(file=acme.file) in acme.run(*words, status=status)
@@ -227,7 +227,8 @@ def test_an_import_is_whole_or_nothing(acme):
              "-: entry 2: tenant 'acme': user 'eve@two.example' is in no domain of this tenant"),
             (head + "two,eve,deny\n", "-: entry 2: tenant 'two': user 'eve' could be in each"),
             (head + "two,eve@two.example,allow\n",
-             f"{acme.file}: tenant 'two': users.allow: write default: deny"),
+             f"{acme.file}: tenant 'two': who may is listed, so say first what holds for the others: "
+             "passerellectl tenant set two users.default=deny"),
             (head + "acme,Ann@Acme.example,allow\n",
              "-: entry 2: tenant 'acme': user 'Ann@Acme.example' stands in it twice"),
             (head + "acme,,deny\n", "-: entry 2 has no user"),

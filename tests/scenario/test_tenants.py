@@ -122,7 +122,7 @@ def test_a_bad_change_changes_nothing(scene):
     place = f"passerellectl: {scene.tenants.file}: "
     for words, said in (
             (["tenant", "add", "x", f"domains={TENANT}", "trunks[0].uri=sip:h"],
-             f"{place}tenant 'x': domains[0]: '{TENANT}' already belongs to tenant 'a' "
+             f"{place}tenant 'x': domains[0]: '{TENANT}' also belongs to tenant 'a' "
              f"({scene.tenants.file}: tenant 'a')"),
             (["tenant", "set", "b", "trunks[0].uri=sip:h:99999"],
              f"{place}tenant 'b': trunks[0].uri: 'sip:h:99999': bad port; give 1 to 65535"),
@@ -187,6 +187,7 @@ def test_the_relay_is_told_unless_it_is_not_to_be(scene):
 # ---- without one ----
 
 def test_without_a_relay(quiet):
+    assert "No such file or directory; the first add makes it" in quiet.run("tenant", "list", status=1)
     said = quiet.run("tenant", "add", "b", "domains=b.example", "trunks[0].uri=sip:192.0.2.1")
     assert said.splitlines()[0] == "done: 1 added, 0 changed, 0 removed"
     assert "passerelle.sock (No such file or directory): the change counts from its" in said
@@ -208,6 +209,8 @@ RULES = {"tls": ("required", "required"), "sasl": ("optional", "optional"),
          "streams": ("4", 4),
          "negotiation_timeout_ms": ("5000", 5000),
          "idle_timeout_ms": ("5001", 5001), "keepalive_interval_ms": ("300000", 300000),
+         "keepalive_demand_ms": ("300001", 300001),
+         "deliver_timeout_ms": ("5002", 5002), "confirm_timeout_ms": ("5003", 5003),
          "sessions_per_partner_max": ("3", 3), "queue_max": ("4096", 4096),
          "messages_per_second_max": ("70", 70),
          "messages_burst_max": ("0", 0), "messages_in_flight_max": ("65536", 65536)}
@@ -329,7 +332,7 @@ def test_a_domain_in_both_names_both_places(quiet):
     done = subprocess.run([relays.PROGRAM, "--check", "-c", quiet.config], capture_output=True,
                           text=True, check=False)
     assert done.returncode == 2
-    assert (f"{quiet.file}: tenant 'b': domains[0]: 'b.example' already belongs to tenant 'y' "
+    assert (f"{quiet.file}: tenant 'b': domains[0]: 'b.example' also belongs to tenant 'y' "
             f"({quiet.config}:4)") in done.stderr
 
 
@@ -400,7 +403,7 @@ def test_an_import_is_whole_or_nothing(quiet):
     changed = [{**row, "policy": "closed", "partners": []} for row in many(12)[5:]]
     for form, text, said in (
             ("json", json.dumps([*changed, {**changed[0], "name": "last"}]),
-             f"{quiet.file}: tenant 't5': domains[0]: 't5.example' already belongs to tenant 'last'"),
+             f"{quiet.file}: tenant 't5': domains[0]: 't5.example' also belongs to tenant 'last'"),
             ("json", json.dumps([*changed, changed[0]]), "-: entry 8: 't5' stands in it twice"),
             ("json", json.dumps([{"policy": "open"}]), "-: entry 1 has no name"),
             ("csv", as_csv(changed) + "t99,t99.example,open\n", "-:9: the row has fewer fields"),

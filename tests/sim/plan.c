@@ -88,6 +88,7 @@ static void draw_rules(struct plan_partner *partner)
     partner->is_pair = sim_chance(300);
     partner->is_unverified = sim_chance(200);
     partner->keepalive_ms = sim_chance(200) ? 500 : 0;
+    partner->demand_ms = sim_chance(150) ? (unsigned)sim_between(1000, 5000) : 0;
 }
 
 static void draw_partner(struct plan_partner *partner, unsigned i)

@@ -28,6 +28,7 @@ struct plan_partner {
     bool dialback;
     unsigned proofs;                   /* what they allow: a set of enum s2s_proof */
     unsigned keepalive_ms;             /* blanks of the relay; 0: none */
+    unsigned demand_ms;                /* silence that the relay bears, as it sends none; 0 */
     bool knows_tls;                    /* it does; true unless the rules do without */
     bool is_pair;                      /* they stand in each tenant, not at the partner */
     bool is_unverified;                /* its users need consent (public_unverified) */

@@ -28,9 +28,10 @@ static void write_rules(FILE *file, const char *indent, const struct plan_partne
     const char *const *needs = rules_row(RULE_TLS)->names;
     fprintf(file,
             "%stls: %s\n%ssasl: %s\n%sdialback: %s\n%skeepalive_interval_ms: %u\n"
-            "%stype: %s\n%sbidi: %s\n%sstreams: %u\n",
+            "%skeepalive_demand_ms: %u\n%stype: %s\n%sbidi: %s\n%sstreams: %u\n",
             indent, needs[partner->tls], indent, needs[partner->sasl], indent,
             partner->dialback ? "true" : "false", indent, partner->keepalive_ms, indent,
+            partner->demand_ms, indent,
             partner->is_unverified ? "public_unverified" : "federated", indent,
             partner->bidi ? "true" : "false", indent, streams_of(partner));
 }

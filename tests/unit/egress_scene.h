@@ -41,7 +41,8 @@ struct scene_options {
     const char *transport; /* of the first trunk */
     unsigned egress_count;
     unsigned keep_alive_s; /* of the first trunk */
-    bool neighbour;        /* another tenant, neighbour.example, whose only trunk is the first, too */
+    bool neighbour;        /* another tenant, neighbour.example, whose only trunk is the first,
+                              too */
     bool wildcard;         /* listens on 0.0.0.0 */
     unsigned t1_ms;        /* 0: 10, so that Timer F ends after 640 ms */
 };

@@ -54,7 +54,7 @@ static void test_defaults_as_file(void **state)
 
 static const struct refusal refusals[] = {
     {XMPP TENANT "  - domains: [b.example, A.example]\n    trunks: [{uri: 'sip:192.0.2.1'}]\n",
-     "7: tenants[1].domains[1]", "already belongs to tenant 'a.example'"},
+     "7: tenants[1].domains[1]", "also belongs to tenant 'a.example'"},
     {XMPP "tenants:\n  - domains:\n    - a.example\n    - a.example\n",
      "7: tenants[0].domains[1]", "stands twice"},
     {XMPP TENANT "partners:\n  - domain: x.example\n  - domain: a.example\n",
@@ -146,6 +146,34 @@ static void test_missing_file(void **state)
     char error[200];
     assert_int_equal(config_open(&config, "none.yaml", error, sizeof(error)), -ENOENT);
     assert_non_null(strstr(error, "none.yaml: cannot read it"));
+}
+
+/* What was found until then must not leak. In memory, where so many names are made at once; each
+   is a name of one file. */
+static void test_too_many_included(void **state)
+{
+    (void)state;
+    enum { FILES = 65537 };
+    struct config *config = NULL;
+    char folder[] = "/dev/shm/passerelle-config-XXXXXX", text[1000], error[600] = "", name[100];
+    if (mkdtemp(folder) == NULL)
+        skip();
+    (void)snprintf(text, sizeof(text), XMPP TENANT "include: %s\n", folder);
+    write_file("main.yaml", text, 0644);
+    for (unsigned i = 0; i < FILES; i++) {
+        (void)snprintf(name, sizeof(name), "%s/%u.yaml", folder, i);
+        assert_int_equal(symlink("/dev/null", name), 0);
+    }
+    int rc = config_open(&config, "main.yaml", error, sizeof(error));
+    for (unsigned i = 0; i < FILES; i++) {
+        (void)snprintf(name, sizeof(name), "%s/%u.yaml", folder, i);
+        assert_int_equal(unlink(name), 0);
+    }
+    assert_int_equal(rmdir(folder), 0);
+    assert_int_equal(rc, -EINVAL);
+    assert_null(config);
+    if (strstr(error, "has more than 65536 files") == NULL)
+        fail_msg("%s", error);
 }
 
 static void test_included(void **state)
@@ -403,6 +431,7 @@ int main(void)
         cmocka_unit_test(test_defaults_as_file),
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_missing_file),
+        cmocka_unit_test(test_too_many_included),
         cmocka_unit_test(test_included),
         cmocka_unit_test(test_policy_and_spelling),
         cmocka_unit_test(test_sources),

@@ -8,8 +8,10 @@
 #include <cmocka.h>
 #include <time.h>
 
+#include "core/log.h"
 #include "core/memories.h"
 #include "core/trust.h"
+#include "net/clock.h"
 #include "tests/unit/config_folder.h"
 #include "tests/unit/store_folder.h"
 
@@ -329,6 +331,75 @@ static void test_what_operators_see_and_take_away(void **state)
     assert_int_equal(rows_of(STORE_CONSENT), 3 + CONSENT_ROWS_MAX);
 }
 
+/* What is written to the log meanwhile. */
+static void logged(void (*action)(void), char *text, size_t size)
+{
+    FILE *file = tmpfile();
+    int before = dup(STDERR_FILENO);
+    assert_non_null(file);
+    log_setup(LOG_LEVEL_INFO, LOG_FORMAT_LOGFMT);
+    assert_true(dup2(fileno(file), STDERR_FILENO) >= 0);
+    action();
+    assert_true(dup2(before, STDERR_FILENO) >= 0);
+    log_setup(LOG_LEVEL_ERROR, LOG_FORMAT_LOGFMT);
+    (void)close(before);
+    rewind(file);
+    text[fread(text, 1, size - 1, file)] = '\0';
+    (void)fclose(file);
+}
+
+static void start_and_end(void)
+{
+    struct scene scene;
+    begin(&scene, STORED);
+    assert_true(may(&scene, "bob@a.example", "eve@x.example"));
+    assert_int_equal(trust_best(scene.memories.trust, SPAN("good.example")), TRUST_DANE);
+    end(&scene);
+}
+
+/* Rows that nobody can mean, as a hand in the file makes them, are no lack of room, and go. */
+static void test_bad_rows_go(void **state)
+{
+    (void)state;
+    static const char *const addresses[][2] = {
+        {"bob@a.example", "eve@x.example"}, {"@", "eve@x.example"},
+        {"bob@a.example", ""},              {"a.example", "eve@x.example"},
+        {"bob@a.example/phone", "eve@x.example"}, {"Bob@a.example", "eve@x.example"}};
+    static const struct {
+        const char *domain;
+        int64_t value;
+    } proofs[] = {{"good.example", TRUST_DANE}, {"a.example", 0}, {"b.example", 3},
+                  {"c.example", -1}, {"d.example", INT64_MAX}};
+    char text[2000];
+    struct stats *stats = stats_open(1);
+    struct store *store = store_opened();
+    assert_int_equal(store_start(store, stats), 0);
+    for (size_t i = 0; i < sizeof(addresses) / sizeof(addresses[0]); i++) {
+        const struct store_row row = {.kind = STORE_CONSENT,
+                                      .subject = span_of(addresses[i][0]),
+                                      .partner = span_of(addresses[i][1]),
+                                      .time_s = (int64_t)(clock_wall_ms() / 1000)};
+        store_put(store, &row);
+    }
+    for (size_t i = 0; i < sizeof(proofs) / sizeof(proofs[0]); i++) {
+        const struct store_row row = {.kind = STORE_PROOF,
+                                      .subject = SPAN(""),
+                                      .partner = span_of(proofs[i].domain),
+                                      .value = proofs[i].value,
+                                      .time_s = 1};
+        store_put(store, &row);
+    }
+    store_close(&store);
+    stats_close(&stats);
+    assert_int_equal(rows_of(STORE_CONSENT), 6);
+    assert_int_equal(rows_of(STORE_PROOF), 5);
+    logged(start_and_end, text, sizeof(text));
+    if (strstr(text, "event=consent.loaded count=1 expired=0 forgotten=0 bad=5") == NULL)
+        fail_msg("%s", text);
+    assert_int_equal(rows_of(STORE_CONSENT), 1);
+    assert_int_equal(rows_of(STORE_PROOF), 1);
+}
+
 static void test_proofs_over_a_restart(void **state)
 {
     (void)state;
@@ -379,6 +450,7 @@ int main(void)
         ROW(test_consents_are_bounded),
         ROW(test_a_lower_limit),
         ROW(test_what_operators_see_and_take_away),
+        ROW(test_bad_rows_go),
         ROW(test_proofs_over_a_restart),
         ROW(test_proofs_are_bounded),
     };

@@ -134,6 +134,12 @@ static void test_settings(void **state)
     check_change(one, "trunks[0].sources", SETTINGS_REMOVE, "10.0.0.2", NULL);
     check_change(one, "domains", SETTINGS_REMOVE, "b.example a.example", NULL);
     check_json(one, "{\"trunks\":[{\"uri\":\"[text]\",\"sources\":[\"10.0.0.1\",\"10.0.0.3\"]}]}");
+    check_change(one, "xmpp.sasl", SETTINGS_PUT, "required", NULL);
+    check_change(one, "xmpp.sasl", SETTINGS_PUT, "", NULL);
+    check_change(one, "xmpp.tls", SETTINGS_PUT, "", NULL);
+    check_change(one, "users.allow", SETTINGS_ADD, "bob@a.example", NULL);
+    check_change(one, "users.allow", SETTINGS_REMOVE, "bob@a.example", NULL);
+    check_json(one, "{\"trunks\":[{\"uri\":\"[text]\",\"sources\":[\"10.0.0.1\",\"10.0.0.3\"]}]}");
     check_change(one, "trunks[0].sources", SETTINGS_REMOVE, "10.0.0.9", "not in the list");
     check_change(one, "trunks[3].uri", SETTINGS_PUT, "sip:h", "the entry before it is missing");
     check_change(one, "trunks", SETTINGS_PUT, "sip:h", "give each key of it");

@@ -71,11 +71,15 @@ static void test_every_kind(void **state)
             struct dane_record record;
             make_data(&data, "leaf", selector, matching);
             for (unsigned usage = 0; usage < 4; usage++)
-                assert_int_equal(parse(&record, usage, selector, matching, &data),
-                                 usage != DANE_PKIX_TA);
+                assert_true(parse(&record, usage, selector, matching, &data));
             assert_int_equal(record.usage, DANE_EE);
+            assert_int_equal(record.whole_size, 0);
             assert_true(dane_matches(&record, &leaf));
             assert_false(dane_matches(&record, &other));
+            /* An authority that is whole in DNS need not be sent (RFC 7671 §5.2.2). */
+            assert_true(parse(&record, DANE_TA, selector, matching, &data));
+            assert_int_equal(record.whole_size,
+                             selector == 0 && matching == 0 ? data.size : 0);
             /* A certificate's data is not its key's. */
             assert_true(parse(&record, DANE_EE, !selector, matching, &data));
             assert_false(dane_matches(&record, &leaf));
@@ -141,8 +145,14 @@ static void test_digest_agility(void **state)
 {
     (void)state;
     const struct dane_record records[] = {
-        {DANE_EE, 1, 1, {0}}, {DANE_EE, 1, 2, {0}}, {DANE_EE, 0, 1, {0}}, {DANE_TA, 1, 1, {0}},
-        {DANE_EE, 1, 0, {0}}, {DANE_EE, 1, 1, {0}}, {DANE_EE, 1, 2, {0}}};
+        {.usage = DANE_EE, .selector = 1, .matching = 1},
+        {.usage = DANE_EE, .selector = 1, .matching = 2},
+        {.usage = DANE_EE, .selector = 0, .matching = 1},
+        {.usage = DANE_TA, .selector = 1, .matching = 1},
+        {.usage = DANE_EE, .selector = 1, .matching = 0},
+        {.usage = DANE_EE, .selector = 1, .matching = 1},
+        {.usage = DANE_EE, .selector = 1, .matching = 2},
+    };
     static const bool is_outdone[] = {true, false, false, false, false, true, false};
     for (unsigned i = 0; i < 7; i++)
         assert_int_equal(dane_is_outdone(records, 7, i), is_outdone[i]);

@@ -175,9 +175,29 @@ static void test_stops_and_goes_on(void **state)
     assert_true(link_pace_has_room(&scene.pace, place));
 }
 
+/* How long somebody has been silent is known beyond the pings that are. */
+static void test_silence_is_counted_from_its_first_ping(void **state)
+{
+    (void)state;
+    struct link_pace pace = {0};
+    link_pace_begin(&pace, 0);
+    link_pace_pinged(&pace, 1, 100, 1000);
+    link_pace_answered(&pace, 1, 0, 1040, AIM_MS);
+    assert_true(link_pace_is_heard(&pace));
+    assert_int_equal(link_pace_silent_ms(&pace, 9000), 0); /* nothing was asked */
+    for (uint64_t i = 0; i < 3 * LINK_PACE_MARKS; i++)
+        link_pace_pinged(&pace, 2 + i, 200 + i, 10000 + 1000 * i);
+    assert_int_equal(link_pace_silent_ms(&pace, 30000), 20000);
+    link_pace_answered(&pace, 3 * LINK_PACE_MARKS, 0, 30000, AIM_MS); /* the last but one */
+    assert_int_equal(link_pace_silent_ms(&pace, 30000), 30000 - (10000 + 1000 * (3 * LINK_PACE_MARKS - 1)));
+    link_pace_begin(&pace, 0);
+    assert_false(link_pace_is_heard(&pace));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_silence_is_counted_from_its_first_ping),
         cmocka_unit_test(test_shaped),         cmocka_unit_test(test_far_and_fast),
         cmocka_unit_test(test_slow_to_answer), cmocka_unit_test(test_at_ease),
         cmocka_unit_test(test_mute),           cmocka_unit_test(test_stops_and_goes_on),

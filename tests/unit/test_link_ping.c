@@ -60,6 +60,7 @@ static void scene_open(struct scene *scene)
     assert_true(s2s_domain_read(&link->remote, SPAN("b.example")));
     session->out.local = link->local;
     session->out.remote = link->remote;
+    link_take_rules(link);
     link_pace_begin(&link->pace, 0);
 }
 
@@ -81,7 +82,8 @@ static void scene_close(struct scene *scene)
 static unsigned write_all(struct scene *scene)
 {
     unsigned count = 0;
-    for (; count < STANZAS && link_has_room(&scene->link); count++)
+    struct link_hearing hearing = {0};
+    for (; count < STANZAS && link_has_room(&scene->link, &hearing); count++)
         scene->session.written_total += STANZA_SIZE;
     return count;
 }
@@ -119,16 +121,15 @@ static void test_unread(void **state)
     (void)state;
     for (enum reason reason = PARCELS; reason < REASON_COUNT; reason++) {
         scene_open(&scene);
-        const struct config *config = scene.thread.config;
         assert_in_range(write_all(&scene), 1, STANZAS - 1);
         link_ping_answered(&scene.link, scene.link.ping, 0);
         scene.link.pinging = false;
         assert_in_range(write_all(&scene), 1, STANZAS - 1);
         hold(&scene, reason);
         assert_int_equal(write_all(&scene), STANZAS);
-        scene.thread.now_ms += config->confirm_timeout_ms;
+        scene.thread.now_ms += scene.link.confirm_timeout_ms;
         link_ping_late(&scene.link);
-        scene.thread.now_ms += config->deliver_timeout_ms;
+        scene.thread.now_ms += scene.link.deliver_timeout_ms;
         assert_false(link_is_stalled(&scene.link));
         assert_int_equal(slowed(&scene), 0);
         session_unhold(&scene.session);
@@ -139,6 +140,24 @@ static void test_unread(void **state)
     }
 }
 
+/* Who stands still is looked for once in a row of stanzas, and only when it matters. */
+static void test_one_look_for_a_row(void **state)
+{
+    static struct scene scene;
+    struct link_hearing hearing = {0}, next = {0};
+    (void)state;
+    scene_open(&scene);
+    assert_true(link_has_room(&scene.link, &hearing));
+    assert_false(hearing.is_known);
+    assert_in_range(write_all(&scene), 1, STANZAS - 1);
+    hold(&scene, PARCELS);
+    assert_true(link_has_room(&scene.link, &hearing));
+    session_unhold(&scene.session);
+    assert_true(link_has_room(&scene.link, &hearing));
+    assert_false(link_has_room(&scene.link, &next));
+    scene_close(&scene);
+}
+
 /* When the relay reads again, the answer that stood there is late for nobody's fault; one to a
    later ping is. */
 static void test_read_again(void **state)
@@ -146,7 +165,7 @@ static void test_read_again(void **state)
     static struct scene scene;
     (void)state;
     scene_open(&scene);
-    uint32_t late_ms = scene.thread.config->confirm_timeout_ms - 1;
+    uint32_t late_ms = scene.link.confirm_timeout_ms - 1;
     assert_in_range(write_all(&scene), 1, STANZAS - 1);
     hold(&scene, PARCELS);
     scene.thread.now_ms += late_ms;
@@ -165,6 +184,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_unread, enter_folder, leave_folder),
+        cmocka_unit_test_setup_teardown(test_one_look_for_a_row, enter_folder, leave_folder),
         cmocka_unit_test_setup_teardown(test_read_again, enter_folder, leave_folder),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

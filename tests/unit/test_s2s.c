@@ -55,6 +55,14 @@ static void test_in_external_refused(void **state)
     feed(&bench, AUTH("="), true);
     wrote(&bench, "<not-authorized/>");
     bench_fini(&bench);
+    /* RFC 6120 §6.4.4. */
+    bench_init(&bench, S2S_PROOF_TLS, true, true);
+    feed(&bench, HEADER, true);
+    assert_int_equal(
+        feed(&bench, "<abort xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>", true), S2S_NOTHING);
+    wrote(&bench, "<failure xmlns='urn:ietf:params:xml:ns:xmpp-sasl'><aborted/></failure>");
+    assert_int_equal(feed(&bench, AUTH("="), true), S2S_RESTART);
+    bench_fini(&bench);
     bench_init(&bench, S2S_PROOF_DIALBACK, true, true);
     feed(&bench, HEADER, true);
     wrote_not(&bench, "EXTERNAL");
@@ -207,7 +215,7 @@ static void test_in_pair_limit(void **state)
         writer_put_literal(&writer, ".example'>k</db:result>");
         text[writer.used] = '\0';
         assert_int_equal(feed(&bench, text, true),
-                         i < PAIRS_PER_STREAM ? S2S_VERIFY : S2S_NOTHING);
+                         i < PAIRS_PER_STREAM ? S2S_VERIFY : S2S_PAIR_REFUSED);
     }
     wrote(&bench, "resource-constraint");
     bench_fini(&bench);

@@ -176,9 +176,9 @@ static const struct {
     const char *settings, *said;
 } mistakes[] = {
     {"{\"domains\":[\"y.example\"]," TRUNK "}",
-     "t.db: tenant 'm': domains[0]: 'y.example' already belongs to tenant 'y' (main.yaml:6)"},
+     "t.db: tenant 'm': domains[0]: 'y.example' also belongs to tenant 'y' (main.yaml:6)"},
     {"{\"domains\":[\"a.example\"]," TRUNK "}",
-     "t.db: tenant 'm': domains[0]: 'a.example' already belongs to tenant 'a' (t.db: tenant 'a')"},
+     "t.db: tenant 'm': domains[0]: 'a.example' also belongs to tenant 'a' (t.db: tenant 'a')"},
     {"{\"domains\":[\"m.example\"],\"trunks\":[{\"uri\":\"sip:h:99999\"}]}",
      "t.db: tenant 'm': trunks[0].uri: 'sip:h:99999': bad port"},
     {"{\"domains\":[\"m.example\"]," TRUNK ",\"colour\":1}",

@@ -91,6 +91,57 @@ static void test_server_certificates(void **state)
     tls_context_close(&client);
 }
 
+/* The DER of a certificate. */
+static void read_der(const char *name, struct tls_text *out)
+{
+    char command[100], path[256];
+    (void)snprintf(command, sizeof(command), "openssl x509 -in %s -outform DER -out text.der", name);
+    assert_int_equal(certificates_run(&certificates, command), 0);
+    certificates_path(&certificates, "text.der", path);
+    assert_int_equal(tls_text_read(out, path), 0);
+}
+
+static bool is_der(const void *file, const struct certificate *anchor)
+{
+    const struct tls_text *wanted = file;
+    return anchor->der_size == wanted->size && memcmp(anchor->der, wanted->data, wanted->size) == 0;
+}
+
+/* An authority that the peer does not send: given here, or one of the anchors. */
+static void test_authority_that_is_not_sent(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name;
+        bool is_good;
+    } cases[] = {{"one.pem", true},          {"deep.chain", true},  {"self.pem", false},
+                 {"not_ca_leaf.chain", false}, {"expired.chain", false}};
+    struct tls_text root, other;
+    read_der("root.pem", &root);
+    read_der("self.pem", &other);
+    struct tls_context *client = open_context(NULL, "root.pem");
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct pair pair;
+        struct tls_context *server = open_context(cases[i].name, "root.pem");
+        pair_open(&pair, client, server);
+        tls_keep_chain(pair.client);
+        pair_handshake(&pair);
+        assert_finished(&pair);
+        assert_int_equal(tls_chain_leads_to_authority(pair.client, root.data, root.size),
+                         cases[i].is_good);
+        assert_int_equal(tls_chain_leads_to_anchor(pair.client, client, is_der, &root),
+                         cases[i].is_good);
+        assert_false(tls_chain_leads_to_anchor(pair.client, client, is_der, &other));
+        /* What is no certificate is no authority. */
+        assert_false(tls_chain_leads_to_authority(pair.client, root.data, root.size - 1));
+        pair_fini(&pair);
+        tls_context_close(&server);
+    }
+    tls_context_close(&client);
+    tls_text_free(&root);
+    tls_text_free(&other);
+}
+
 /* What a record of usage DANE-TA rests on: the chain as it was sent, and nothing else. */
 static void test_chain(void **state)
 {
@@ -381,6 +432,7 @@ int main(void)
         cmocka_unit_test(test_client_certificates),
         cmocka_unit_test(test_server_certificates),
         cmocka_unit_test(test_chain),
+        cmocka_unit_test(test_authority_that_is_not_sent),
         cmocka_unit_test(test_anchors),
         cmocka_unit_test(test_flaws),
         cmocka_unit_test(test_unknown_extension),

@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "core/link_priv.h"
 #include "core/worker_priv.h"
 #include "worker_world.h"
 
@@ -141,8 +142,9 @@ static void test_peer_that_does_not_read(void **state)
     world_open(&world, "sasl: optional", "sasl: optional", false);
     world.a.config->stream_management = false;
     exchange(&world, "m", OUTCOME_DELIVERED, OUTCOME_DELIVERED);
-    world.a.config->confirm_timeout_ms = 50;
-    world.a.config->deliver_timeout_ms = 400;
+    rules_give(&world.a.config->rules, RULE_CONFIRM_TIMEOUT, 50);
+    rules_give(&world.a.config->rules, RULE_DELIVER_TIMEOUT, 400);
+    link_take_rules(link_find(world.a.worker, SPAN("a.example"), SPAN("b.example")));
     for (unsigned n = 0; n < MESSAGES; n++)
         send_text(&world, "m", "b.example", text);
     struct parcel *parcel;
