@@ -262,7 +262,7 @@ def trickle(folder, streams, senders):
                 peers.wait_for("it is found slow", lambda: any(
                     one["remote"] == server.domain and one["bytes_s"] is not None
                     for one in relay.sessions()))
-            if number > first and number % 10 == 0:
+            if number > 0 and number % 10 == 0:  # no more at a time than a socket's buffer takes
                 assert small.to_xmpp(f"meanwhile {next(numbers)}")[0] == 200
         assert relay.count("xmpp_queue_refused_total") > 0
         rows = [one for one in relay.sessions()
