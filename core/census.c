@@ -17,7 +17,8 @@ struct census_host {
 
 struct census_partner {
     struct table_node node;
-    unsigned count;
+    unsigned count;  /* its streams */
+    unsigned opened; /* ours to it */
     size_t size;
     char domain[];
 };
@@ -129,20 +130,35 @@ static struct census_partner *find_partner(const struct census *census, struct s
     return NULL;
 }
 
+static struct census_partner *find_or_add(struct census *census, struct span domain)
+{
+    struct census_partner *partner = find_partner(census, domain);
+    if (partner != NULL)
+        return partner;
+    partner = calloc(1, sizeof(*partner) + domain.size);
+    if (partner == NULL)
+        return NULL;
+    memcpy(partner->domain, domain.data, domain.size);
+    partner->size = domain.size;
+    table_add(&census->partners, &partner->node, thread_hash(0, domain), partner);
+    return partner;
+}
+
+static void forget_unused(struct census *census, struct census_partner *partner)
+{
+    if (partner->count > 0 || partner->opened > 0)
+        return;
+    table_remove(&census->partners, &partner->node);
+    free(partner);
+}
+
+/* A partner that is added has neither yet, so it is not refused and stays. */
 static struct census_partner *enter_partner(struct census *census, struct span domain,
                                             unsigned max)
 {
-    struct census_partner *partner = find_partner(census, domain);
-    if (partner != NULL && partner->count >= max)
+    struct census_partner *partner = find_or_add(census, domain);
+    if (partner == NULL || partner->count >= max)
         return NULL;
-    if (partner == NULL) {
-        partner = calloc(1, sizeof(*partner) + domain.size);
-        if (partner == NULL)
-            return NULL;
-        memcpy(partner->domain, domain.data, domain.size);
-        partner->size = domain.size;
-        table_add(&census->partners, &partner->node, thread_hash(0, domain), partner);
-    }
     partner->count++;
     return partner;
 }
@@ -163,10 +179,38 @@ void census_leave_partner(struct census *census, struct census_partner *partner)
     pthread_mutex_lock(&census->lock);
     assert(partner->count > 0);
     partner->count--;
-    if (partner->count == 0) {
-        table_remove(&census->partners, &partner->node);
-        free(partner);
-    }
+    forget_unused(census, partner);
+    pthread_mutex_unlock(&census->lock);
+}
+
+static struct census_partner *enter_link(struct census *census, struct span domain,
+                                         unsigned max)
+{
+    bool is_full = census->total_max > 0 && census->total >= census->total_max;
+    const struct census_partner *known = find_partner(census, domain);
+    if (max > 0 && (is_full || (known != NULL && known->opened >= max)))
+        return NULL;
+    struct census_partner *partner = find_or_add(census, domain);
+    if (partner != NULL)
+        partner->opened++;
+    return partner;
+}
+
+struct census_partner *census_enter_link(struct census *census, struct span domain,
+                                         unsigned max)
+{
+    pthread_mutex_lock(&census->lock);
+    struct census_partner *partner = enter_link(census, domain, max);
+    pthread_mutex_unlock(&census->lock);
+    return partner;
+}
+
+void census_leave_link(struct census *census, struct census_partner *partner)
+{
+    pthread_mutex_lock(&census->lock);
+    assert(partner->opened > 0);
+    partner->opened--;
+    forget_unused(census, partner);
     pthread_mutex_unlock(&census->lock);
 }
 

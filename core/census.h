@@ -25,6 +25,12 @@ void census_leave(struct census *census, const union net_address *site);
 struct census_partner *census_enter_partner(struct census *census, struct span domain,
                                             unsigned max) MUST_USE;
 void census_leave_partner(struct census *census, struct census_partner *partner);
+/* Counts a stream of our own to `domain`. NULL, and nothing is counted, when there are `max`
+   already (0: no limit), when `max` is given and all connections together are as many as
+   may be, or without memory. Its connection is counted by census_enter_own. */
+struct census_partner *census_enter_link(struct census *census, struct span domain,
+                                         unsigned max) MUST_USE;
+void census_leave_link(struct census *census, struct census_partner *partner);
 /* A connection of our own making takes part in the total only, and is not refused. */
 void census_enter_own(struct census *census);
 void census_leave_own(struct census *census);

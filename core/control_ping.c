@@ -77,6 +77,7 @@ static void post(struct control *control, struct control_probe *probe, const str
     parcel->from = copy_jid(parcel, &ping->from);
     parcel->to = copy_jid(parcel, &ping->to);
     parcel->stanza_id = parcel_copy(parcel, writer_span(&writer));
+    parcel->share = thread_share(parcel->from.local);
     compose(parcel, ping->message);
     probe->is_out = true;
     mesh_post(control->options.mesh, control->options.self,

@@ -21,23 +21,6 @@
 static const struct span barred_text =
     SPAN("This pair of domains is not served: the tenant is gone or its policy forbids it");
 
-static uint64_t pair_hash(struct span local, struct span remote)
-{
-    return thread_hash(thread_hash(0, local), remote);
-}
-
-struct link *link_find(struct worker *worker, struct span local, struct span remote)
-{
-    struct table_node *node = table_find(&worker->links, pair_hash(local, remote));
-    for (; node != NULL; node = table_next(node)) {
-        struct link *link = node->owner;
-        if (span_equal(s2s_domain_span(&link->local), local) &&
-            span_equal(s2s_domain_span(&link->remote), remote))
-            return link;
-    }
-    return NULL;
-}
-
 struct link *link_make(struct worker *worker, struct span local, struct span remote)
 {
     char memory[JID_SIZE_MAX];
@@ -62,17 +45,6 @@ struct link *link_make(struct worker *worker, struct span local, struct span rem
     return link;
 }
 
-/* One for traffic: who has something for the pair finds it. */
-static struct link *make_known(struct worker *worker, struct span local, struct span remote)
-{
-    struct link *link = link_make(worker, local, remote);
-    if (link == NULL)
-        return NULL;
-    table_add(&worker->links, &link->node, pair_hash(local, remote), link);
-    stats_count(worker->thread->stats, STAT_LINKS_OPENED);
-    return link;
-}
-
 /* A tenant that is gone, or whose policy forbids this partner now. */
 static bool is_barred(const struct link *link)
 {
@@ -80,16 +52,33 @@ static bool is_barred(const struct link *link)
                               s2s_domain_span(&link->remote)) == S2S_PROOF_NONE;
 }
 
-static void tell_failed(const struct link *link)
+static void tell(const struct link *link, struct stats_trouble *trouble)
 {
     struct thread *thread = link->worker->thread;
     const struct config_tenant *tenant =
         config_find_tenant(thread->config, s2s_domain_span(&link->local));
-    trouble_tell(thread, LOG_LEVEL_WARN,
-                 &(struct stats_trouble){.event = "link.failed",
-                                         .tenant = config_tenant_name(tenant),
-                                         .partner = s2s_domain_span(&link->remote),
-                                         .reason = span_of(link->reason)});
+    trouble->tenant = config_tenant_name(tenant);
+    trouble->partner = s2s_domain_span(&link->remote);
+    trouble->reason = span_of(link->reason);
+    trouble_tell(thread, LOG_LEVEL_WARN, trouble);
+}
+
+static void tell_failed(const struct link *link)
+{
+    if (!link->worker->draining && !is_barred(link))
+        tell(link, &(struct stats_trouble){.event = "link.failed"});
+}
+
+/* A partner that takes no further stream is reached all the same, over the other link. */
+static void fall_back(struct link *link, struct link *other)
+{
+    if (!link->worker->draining)
+        tell(link, &(struct stats_trouble){.event = "link.fell_back"});
+    stats_count(link->worker->thread->stats, STAT_LINKS_FELL_BACK);
+    link_choice_pass(link, other);
+    if (other->session != NULL)
+        session_flush(other->session);
+    link_arm(other);
 }
 
 void link_give_up(struct link *link, enum stanza_error error)
@@ -104,6 +93,10 @@ void link_give_up(struct link *link, enum stanza_error error)
         probe_over(link->probe, span_of(link->reason));
         return;
     }
+    link_uncount(link);
+    struct link *other = is_barred(link) ? NULL : link_choice_other(link);
+    link->was_alone = other == NULL;
+    link->is_partners_fault = link->is_partners_fault && other == NULL;
     link_breaker_failed(link, error);
     link->failures++;
     link->sent_away = false; /* the next try is a new one */
@@ -117,10 +110,12 @@ void link_give_up(struct link *link, enum stanza_error error)
     link->backoff_until_ms = link->worker->thread->now_ms + wait;
     /* As long again, so that a failure right after the next try counts as one more. */
     link->forget_ms = link->backoff_until_ms + wait;
-    if (!link->worker->draining && !is_barred(link))
+    if (other == NULL)
         tell_failed(link);
     if (link->sm.is_broken)
         link_resume_end(link);
+    if (other != NULL)
+        fall_back(link, other);
     /* XEP-0220 §2.5: the originating server is told that its authority cannot be asked. */
     enum stanza_error verdict = error == STANZA_ERROR_REMOTE_SERVER_NOT_FOUND
                                     ? STANZA_ERROR_REMOTE_SERVER_NOT_FOUND
@@ -144,6 +139,8 @@ void link_reload(struct link *link)
     link_take_rules(link);
     if (link->asker != NULL)
         link_reload(link->asker);
+    if (link->asks_for == NULL)
+        link_choice_reload(link);
     if (link->state != LINK_RESOLVING || !is_barred(link))
         return;
     resolver_forget(link->worker->resolver, link);
@@ -172,7 +169,8 @@ static bool break_off(struct worker *worker, const struct link *link, struct par
     if (worker->draining || is_tried ||
         session_find_both_ways(worker, local, remote) != NULL ||
         session_is_settling(worker, local, remote) ||
-        breaker_allows(worker->breakers, remote, pair_hash(local, remote), now_ms, &verdict))
+        breaker_allows(worker->breakers, remote, link_pair_hash(local, remote), now_ms,
+                       &verdict))
         return false;
     stats_count(worker->thread->stats, STAT_BREAKER_REFUSED);
     refuse_parcel(worker, parcel,
@@ -187,7 +185,8 @@ void link_take(struct worker *worker, struct parcel **taken)
     struct parcel *parcel = *taken;
     *taken = NULL;
     struct span local = parcel->from.domain, remote = parcel->to.domain;
-    struct link *link = link_find(worker, local, remote);
+    unsigned number = 0;
+    struct link *link = link_choose(worker, parcel, &number);
     if (link != NULL && parcel->kind == PARCEL_VERIFY && (link = link_asker(link)) == NULL) {
         refuse_parcel(worker, parcel, STANZA_ERROR_RESOURCE_CONSTRAINT, SPAN("No memory"));
         return;
@@ -204,7 +203,7 @@ void link_take(struct worker *worker, struct parcel **taken)
     if (break_off(worker, link, parcel))
         return;
     if (link == NULL)
-        link = make_known(worker, local, remote);
+        link = link_open(worker, local, remote, number);
     if (link == NULL) {
         refuse_parcel(worker, parcel, STANZA_ERROR_REMOTE_SERVER_NOT_FOUND,
                       SPAN("The remote domain cannot be looked up"));
@@ -336,6 +335,7 @@ void link_lost(struct link *link, struct session *session)
         link_connect_next(link, fault); /* it wants to know of every target */
     } else if (was_ready) {
         link->state = LINK_IDLE;
+        link_uncount(link);
         bool hopeless = session->outbound && link->worker->thread->now_ms <
                                                  session->opened_ms + STREAM_LIFE_MIN_MS;
         bool is_wanted = link_wants_stream(link) && !link_holds(link);
@@ -355,10 +355,8 @@ void link_close(struct link *link)
 {
     link_asker_close(link);
     timer_disarm(&link->worker->thread->timers, &link->timer);
-    if (link->probe == NULL) {
+    if (link->probe == NULL)
         stats_count(link->worker->thread->stats, STAT_LINKS_CLOSED);
-        table_remove(&link->worker->links, &link->node);
-    }
     snprintf(link->reason, sizeof(link->reason), "The relay is shutting down");
     link_queue_fail(link, STANZA_ERROR_REMOTE_SERVER_TIMEOUT,
                     STANZA_ERROR_REMOTE_SERVER_TIMEOUT);
@@ -367,6 +365,9 @@ void link_close(struct link *link)
     link_fail_list(link, &link->unconfirmed, STANZA_ERROR_REMOTE_SERVER_TIMEOUT);
     link_fail_list(link, &link->fleeting, STANZA_ERROR_REMOTE_SERVER_TIMEOUT);
     intake_close(&link->sm.intake);
+    link_uncount(link);
+    if (link->probe == NULL)
+        link_choice_close(link);
     free(link->answer);
     link->magic = 0;
     free(link);

@@ -49,7 +49,8 @@ uint32_t link_unacked(const struct link *link);
 bool link_is_settled(const struct link *link);
 /* A row for `show links` (core/inquiry.h), unless its stream is good for stanzas. */
 void link_row(const struct link *link, FILE *out);
-/* Appends to a row of `show sess` what waits for the stream, and how fast that is read. */
+/* Appends to a row of `show sess` what waits for the stream, how fast that is read, and which of
+   its pair's streams it is. */
 void link_report(const struct link *link, FILE *out);
 void link_verified(struct link *link, const struct s2s_action *action);
 /* The remote server names another host of its own (RFC 6120 §4.9.3.19): the next stream is tried

@@ -49,12 +49,14 @@ bool link_adopt(struct link *link)
     struct span local = s2s_domain_span(&link->local), remote = s2s_domain_span(&link->remote);
     assert(!link->ready);
     assert(link->answer != NULL);
-    if (link->probe != NULL || link->asks_for != NULL || is_bound(link))
+    bool is_one_of_several = link->spread != NULL && !link_awaits(link);
+    if (link->probe != NULL || link->asks_for != NULL || is_one_of_several || is_bound(link))
         return false;
     struct session *session = session_find_both_ways(worker, local, remote);
     if (session == NULL || !session_may_carry(session, link->answer, &session->shown))
         return false;
     stop_own(link);
+    link_uncount(link);
     link->session = session;
     session->link = link;
     link->state = LINK_CONNECTING;
@@ -87,10 +89,12 @@ void link_offered(struct worker *worker, struct span local, struct span remote)
 
 bool link_holds(const struct link *link)
 {
-    bool may_hold = link->probe == NULL && link->asks_for == NULL && !is_bound(link);
-    return may_hold && (link_awaits(link) ||
-                        session_is_settling(link->worker, s2s_domain_span(&link->local),
-                                            s2s_domain_span(&link->remote)));
+    if (link->probe != NULL || link->asks_for != NULL || is_bound(link))
+        return false;
+    return link_awaits(link) ||
+           (link->spread == NULL &&
+            session_is_settling(link->worker, s2s_domain_span(&link->local),
+                                s2s_domain_span(&link->remote)));
 }
 
 void link_await_end(struct link *link)

@@ -14,6 +14,8 @@ void link_finish(struct link *link, struct parcel *parcel, enum outcome_kind kin
 {
     struct thread *thread = link->worker->thread;
     assert(parcel->magic == PARCEL_MAGIC);
+    if (link->spread != NULL)
+        link_choice_leave(link, parcel);
     parcel->outcome.kind = kind;
     mesh_return(thread->mesh, thread->self, &parcel);
 }
@@ -123,6 +125,8 @@ bool link_write(struct link *link)
     if (!session_write(session, parcel->bytes))
         return false;
     link_pop(&link->queue);
+    if (link->spread != NULL)
+        link_choice_wrote(link, parcel);
     session->stanzas_out++;
     log_event(LOG_LEVEL_DEBUG, "xmpp.written", parcel->trace,
               log_text("local", parcel->from.domain), log_text("remote", parcel->to.domain),
@@ -198,6 +202,8 @@ void link_pump(struct link *link)
         link_sm_ask(link);
     }
     link_arm(link);
+    if (link_choice_is_surplus(link))
+        session_close(session, STREAM_ERROR_NONE, SPAN("fewer streams are wanted by now"));
 }
 
 void link_verified(struct link *link, const struct s2s_action *action)
@@ -230,7 +236,8 @@ static void finish_covered(struct link *link, enum outcome_kind kind)
     for (; link->covered > 0; link->covered--)
         link_finish(link, link_pop(&link->unconfirmed), kind);
     link->pinging = false;
-    if (link->session != NULL && link->unconfirmed.count + link_waiting(link) > 0)
+    if (link->session != NULL &&
+        (link->unconfirmed.count + link_waiting(link) > 0 || link_choice_is_surplus(link)))
         session_flush(link->session);
 }
 
@@ -259,8 +266,8 @@ static void finish_refused(struct link *link, struct parcel *parcel, const struc
     link_finish(link, parcel, OUTCOME_FAILED);
 }
 
-/* Perhaps it is the answer to a request, a result or an error. */
-static void answered(struct link *link, const struct parcel *word)
+/* Perhaps it is the answer to a request of this link, a result or an error. */
+static bool answered(struct link *link, const struct parcel *word)
 {
     struct parcel *previous = NULL;
     for (struct parcel *parcel = link->asked.head; parcel != NULL; parcel = parcel->next) {
@@ -271,10 +278,11 @@ static void answered(struct link *link, const struct parcel *word)
                 finish_refused(link, parcel, word);
             else
                 link_finish(link, parcel, OUTCOME_DELIVERED);
-            return;
+            return true;
         }
         previous = parcel;
     }
+    return false;
 }
 
 /* Fails the parcel of `list` that the error is about; its position, or UINT_MAX. In the queue
@@ -299,40 +307,45 @@ static unsigned refuse_one(struct link *link, struct parcel_list *list,
     return UINT_MAX;
 }
 
-static void confirm_error(struct link *link, const struct parcel *word)
+/* Perhaps it is about a message of this link. */
+static bool confirm_error(struct link *link, const struct parcel *word)
 {
     unsigned position = refuse_one(link, &link->unconfirmed, word);
     if (position == UINT_MAX)
-        (void)refuse_one(link, &link->queue, word);
-    else
-        link->covered -= position < link->covered;
+        return refuse_one(link, &link->queue, word) != UINT_MAX;
+    link->covered -= position < link->covered;
+    return true;
 }
 
-/* A late answer says no more what became of messages, but still how far they were read. */
-static void pinged_back(struct link *link, uint64_t ping, uint64_t read_ms)
+/* Perhaps it answers a ping of this link. A late answer says no more what became of messages,
+ * but still how far they were read. */
+static bool pinged_back(struct link *link, uint64_t ping, uint64_t read_ms)
 {
+    if (!link_ping_is_known(link, ping))
+        return false;
     link_ping_answered(link, ping, read_ms);
     if (link->pinging && ping == link->ping)
         finish_covered(link, OUTCOME_DELIVERED);
     else if (link->session != NULL && link_waiting(link) > 0)
         session_flush(link->session);
+    return true;
+}
+
+/* False: it is not about anything of this link. */
+static bool heard(struct link *link, const struct parcel *word)
+{
+    if (word->outcome.kind == OUTCOME_FAILED && !word->wants_answer)
+        return confirm_error(link, word);
+    /* An error answers a ping as well as a result does (XEP-0199 §4.2). */
+    uint64_t ping = link_ping_read(word->stanza_id);
+    return ping == 0 ? answered(link, word) : pinged_back(link, ping, word->born_ms);
 }
 
 void link_confirm(struct worker *worker, const struct parcel *word)
 {
     struct link *link = link_find(worker, word->from.domain, word->to.domain);
-    if (link == NULL || word->stanza_id.size == 0)
-        return;
-    if (word->outcome.kind == OUTCOME_FAILED && !word->wants_answer) {
-        confirm_error(link, word);
-        return;
-    }
-    /* An error answers a ping as well as a result does (XEP-0199 §4.2). */
-    uint64_t ping = link_ping_read(word->stanza_id);
-    if (ping == 0)
-        answered(link, word);
-    else
-        pinged_back(link, ping, word->born_ms);
+    while (word->stanza_id.size > 0 && link != NULL && !heard(link, word))
+        link = link_next(link);
 }
 
 /* Its stream is over, and it was we who ended it or nothing was counted. */
@@ -406,9 +419,9 @@ static void confirm_late(struct link *link)
 void link_timer(struct link *link)
 {
     assert(link->magic == LINK_MAGIC);
-    const struct span late =
-        link->ready ? SPAN("The remote server takes what waits for it too slowly")
-                    : SPAN("The remote server did not become reachable in time");
+    const struct span late = link->ready
+                                 ? SPAN("The remote server takes what waits for it too slowly")
+                                 : SPAN("The remote server did not become reachable in time");
     unsigned expired = expire(link, &link->queue, late) + expire(link, &link->later, late);
     stats_add(link->worker->thread->stats, STAT_XMPP_QUEUE_EXPIRED, expired);
     (void)expire(link, &link->verify, late);

@@ -27,6 +27,15 @@ uint64_t link_ping_read(struct span id)
     return is_one ? ping : 0;
 }
 
+bool link_ping_is_known(const struct link *link, uint64_t ping)
+{
+    const struct link_pace *pace = &link->pace;
+    bool is_known = link->pinging && ping == link->ping;
+    for (unsigned i = 0; i < pace->mark_count && !is_known; i++)
+        is_known = pace->marks[i].ping == ping;
+    return is_known;
+}
+
 uint64_t link_write_ping(struct link *link)
 {
     char memory[2048];

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * What link.c (its life), link_server.c (where the remote server is), link_race.c (which of its
- * addresses), link_adopt.c (whether its partner has opened a stream that will do),
- * link_breaker.c (whether its partner can be reached at all), link_queue.c (what waits for it),
- * link_flow.c (what goes over the stream and how it ended), link_ping.c (pings), link_sm.c
- * (acknowledgements) and link_resume.c (a stream that broke goes on) share.
+ * What link.c (its life), link_choice.c (which one of its pair), link_server.c (where the remote
+ * server is), link_race.c (which of its addresses), link_adopt.c (whether its partner has opened
+ * a stream that will do), link_breaker.c (whether its partner can be reached at all),
+ * link_queue.c (what waits for it), link_flow.c (what goes over the stream and how it ended),
+ * link_ping.c (pings), link_sm.c (acknowledgements) and link_resume.c (a stream that broke goes
+ * on) share.
  */
 #ifndef PASSERELLE_CORE_LINK_PRIV_H
 #define PASSERELLE_CORE_LINK_PRIV_H
@@ -36,6 +37,8 @@ struct link_sm {
     char id[SM_ID_SIZE]; /* by which the stream can be resumed; empty: it cannot */
 };
 
+struct link_spread;
+
 #define LINK_RACE_MAX 8 /* connections begun at a time */
 
 /* Connections of which the first that stands will be the link's. */
@@ -59,6 +62,8 @@ struct link {
     struct worker *worker;
     struct probe *probe; /* whose link it is: it carries nothing; NULL: a link for traffic */
     struct table_node node; /* by its pair, in worker->links; not of a probe or an asker */
+    struct link_spread *spread; /* over which senders are spread; NULL: it is the only one */
+    unsigned number;            /* of the links of its pair, from 0 */
     struct session *session;
     uint32_t queue_max;     /* by the rules; 0: none is given */
     unsigned waiting_shown; /* of its stanzas that wait, in the statistics */
@@ -79,6 +84,7 @@ struct link {
     struct link_pace pace; /* of its stream */
     struct link_sm sm;
     struct link_race race;
+    struct census_partner *counted; /* the partner among whose streams its own counts */
     struct link *asks_for; /* which has this one for db:verify only; NULL: it is of its own … */
     struct link *asker;    /* … and may have one, beside a stream that the partner opened */
     struct s2s_domain local, remote;
@@ -95,14 +101,56 @@ struct link {
     bool no_external; /* in this round a server ended the stream as it refused our certificate */
     bool is_patient; /* DNS is asked once more, and every address is waited for */
     bool is_partners_fault; /* that no stream came of this try: other pairs would have none */
+    bool was_alone;         /* nor another one of its pair stood when it gave up */
     unsigned failures;
     uint64_t backoff_until_ms;
     enum stanza_error last_fault;
     char reason[480];
 };
 
-/* NULL when there is no link of this pair on this worker. */
+/* The same for all links of a pair. */
+static inline uint64_t link_pair_hash(struct span local, struct span remote)
+{
+    return thread_hash(thread_hash(0, local), remote);
+}
+/* A link in no table; NULL: no memory, or no domain that DNS could know. */
+struct link *link_make(struct worker *worker, struct span local, struct span remote) MUST_USE;
+/* link_choice.c: the first link of this pair on this worker, by its number; NULL: there is
+   none. */
 struct link *link_find(struct worker *worker, struct span local, struct span remote);
+/* The next one of its pair; NULL behind the last. */
+struct link *link_next(const struct link *link);
+/* The one that is to take the parcel: NULL: it has to be opened, with this number. */
+struct link *link_choose(struct worker *worker, const struct parcel *parcel,
+                         unsigned *number) MUST_USE;
+/* Makes one for traffic, which there is not yet: who has something for the pair finds it. NULL
+   as link_make. */
+struct link *link_open(struct worker *worker, struct span local, struct span remote,
+                       unsigned number) MUST_USE;
+/* It is found no more. */
+void link_choice_close(struct link *link);
+/* Takes over how many links the rules allow. */
+void link_choice_reload(struct link *link);
+/* Of a link with a spread: it has taken a parcel; has it no more; has written it. */
+void link_choice_enter(const struct link *link, const struct parcel *parcel);
+void link_choice_leave(const struct link *link, const struct parcel *parcel);
+void link_choice_wrote(const struct link *link, const struct parcel *parcel);
+/* Another one of its pair that has a stream or seeks one; NULL: there is none. */
+struct link *link_choice_other(const struct link *link);
+/* All that waits for this link, which has no stream, waits for the other one, and so does what
+   its senders write next. */
+void link_choice_pass(struct link *link, struct link *other);
+/* How much waits for the other links of its pair, and how much of theirs is not confirmed where
+   the partner reads slowly. */
+unsigned link_choice_waiting(const struct link *link, unsigned *unread);
+/* Has it nothing to do, and is it one more than the rules allow by now? */
+bool link_choice_is_surplus(const struct link *link);
+/* Does another stream of its pair go both ways, or is to? */
+bool link_choice_is_heard(const struct link *link);
+/* How many streams its pair may have. */
+unsigned link_choice_streams(const struct link *link);
+/* … and has, where it may have several. */
+unsigned link_choice_standing(const struct link *link);
 /* link_queue.c */
 void link_push(struct parcel_list *list, struct parcel *parcel);
 /* The first one; NULL when the list is empty. */
@@ -111,6 +159,9 @@ struct parcel *link_pop(struct parcel_list *list);
 void link_unhook(struct parcel_list *list, struct parcel *previous, struct parcel *parcel);
 /* `more`, which is used up, stands before what is in `list`. */
 void link_prepend(struct parcel_list *list, struct parcel_list *more);
+/* What is in `more`, which is used up, goes between what is in `list`, the older one first, but
+   behind what is to be written again; the order within each stays. */
+void link_queue_merge(struct parcel_list *list, struct parcel_list *more);
 /* How many stanzas and verifications wait to be written. */
 unsigned link_waiting(const struct link *link);
 /* Takes over what the rules say of the queue, and how long things may take. */
@@ -140,8 +191,6 @@ void link_arm(struct link *link);
 void link_give_up(struct link *link, enum stanza_error error);
 /* There is something to be said over a stream. */
 bool link_wants_stream(const struct link *link);
-/* A link beside one for traffic, for its pair; NULL: no memory. */
-struct link *link_make(struct worker *worker, struct span local, struct span remote);
 /* link_adopt.c: what DNS says is known: has the partner opened a stream that goes both ways, and
    will it do? Then it is the link's, and nothing is tried any more. */
 bool link_adopt(struct link *link);
@@ -161,6 +210,8 @@ void link_become_ready(struct link *link);
 void link_reload(struct link *link);
 /* link_server.c: finds the remote server and gets a stream to it. */
 void link_start(struct link *link);
+/* It neither has a stream nor seeks one: none of it counts any more (core/census.h). */
+void link_uncount(struct link *link);
 /* Tries the next target. A round that began without all addresses is followed by one with all;
    senders are told `error` when there is none left. */
 void link_connect_next(struct link *link, enum stanza_error error);
@@ -203,6 +254,8 @@ uint64_t link_write_ping(struct link *link);
 /* Writes one when it is due. One at a time stands for all that was written before it (XEP-0199
    §4.4), and shows how far the other side has read. */
 void link_ping(struct link *link);
+/* Does this link wait for the answer to that ping? */
+bool link_ping_is_known(const struct link *link, uint64_t ping);
 /* The number in the id of a ping of ours; 0: it is none. */
 uint64_t link_ping_read(struct span id);
 /* Whether what the partner says is read: looked up at most once for a row of stanzas, as those

@@ -61,6 +61,18 @@ void link_prepend(struct parcel_list *list, struct parcel_list *more)
     list->count += more->count;
 }
 
+void link_queue_merge(struct parcel_list *list, struct parcel_list *more)
+{
+    struct parcel_list merged = {NULL, NULL, 0};
+    while (list->head != NULL || more->head != NULL) {
+        bool is_first = more->head == NULL ||
+                        (list->head != NULL &&
+                         (list->head->is_again || list->head->born_ms <= more->head->born_ms));
+        link_push(&merged, link_pop(is_first ? list : more));
+    }
+    *list = merged;
+}
+
 unsigned link_waiting(const struct link *link)
 {
     return link->queue.count + link->later.count + link->verify.count;
@@ -79,16 +91,20 @@ void link_take_rules(struct link *link)
 
 /* For one that is slow no more waits than a part of what was left in the pool that the parcel
    is from: as with quotas (core/quota.h), but for less, so that its tenant has room for others.
-   Error stanzas and answers are not refused for that: they would be lost. */
+   Error stanzas and answers are not refused for that: they would be lost. All links of a pair
+   together have as much as one. */
 bool link_queue_is_full(const struct link *link, const struct parcel *parcel)
 {
+    unsigned unread = 0;
     unsigned waiting = link_waiting(link);
+    if (link->spread != NULL)
+        waiting += link_choice_waiting(link, &unread);
     bool is_message =
         parcel->kind == PARCEL_STANZA_TO_XMPP && parcel->wants_outcome && !parcel->wants_answer;
     if (waiting >= QUEUE_MAX)
         return true;
     return is_message && ((link->queue_max > 0 && waiting >= link->queue_max) ||
-                          (link->pace.slow && waiting > parcel->left / SLOW_PART));
+                          (link->pace.slow && waiting + unread > parcel->left / SLOW_PART));
 }
 
 void link_queue_take(struct link *link, struct parcel *parcel)
@@ -97,6 +113,8 @@ void link_queue_take(struct link *link, struct parcel *parcel)
                                : parcel->is_iq               ? &link->later
                                                              : &link->queue;
     link_push(list, parcel);
+    if (link->spread != NULL)
+        link_choice_enter(link, parcel);
 }
 
 bool link_queue_is_empty(const struct link *link)
@@ -142,4 +160,5 @@ void link_report(const struct link *link, FILE *out)
         fprintf(out, "%" PRIu32, link->pace.rate);
     else
         fputc('-', out);
+    fprintf(out, "\t%u/%u", link->number + 1, link_choice_streams(link));
 }

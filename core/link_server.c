@@ -58,6 +58,28 @@ static void locate(struct link *link, struct resolver_question *question)
     }
 }
 
+void link_uncount(struct link *link)
+{
+    if (link->counted != NULL)
+        census_leave_link(link->worker->thread->census, link->counted);
+    link->counted = NULL;
+}
+
+/* Is there room for its stream? There is for one of each pair. */
+static bool count(struct link *link)
+{
+    const struct thread *thread = link->worker->thread;
+    bool is_further = link_choice_other(link) != NULL;
+    if (link->counted != NULL || link->probe != NULL || thread->census == NULL)
+        return true;
+    struct span local = s2s_domain_span(&link->local), remote = s2s_domain_span(&link->remote);
+    struct rules_stack rules =
+        config_rules(thread->config, config_find_tenant(thread->config, local), remote);
+    unsigned max = is_further ? rules_value(&rules, RULE_SESSIONS_MAX) : 0;
+    link->counted = census_enter_link(thread->census, remote, max);
+    return link->counted != NULL || !is_further;
+}
+
 void link_start(struct link *link)
 {
     struct resolver_question question = {.fallback_port = PORT_DEFAULT};
@@ -67,6 +89,14 @@ void link_start(struct link *link)
                                          s2s_domain_span(&link->remote));
     const char *name = link->remote_ascii;
     link->elsewhere = link->is_partners_fault = link->no_external = false;
+    if (!count(link)) {
+        (void)snprintf(link->reason, sizeof(link->reason),
+                       "sessions_per_partner_max or xmpp.sessions_max leaves no further stream "
+                       "to %s",
+                       link->remote_ascii);
+        link_give_up(link, STANZA_ERROR_RESOURCE_CONSTRAINT);
+        return;
+    }
     question.wants_tlsa = true;
     question.family_delay_ms = link->is_patient || link->probe != NULL ? 0 : FAMILY_DELAY_MS;
     link->is_patient = false;

@@ -72,6 +72,8 @@ struct parcel {
     uint32_t left;       /* parcels for traffic in its pool, when it was taken */
     uint32_t snapshot;   /* of the configuration its maker had; 0: it matters to nobody */
     uint32_t tenant;     /* its index in that configuration; see thread_tenant */
+    uint8_t share;       /* STANZA_TO_XMPP: whose it is, where several streams carry a pair's
+                            stanzas (thread_share) */
     struct parcel *next; /* for the one queue it may be in */
 
     struct jid from, to;     /* prepared; in text. SIP_BYTES: a MESSAGE's, when they are there */

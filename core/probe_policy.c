@@ -5,6 +5,7 @@
 #include <inttypes.h>
 
 #include "core/breaker.h"
+#include "core/link_priv.h"
 
 /* The rules that say how the partner may prove itself, each with its place. */
 static void write_rules(const struct rules_stack *rules, struct writer *writer)
@@ -44,6 +45,23 @@ static void tell_allowed(struct probe *probe, const struct config_tenant *tenant
                    tenant->name, tenant->user_count, tenant->users_allowed ? " not" : "");
 }
 
+/* Traffic may go over several streams; the probe's is one more. */
+static void tell_streams(struct probe *probe, const struct config_tenant *tenant)
+{
+    struct worker *worker = probe->worker;
+    struct span local = s2s_domain_span(&probe->talk->local);
+    struct span remote = s2s_domain_span(&probe->talk->remote);
+    struct rules_stack rules = config_rules(worker->thread->config, tenant, remote);
+    const struct link *link = link_find(worker, local, remote);
+    unsigned standing = 0, streams = rules_value(&rules, RULE_STREAMS);
+    if (link != NULL)
+        standing = link_choice_standing(link);
+    if (streams > 1)
+        probe_tell(probe, PROBE_POLICY, PROBE_NOTE,
+                   "its users are spread over up to %u streams (streams by %s); %u stand now",
+                   streams, rules_place(rules_level_of(&rules, RULE_STREAMS)), standing);
+}
+
 /* Traffic waits while the breaker is open; a probe does not. */
 static void tell_breaker(struct probe *probe)
 {
@@ -73,6 +91,7 @@ bool probe_check_policy(struct probe *probe)
     }
     if (worker_pair_proofs(worker, local, s2s_domain_span(remote)) != S2S_PROOF_NONE) {
         tell_allowed(probe, tenant);
+        tell_streams(probe, tenant);
         tell_breaker(probe);
         return true;
     }

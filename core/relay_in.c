@@ -14,17 +14,19 @@
 
 #define ERROR_STANZA_SIZE 8192
 
-/* Turns an own parcel into a stanza for the link (local, remote) and posts it. */
-static void post_stanza(struct worker *worker, struct parcel *parcel, struct span local,
+/* Turns an own parcel into a stanza of `sender` for a link to `remote` and posts it. */
+static void post_stanza(struct worker *worker, struct parcel *parcel, const struct jid *sender,
                         struct span remote, struct span stanza)
 {
     struct thread *thread = worker->thread;
+    struct span local = sender->domain;
     uint64_t trace = parcel->trace;
     char domains[2 * (DOMAIN_SIZE_MAX + 1)];
     assert(local.size <= DOMAIN_SIZE_MAX);
     assert(remote.size <= DOMAIN_SIZE_MAX);
     memcpy(domains, local.data, local.size);
     memcpy(domains + local.size, remote.data, remote.size);
+    parcel->share = thread_share(sender->local); /* it may lie in the parcel's text */
     parcel->text_used = 0;
     parcel->kind = PARCEL_STANZA_TO_XMPP;
     parcel->is_return = false;
@@ -62,7 +64,7 @@ static bool post_error(struct worker *worker, struct parcel *parcel, struct span
         return false;
     }
     stats_count(thread->stats, STAT_XMPP_ERRORS_SENT);
-    post_stanza(worker, parcel, parcel->to.domain, parcel->from.domain, writer_span(&writer));
+    post_stanza(worker, parcel, &parcel->to, parcel->from.domain, writer_span(&writer));
     return true;
 }
 
@@ -320,8 +322,8 @@ static bool may_pass(const struct session *session, const struct config_tenant *
     }
     if (tenant == NULL || config_user_allowed(config, tenant, &parcel->to))
         return true;
-    /* As if there were no such user: who may and who may not is nobody's business out there. Nor
-       is whether there is one, where only those may write who were written to. */
+    /* As if there were no such user: who may and who may not is nobody's business out there.
+       Nor is whether there is one, where only those may write who were written to. */
     stats_count(worker->thread->stats, STAT_USERS_REFUSED);
     refusal->fault = consent_is_needed(config, tenant, parcel->from.domain)
                          ? consent_fault
@@ -427,7 +429,7 @@ static bool on_iq(struct session *session, const struct xml_node *stanza,
     stats_count(thread->stats, STAT_XMPP_IQ_ANSWERED);
     parcel->is_iq = true;
     parcel->trace = thread_trace(thread);
-    post_stanza(worker, parcel, to->domain, from->domain, writer_span(&writer));
+    post_stanza(worker, parcel, to, from->domain, writer_span(&writer));
     return true;
 }
 

@@ -22,7 +22,7 @@ static const char *const report_columns[][REPORT_COLUMN_MAX] = {
     [REPORT_SESSIONS] = {"#worker", "direction", "peer", "local", "remote", "pairs", "state",
                          "auth", "trust", "tls", "cipher", "#age_s", "#idle_s", "#heard_s",
                          "#stanzas_in", "#stanzas_out", "#queued", "managed", "#unacked",
-                         "#waiting", "#bytes_s"},
+                         "#waiting", "#bytes_s", "stream"},
     [REPORT_LINKS] = {"#worker", "local", "remote", "state", "#waiting", "#failures", "#retry_s",
                       "reason"},
     [REPORT_TRUNKS] = {"#egress", "tenant", "trunk", "transport", "target", "state", "#since_s",

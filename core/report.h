@@ -25,7 +25,7 @@ enum report_kind {
     REPORT_METRICS   /* made of the rows of REPORT_TRUNKS and the counters */
 };
 
-#define REPORT_COLUMN_MAX 21
+#define REPORT_COLUMN_MAX 23 /* with a NULL at the end */
 
 struct report_source {
     const struct control_options *options;

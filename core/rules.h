@@ -16,6 +16,8 @@ enum rules_reaction { REACTION_REFUSE, REACTION_WARN, REACTION_ALLOW };
 /* Skype for Business' partner types. */
 enum rules_type { TYPE_FEDERATED, TYPE_PUBLIC_VERIFIED, TYPE_PUBLIC_UNVERIFIED };
 
+#define RULES_STREAMS_MAX 16u /* of one pair of domains, the most that `streams` may say */
+
 enum rule {
 #define RULE(name, key, kind, fallback, min, max) RULE_##name,
 #include "core/rules.def"

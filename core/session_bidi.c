@@ -75,7 +75,8 @@ void session_want_bidi(struct session *session)
     bool loses_acks = is_certified && (proofs & S2S_PROOF_EXTERNAL) != 0 &&
                       session->worker->thread->config->stream_management;
     out->bidi_wanted = session->link->probe == NULL && session->link->asks_for == NULL &&
-                       session_rule(session, RULE_BIDI) != 0 && may_come(proofs, is_certified);
+                       session_rule(session, RULE_BIDI) != 0 &&
+                       !link_choice_is_heard(session->link) && may_come(proofs, is_certified);
     out->bidi_unmanaged = out->bidi_wanted && !loses_acks;
 }
 
@@ -90,12 +91,8 @@ bool session_may_go_both_ways(const struct session *session)
 {
     unsigned proofs = worker_pair_proofs(session->worker, s2s_domain_span(&session->in.local),
                                          s2s_domain_span(&session->in.remote));
-    return session_rule(session, RULE_BIDI) != 0 && (proofs & S2S_PROOF_TLS) != 0;
-}
-
-static uint64_t pair_hash(struct span local, struct span remote)
-{
-    return thread_hash(thread_hash(0, local), remote);
+    return session_rule(session, RULE_BIDI) != 0 && session_rule(session, RULE_STREAMS) == 1 &&
+           (proofs & S2S_PROOF_TLS) != 0;
 }
 
 /* A moment for <enable/> or <resume/>: all of it while nothing was said, or while there is
@@ -125,7 +122,7 @@ void session_offer(struct session *session)
         !s2s_in_is_both_ways(&session->in) || !thread_owns_pair(worker->thread, local, remote))
         return; /* … or its link lives elsewhere */
     if (session->by_pair.owner == NULL) {
-        table_add(&worker->both_ways, &session->by_pair, pair_hash(local, remote), session);
+        table_add(&worker->both_ways, &session->by_pair, link_pair_hash(local, remote), session);
         stats_count(worker->thread->stats, STAT_SESSIONS_BIDI);
     }
     if (!is_settled(session))
@@ -162,7 +159,7 @@ struct session *session_find_both_ways(const struct worker *worker, struct span 
 {
     struct session *found = NULL;
     struct session *session =
-        first_of(table_find(&worker->both_ways, pair_hash(local, remote)), local, remote);
+        first_of(table_find(&worker->both_ways, link_pair_hash(local, remote)), local, remote);
     for (; session != NULL;
          session = first_of(table_next(&session->by_pair), local, remote))
         if (session->is_settled && session->link == NULL && session_carries(session) &&
@@ -174,7 +171,7 @@ struct session *session_find_both_ways(const struct worker *worker, struct span 
 bool session_is_settling(const struct worker *worker, struct span local, struct span remote)
 {
     const struct session *session =
-        first_of(table_find(&worker->both_ways, pair_hash(local, remote)), local, remote);
+        first_of(table_find(&worker->both_ways, link_pair_hash(local, remote)), local, remote);
     while (session != NULL && session->is_settled)
         session = first_of(table_next(&session->by_pair), local, remote);
     return session != NULL;

@@ -85,7 +85,7 @@ void session_report(const struct session *session, FILE *out)
     if (session->link != NULL)
         link_report(session->link, out);
     else
-        fputs("\t-\t-", out);
+        fputs("\t-\t-\t-", out);
     fputc('\n', out);
 }
 

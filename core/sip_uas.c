@@ -88,6 +88,7 @@ static struct parcel *fill_parcel(struct sip_uas *uas, const struct sip_message 
     }
     parcel_keep(parcel, &memory);
     parcel->bytes = draft.stanza;
+    parcel->share = thread_share(parcel->from.local);
     parcel->kind = PARCEL_STANZA_TO_XMPP;
     parcel->wants_outcome = true;
     parcel->born_ms = thread->now_ms;

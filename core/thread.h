@@ -111,6 +111,12 @@ static inline bool thread_owns_pair(const struct thread *thread, struct span loc
 {
     return route_link(thread->config, local_domain, remote_domain) == thread->self;
 }
+/* Which of the shares of a pair of domains (core/link_choice.c) the stanzas of this user of ours
+   belong to; those of a domain itself, without a user, to the first. */
+static inline uint8_t thread_share(struct span user)
+{
+    return user.size > 0 ? (uint8_t)(thread_hash(0, user) >> 8) : 0;
+}
 /* (tenant user, remote bare JID), both by their prepared parts. */
 static inline unsigned route_egress(const struct config *config, const struct jid *user,
                                     const struct jid *peer)

@@ -50,6 +50,7 @@ BIDI_DIALBACK_DOMAIN = "bidi-dialback.example"  # the same, and nobody can verif
 DIRECT_DOMAIN = "direct.example"      # Prosody, found for direct TLS only
 SIX_DOMAIN = "six.example"            # Prosody on IPv6 only
 SHAPED_DOMAIN = "shaped.example"      # Prosody that reads 10 kB a second of a server's stream
+SPREAD_DOMAIN = "spread.example"      # … the same one, to which the relay may open four
 SHAPED_EJABBERD_DOMAIN = "shaped-ejabberd.example"  # ejabberd that does the same
 SPARE_DOMAIN = "spare.example"        # Prosody behind SRV records of which only the last works
 DOWN_DOMAIN = "down.example"          # nobody listens
@@ -78,8 +79,8 @@ class World:
         # The authority of these certificates is trusted by nobody else.
         self.strange_certificates = folder / "strange-certificates"
         honest = (*TENANTS, XMPP_DOMAIN, ANY_DOMAIN, EJABBERD_DOMAIN, DIRECT_DOMAIN, SIX_DOMAIN,
-                  SHAPED_DOMAIN, SHAPED_EJABBERD_DOMAIN, SPARE_DOMAIN, BIDI_DOMAIN, RELAY_HOST,
-                  PROXY_HOST)
+                  SHAPED_DOMAIN, SHAPED_EJABBERD_DOMAIN, SPREAD_DOMAIN, SPARE_DOMAIN,
+                  BIDI_DOMAIN, RELAY_HOST, PROXY_HOST)
         for place, domains in (
                 (self.certificates, honest),
                 (self.strange_certificates, (
@@ -123,6 +124,7 @@ class World:
                          ("bidi", 0, self.bidi_s2s, "prosody"),
                          ("bidi-dialback", 0, self.bidi_dialback_s2s, "prosody"),
                          ("shaped", 0, self.shaped_s2s, "prosody"),
+                         ("spread", 0, self.shaped_s2s, "prosody"),
                          ("shaped-ejabberd", 0, self.shaped_ejabberd_s2s, "ejabberd-host"),
                          ("ejabberd", 0, self.ejabberd_s2s, "ejabberd-host"),
                          ("rustic", 0, self.ejabberd_s2s, "ejabberd-host"),
@@ -180,6 +182,7 @@ class World:
                 "partners": [{"domain": CLEAR_DOMAIN, "tls": "not_supported"},
                              {"domain": BIDI_DOMAIN, "sasl": "required", "bidi": True},
                              {"domain": BIDI_DIALBACK_DOMAIN, "bidi": True},
+                             {"domain": SPREAD_DOMAIN, "streams": 4},
                              *({"domain": domain, "sasl": "required"} for domain in strict)]}
 
 
@@ -233,8 +236,9 @@ def prosody_clear(world, dns_server):
 
 @pytest.fixture(scope="session")
 def prosody_shaped(world, dns_server):
-    """The partner that reads slowly, for balthasar."""
-    with peers.Prosody(world.folder / "shaped", {SHAPED_DOMAIN: world.certificates},
+    """The partner that reads slowly, for balthasar in each of its two domains."""
+    with peers.Prosody(world.folder / "shaped",
+                       {SHAPED_DOMAIN: world.certificates, SPREAD_DOMAIN: world.certificates},
                        (world.shaped_s2s, world.shaped_c2s), dns_server.port, world.ca_file,
                        "external", ["balthasar"], rate="10kb/s") as server:
         yield server

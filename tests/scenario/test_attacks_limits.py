@@ -208,17 +208,19 @@ def test_partner_that_stops_reading(scene, attacked):  # noqa: F811
 
 
 class Trickling(Server):
-    """Answers the relay's first ping over `own`, a stream to the relay, and then reads a byte a
-    second. There is no second stream to it."""
+    """Answers the relay's first ping on each stream over `own`, a stream to the relay, and then
+    reads a byte a second. There are no more than `streams` to it."""
 
-    def __init__(self, relay, domain):
+    def __init__(self, relay, domain, streams=1):
+        self.left = streams
         credential = relay.authority.issue(domain, [certificates.dns(domain)])
         self.own = relay.trusted(domain, credential=credential)
         self.began, self.over = threading.Event(), threading.Event()
         super().__init__(relay.second, credential, domain)
 
     def serve(self, stream):
-        if not self.began.is_set():
+        self.left -= 1
+        if self.left >= 0:
             super().serve(stream)
 
     def collect(self, stream):
@@ -241,17 +243,16 @@ def call_of(data):
     return data.split(b"Call-ID: ")[1].split(b"\r\n")[0]
 
 
-def test_partner_that_reads_a_byte_a_second(tmp_path):
-    """L16: A partner's server that has answered a ping, so that it is believed to read, reads one byte
-    a second: it holds a fifth of the parcels, others are served, the stream is given up, and
-    every SIP sender is answered."""
+def trickle(folder, streams, senders):
+    """300 messages to a partner that reads a byte a second of each stream: others are served."""
     changes = {"global": {"parcel_count": 512},
-               "xmpp": {"deliver_timeout_ms": 4000, "confirm_timeout_ms": 1000}}
-    first = 20  # more than goes before it has answered again
-    with running(tmp_path, changes) as small:
+               "xmpp": {"deliver_timeout_ms": 4000, "confirm_timeout_ms": 1000, "streams": streams}}
+    first = 20 * streams  # more than goes before it has answered again
+    with running(folder, changes) as small:
         relay, user = small.relay, Datagrams(TRUNK_HOST, 0, small.relay.udp)
-        server = Trickling(relay, HOSTILE[31])
-        calls = [sip(uri=f"sip:x@{server.domain}", body="x" * 1000) for _ in range(300)]
+        server = Trickling(relay, HOSTILE[31], streams)
+        calls = [sip(uri=f"sip:x@{server.domain}", sender=f"sip:user{number % senders}@{TENANT}",
+                     body="x" * 1000) for number in range(300)]
         left = {call_of(data) for data in calls}
         for number, data in enumerate(calls):
             user.send(data)
@@ -261,14 +262,51 @@ def test_partner_that_reads_a_byte_a_second(tmp_path):
                 peers.wait_for("it is found slow", lambda: any(
                     one["remote"] == server.domain and one["bytes_s"] is not None
                     for one in relay.sessions()))
-            if number > first and number % 10 == 0:
+            if number > 0 and number % 10 == 0:  # no more at a time than a socket's buffer takes
                 assert small.to_xmpp(f"meanwhile {next(numbers)}")[0] == 200
         assert relay.count("xmpp_queue_refused_total") > 0
+        rows = [one for one in relay.sessions()
+                if one["direction"] == "out" and one["remote"] == server.domain]
+        assert 0 < len(rows) <= streams
+        assert sum(one["waiting"] or 0 for one in rows) <= 512 / 4
         while left:
             left.discard(call_of(user.response()))
         peers.wait_for("it is given up",
                        lambda: relay.logged("event=session.close", "the peer does not read"))
         server.close()
+        user.close()
+
+
+def test_partner_that_reads_a_byte_a_second(tmp_path):
+    """L16: A partner's server that has answered a ping, so that it is believed to read, reads one byte
+    a second: it holds a fifth of the parcels, others are served, the stream is given up, and
+    every SIP sender is answered."""
+    trickle(tmp_path, 1, 1)
+
+
+def test_streams_that_are_read_a_byte_a_second(tmp_path):
+    """L19: The same with four streams and many senders: all of them together hold no more."""
+    trickle(tmp_path, 4, 30)
+
+
+def test_forged_users(tmp_path):
+    """L18: A SIP server writes under the names of 300 users to a partner with several streams: there
+    are no more than the rule says, and everybody is answered."""
+    with running(tmp_path, {"xmpp": {"streams": 3}}) as one:
+        user = Datagrams(TRUNK_HOST, 0, one.relay.udp)
+        for first in range(0, 300, 20):  # no more at a time than the socket's buffer takes
+            left = set()
+            for number in range(first, first + 20):
+                call = sip(sender=f"sip:forged{number}@{TENANT}")
+                left.add(call_of(call))
+                user.send(call)
+            while left:
+                answer = user.response()
+                assert status_of(answer) in (100, 200, 202)
+                left.discard(call_of(answer) if status_of(answer) != 100 else None)
+        opened = [row["stream"] for row in one.relay.sessions()
+                  if row["direction"] == "out" and row["local"] == TENANT]
+        assert sorted(opened) == ["1/3", "2/3", "3/3"]
         user.close()
 
 

@@ -126,6 +126,9 @@ static void draw_partner(struct plan_partner *partner, unsigned i)
     partner->is_impostor = sim_chance(40) && partner->knows_tls;
     if (partner->is_impostor)
         take_rules(partner, NEED_REQUIRED, NEED_REQUIRED, true);
+    partner->streams = sim_chance(400) ? (unsigned)sim_between(2, PLAN_STREAM_MAX) : 1;
+    if (partner->streams > 1 && sim_chance(300))
+        partner->takes = (unsigned)sim_between(1, partner->streams);
     draw_down(&partner->down_from_ns, &partner->down_until_ns);
 }
 
@@ -173,6 +176,39 @@ static void draw_flood(struct plan *plan)
             plan->tenants[i].trunks[j].silent = 0;
         }
     }
+}
+
+/* Nothing breaks, so nothing is an excuse: many users write at once to servers that take
+   several streams, or fewer than the relay wants. */
+static void draw_calm(struct plan *plan)
+{
+    plan->network = (struct network_faults){.latency_min_ns = 20 * SIM_US,
+                                            .latency_max_ns = sim_between(SIM_MS, 8 * SIM_MS),
+                                            .jitter_ns = 2 * SIM_MS,
+                                            .window = 65536};
+    plan->parcels = 1024;
+    plan->users = (unsigned)sim_between(2, PLAN_USER_MAX);
+    plan->to_xmpp = (unsigned)sim_between(100, 250);
+    plan->send_ns = sim_between(SIM_S, 4 * SIM_S);
+    plan->confirm_timeout_ms = 5000;
+    plan->dns_fail = plan->pause = 0;
+    plan->stops_ns = plan->restarts_ns = 0;
+    plan->reloads = (unsigned)sim_between(0, 50);
+    plan->removes = false;
+    for (unsigned i = 0; i < plan->partner_count; i++) {
+        struct plan_partner *partner = &plan->partners[i];
+        partner->streams = (unsigned)sim_between(2, PLAN_STREAM_MAX);
+        partner->takes = sim_chance(500) ? (unsigned)sim_between(1, partner->streams) : 0;
+        partner->twin = TWIN_NONE;
+        partner->answer_ns = 5 * SIM_MS;
+        partner->mute = partner->misaddress = partner->closes = partner->cuts = 0;
+        partner->rubbish = 0;
+        partner->reads = sim_chance(700) ? (unsigned)sim_between(8000, 30000) : 0;
+        partner->down_from_ns = partner->down_until_ns = 0;
+    }
+    for (unsigned i = 0; i < plan->tenant_count; i++)
+        for (unsigned j = 0; j < plan->tenants[i].trunk_count; j++)
+            plan->tenants[i].trunks[j].silent = 0;
 }
 
 static void draw_quota(struct plan_tenant *tenant)
@@ -234,4 +270,6 @@ void plan_draw(struct plan *plan)
     if (sim_chance(400))
         plan->reloads = (unsigned)sim_between(1, 20);
     plan->removes = plan->reloads > 0 && sim_chance(300);
+    if (!plan->is_flood && sim_chance(150))
+        draw_calm(plan);
 }

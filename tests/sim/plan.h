@@ -14,6 +14,7 @@
 #define PLAN_TENANT_MAX  2u
 #define PLAN_TRUNK_MAX   2u /* of one tenant */
 #define PLAN_USER_MAX    8u /* of one domain */
+#define PLAN_STREAM_MAX  4u /* of the relay for one pair */
 #define PLAN_RELAY_HOST  "10.0.0.1"
 
 /* An XMPP server. */
@@ -23,7 +24,7 @@ struct plan_partner {
     bool by_dns, direct_tls;
     enum plan_twin { TWIN_NONE, TWIN_LIVE, TWIN_CLOSED, TWIN_DARK } twin; /* a second address */
     union net_address twin_address; /* in DNS before the other one */
-    enum rules_need tls, sasl; /* the rules of the relay for it */
+    enum rules_need tls, sasl;      /* the rules of the relay for it */
     bool dialback;
     unsigned proofs;                   /* what they allow: a set of enum s2s_proof */
     unsigned keepalive_ms;             /* blanks of the relay; 0: none */
@@ -37,6 +38,8 @@ struct plan_partner {
     unsigned closes;                   /* streams it ends, per mille of stanzas */
     bool bidi; /* it offers streams of the relay that go both ways, and the relay wants them */
     bool wants_bidi; /* so do its own: the relay offers them, and it wants them */
+    unsigned streams; /* of the relay for each pair of domains … */
+    unsigned takes;   /* … of which it takes so many at a time; 0: any */
     unsigned reads; /* bytes a second, of each stream of the relay; 0: as fast as they come */
     bool managed, resumes;             /* it knows stream management; and resumption */
     bool lags;     /* what it acknowledges is handled long after it has come */
@@ -87,7 +90,7 @@ struct plan {
     unsigned
         reloads;  /* turns of control after which it reads another configuration, per mille */
     bool removes; /* … in which a tenant may be missing for a while */
-    uint64_t stops_ns;        /* after the start the relay is stopped in mid-traffic; 0: not */
+    uint64_t stops_ns; /* after the start the relay is stopped in mid-traffic; 0: not */
 };
 
 void plan_draw(struct plan *plan);

@@ -17,17 +17,23 @@ static const char *const transports[] = {"udp", "tcp", "tls"};
 
 /* ---- configuration ---- */
 
+/* Another reading may allow fewer streams. */
+static unsigned streams_of(const struct plan_partner *partner)
+{
+    return sim_chance(700) ? partner->streams : 1 + (unsigned)sim_below(partner->streams);
+}
+
 static void write_rules(FILE *file, const char *indent, const struct plan_partner *partner)
 {
     const char *const *needs = rules_row(RULE_TLS)->names;
     fprintf(file,
             "%stls: %s\n%ssasl: %s\n%sdialback: %s\n%skeepalive_interval_ms: %u\n"
-            "%skeepalive_demand_ms: %u\n%stype: %s\n%sbidi: %s\n",
+            "%skeepalive_demand_ms: %u\n%stype: %s\n%sbidi: %s\n%sstreams: %u\n",
             indent, needs[partner->tls], indent, needs[partner->sasl], indent,
             partner->dialback ? "true" : "false", indent, partner->keepalive_ms, indent,
             partner->demand_ms, indent,
             partner->is_unverified ? "public_unverified" : "federated", indent,
-            partner->bidi ? "true" : "false");
+            partner->bidi ? "true" : "false", indent, streams_of(partner));
 }
 
 /* What this tenant agrees with those whose rules do not stand at the partner. */
@@ -155,14 +161,15 @@ static void open_thread(struct relay *relay, unsigned i)
     struct relay_thread *one = &relay->threads[i];
     struct thread *thread = &one->thread;
     struct ring_options options = {.socket_max = relay->config->sessions_max + 64};
-    *thread = (struct thread){.self = i + 1,
-                              .config = relay->config,
-                              .offer = reload_offer(relay->reload, i + 1),
-                              .mesh = relay->mesh,
-                              .resolver = relay->resolver,
-                              .consent = memories_consent(&relay->memories, relay->config, i + 1),
-                              .stats = relay->stats[i + 1],
-                              .stopping = &relay->stopping};
+    *thread =
+        (struct thread){.self = i + 1,
+                        .config = relay->config,
+                        .offer = reload_offer(relay->reload, i + 1),
+                        .mesh = relay->mesh,
+                        .resolver = relay->resolver,
+                        .consent = memories_consent(&relay->memories, relay->config, i + 1),
+                        .stats = relay->stats[i + 1],
+                        .stopping = &relay->stopping};
     timer_heap_init(&thread->timers);
     int rc = ring_open(&thread->ring, &options);
     assert(rc == 0);

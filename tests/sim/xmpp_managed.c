@@ -47,10 +47,10 @@ static struct xmpp_managed *managed_of(const struct xmpp_stream *stream)
     return &pair->managed;
 }
 
-static struct xmpp_heard *heard_on(const struct xmpp_stream *stream)
+/* What of the relay's stanzas came on a stream that is managed. */
+static struct xmpp_theirs *theirs_on(const struct xmpp_stream *stream)
 {
-    struct xmpp_managed *managed = managed_of(stream);
-    return stream->accepted ? &managed->heard : &managed->own_heard;
+    return stream->accepted ? stream->theirs : &managed_of(stream)->on_ours;
 }
 
 static bool read_h(const struct xml_node *node, uint32_t *h)
@@ -66,10 +66,10 @@ static bool read_h(const struct xml_node *node, uint32_t *h)
 /* What it says of itself now. */
 static uint32_t handled(const struct xmpp_stream *stream)
 {
-    struct xmpp_heard *heard = heard_on(stream);
-    uint32_t open = heard->received - heard->handled;
-    heard->handled += stream->server->partner->lags ? (uint32_t)sim_below(open + 1) : open;
-    return heard->handled;
+    struct xmpp_theirs *theirs = theirs_on(stream);
+    uint32_t open = theirs->received - theirs->handled;
+    theirs->handled += stream->server->partner->lags ? (uint32_t)sim_below(open + 1) : open;
+    return theirs->handled;
 }
 
 /* ---- our own stream ---- */
@@ -114,7 +114,7 @@ bool xmpp_managed_begin(struct xmpp_stream *stream)
     struct xmpp_managed *managed = managed_of(stream);
     if (managed->id[0] != '\0') {
         uint32_t h = stream->is_bidi ? handled(stream) : 0;
-        managed->own_heard.seen_left = managed->own_heard.received - h;
+        managed->on_ours.seen_left = managed->on_ours.received - h;
         say_number(stream, SPAN("resume"), h, span_of(managed->id));
         return true;
     }
@@ -196,7 +196,7 @@ static void on_enabled(struct xmpp_stream *stream, const struct xml_node *node)
 {
     struct xmpp_managed *managed = managed_of(stream);
     struct span id = xml_node_attribute(node, SPAN("id"));
-    managed->own_heard = (struct xmpp_heard){.received = 0};
+    managed->on_ours = (struct xmpp_theirs){.received = 0};
     if (id.size >= sizeof(managed->id) || !stream->is_managed)
         sim_fail("%s: a strange <enabled/>", stream->local);
     else if (stream->server->partner->resumes)
@@ -238,13 +238,13 @@ static uint64_t digest_of(const struct xml_node *node)
 }
 
 /* It stands for the one with its number, or, where that needs no repetition, it is a ping. */
-static void check_again(const struct xmpp_stream *stream, const struct xmpp_heard *heard,
+static void check_again(const struct xmpp_stream *stream, const struct xmpp_theirs *theirs,
                         const struct xml_node *node)
 {
-    uint32_t number = heard->received - heard->seen_left;
+    uint32_t number = theirs->received - theirs->seen_left;
     bool is_ping = span_equal(node->name, SPAN("iq")) &&
                    span_equal(xml_node_attribute(node, SPAN("type")), SPAN("get"));
-    if (!is_ping && digest_of(node) != heard->seen[number % XMPP_LAG_MAX])
+    if (!is_ping && digest_of(node) != theirs->seen[number % XMPP_LAG_MAX])
         sim_fail("%s: stanza %u is another one when it is sent again", stream->local, number);
 }
 
@@ -258,31 +258,40 @@ bool xmpp_managed_received(struct xmpp_stream *stream, const struct xml_node *no
 {
     if (!stream->is_managed)
         return true;
-    struct xmpp_heard *heard = heard_on(stream);
+    struct xmpp_theirs *theirs = theirs_on(stream);
     if (is_cut(stream)) {
         xmpp_stream_kill(stream, "it is cut");
         return false;
     }
-    if (heard->seen_left > 0) {
-        check_again(stream, heard, node);
-        heard->seen_left--;
+    if (theirs->seen_left > 0) {
+        check_again(stream, theirs, node);
+        theirs->seen_left--;
         return false;
     }
-    heard->seen[heard->received % XMPP_LAG_MAX] = digest_of(node);
-    heard->received++;
-    if (heard->received - heard->handled > XMPP_LAG_MAX)
-        heard->handled++;
+    theirs->seen[theirs->received % XMPP_LAG_MAX] = digest_of(node);
+    theirs->received++;
+    if (theirs->received - theirs->handled > XMPP_LAG_MAX)
+        theirs->handled++;
     return true;
 }
 
-/* The relay has a new stream before we know that the one that went both ways is over. */
+/* The relay has a new stream before we know that the one that went both ways is over: one of a
+   pair does at a time. */
 static struct xmpp_pair *supersede(struct xmpp_stream *stream)
 {
     struct xmpp_pair *pair = xmpp_server_pair(stream->server, span_of(stream->remote));
+    bool is_beside = stream->server->partner->streams > 1 && !stream->is_bidi;
     if (pair->stream != NULL && pair->stream != stream && pair->stream->is_bidi &&
-        pair->stream->accepted)
+        pair->stream->accepted && !is_beside)
         xmpp_stream_kill(pair->stream, "the relay has another one");
     return pair;
+}
+
+void xmpp_managed_forget(struct xmpp_pair *pair)
+{
+    if (pair->managed.waits_for != NULL)
+        pair->managed.waits_for->id[0] = '\0';
+    xmpp_managed_bounce(pair);
 }
 
 static void on_enable(struct xmpp_stream *stream)
@@ -291,52 +300,84 @@ static void on_enable(struct xmpp_stream *stream)
     struct writer writer = writer_make(text, sizeof(text));
     struct xmpp_managed *managed = managed_of(stream);
     struct xmpp_pair *pair = supersede(stream);
-    managed->heard = (struct xmpp_heard){.received = 0};
-    if (managed->waits_until_ns > 0)
-        xmpp_managed_bounce(pair);
+    struct xmpp_theirs *theirs = &managed->theirs[managed->their_count % XMPP_THEIRS_MAX];
+    if (managed->waits_until_ns > 0 &&
+        (stream->server->partner->streams == 1 || stream->is_bidi))
+        xmpp_managed_forget(pair);
+    *theirs = (struct xmpp_theirs){.received = 0};
     stream->is_managed = true;
-    snprintf(managed->their_id, sizeof(managed->their_id), "%.40s-%u", stream->remote,
+    stream->theirs = theirs;
+    snprintf(theirs->id, sizeof(theirs->id), "%.40s-%u", stream->remote,
              ++managed->their_count);
     writer_put_literal(&writer, "<enabled xmlns='" NS_MANAGED "'");
     if (stream->server->partner->resumes) {
         writer_put_literal(&writer, " resume='true'");
-        writer_put_attribute(&writer, SPAN("id"), span_of(managed->their_id));
+        writer_put_attribute(&writer, SPAN("id"), span_of(theirs->id));
     }
     writer_put_literal(&writer, "/>");
     say(stream, &writer);
     xmpp_server_ready(stream);
 }
 
-static void on_resume(struct xmpp_stream *stream, const struct xml_node *node, uint32_t theirs)
+static struct xmpp_theirs *find_theirs(struct xmpp_managed *managed, struct span id)
+{
+    for (unsigned i = 0; i < XMPP_THEIRS_MAX; i++)
+        if (id.size > 0 && span_equal(id, span_of(managed->theirs[i].id)))
+            return &managed->theirs[i];
+    return NULL;
+}
+
+/* The stream that it replaces may seem to stand yet. */
+static void take_over(struct xmpp_stream *stream, struct xmpp_theirs *theirs)
+{
+    struct xmpp_stream *other = stream->server->streams;
+    for (; other != NULL; other = other->next)
+        if (other != stream && other->theirs == theirs)
+            xmpp_stream_kill(other, "the relay resumes it");
+    stream->is_managed = true;
+    stream->theirs = theirs;
+}
+
+/* Sometimes, or as it is not known; with what is handled of it, or without. */
+static void refuse_resumption(struct xmpp_stream *stream, struct xmpp_theirs *theirs)
+{
+    network_note_trouble(&stream->server->partner->address);
+    stream->theirs = theirs;
+    if (theirs != NULL && sim_chance(500))
+        say_number(stream, SPAN("failed"), handled(stream), SPAN_NONE);
+    else
+        (void)xmpp_stream_write(stream,
+                                SPAN("<failed xmlns='" NS_MANAGED
+                                     "'><item-not-found xmlns='" NS_STANZAS "'/></failed>"));
+    stream->theirs = NULL;
+    if (theirs != NULL)
+        theirs->id[0] = '\0';
+}
+
+static void on_resume(struct xmpp_stream *stream, const struct xml_node *node, uint32_t h)
 {
     struct xmpp_managed *managed = managed_of(stream);
     struct span previous = xml_node_attribute(node, SPAN("previd"));
-    bool is_known = span_equal(previous, span_of(managed->their_id));
-    if (!is_known || sim_chance(100)) {
-        network_note_trouble(&stream->server->partner->address);
-        if (is_known && sim_chance(500))
-            say_number(stream, SPAN("failed"), handled(stream), SPAN_NONE);
-        else
-            (void)xmpp_stream_write(stream, SPAN("<failed xmlns='" NS_MANAGED
-                                                 "'><item-not-found xmlns='" NS_STANZAS
-                                                 "'/></failed>"));
+    struct xmpp_theirs *theirs = find_theirs(managed, previous);
+    if (theirs == NULL || sim_chance(100)) {
+        refuse_resumption(stream, theirs);
         return;
     }
     struct xmpp_pair *pair = supersede(stream);
-    stream->is_managed = true;
-    uint32_t h = handled(stream);
-    managed->heard.seen_left = managed->heard.received - h;
+    take_over(stream, theirs);
+    uint32_t mine = handled(stream);
+    theirs->seen_left = theirs->received - mine;
     sim_trace("%s: stream %u of the relay resumed at %u of %u", stream->local,
-              (unsigned)stream->number, h, managed->heard.received);
-    say_number(stream, SPAN("resumed"), h, previous);
-    if (managed->waits_until_ns == 0) {
-        if (theirs != 0)
-            sim_fail("%s: the relay has %u stanzas of none", stream->local, theirs);
+              (unsigned)stream->number, mine, theirs->received);
+    say_number(stream, SPAN("resumed"), mine, previous);
+    if (managed->waits_until_ns == 0 || managed->waits_for != theirs) {
+        if (h != 0)
+            sim_fail("%s: the relay has %u stanzas of none", stream->local, h);
         return;
     }
     managed->waits_until_ns = 0;
     pair->stream = stream;
-    if (stream->state != XMPP_STREAM_DEAD && send_again(stream, theirs))
+    if (stream->state != XMPP_STREAM_DEAD && send_again(stream, h))
         xmpp_server_ready(stream);
 }
 
@@ -370,18 +411,24 @@ void xmpp_managed_element(struct xmpp_stream *stream, const struct xml_node *nod
 
 /* ---- its end ---- */
 
+static void wait_for(struct xmpp_managed *managed, struct xmpp_stream *stream)
+{
+    managed->waits_until_ns = sim.now_ns + WAIT_NS;
+    managed->waits_for = stream->theirs;
+}
+
 void xmpp_managed_died(struct xmpp_stream *stream, struct xmpp_pair *pair)
 {
     struct xmpp_managed *managed = &pair->managed;
-    if (stream->accepted && stream->is_managed && stream->is_clean)
-        managed->their_id[0] = '\0';
+    if (stream->theirs != NULL && stream->is_clean)
+        stream->theirs->id[0] = '\0';
     if (pair->stream != stream || !stream->is_managed)
         return;
     managed->broke_ns = sim.now_ns;
     managed->owes = !stream->accepted && stream->is_bidi;
     if (stream->is_bidi && stream->accepted && !stream->is_clean && stream->server->partner->resumes &&
         !stream->server->is_over)
-        managed->waits_until_ns = sim.now_ns + WAIT_NS;
+        wait_for(managed, stream);
     else if (stream->is_clean || managed->id[0] == '\0' || stream->server->is_over)
         xmpp_managed_bounce(pair);
 }

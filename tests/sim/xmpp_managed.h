@@ -14,15 +14,18 @@
 
 #define XMPP_SM_ID_SIZE 64
 #define XMPP_LAG_MAX    64u /* stanzas that have come and are not handled */
+#define XMPP_THEIRS_MAX 16u /* streams of the relay, those that may be resumed among them */
 
 struct xmpp_pair;
 struct xmpp_letter;
 
-/* The relay's stanzas: what has come, and what of it is handled. */
-struct xmpp_heard {
+/* The relay's stanzas on a stream, which it may resume where that is its own: what has come, and
+   what of it is handled. */
+struct xmpp_theirs {
     uint32_t received, handled;
     uint64_t seen[XMPP_LAG_MAX]; /* by number, digests of those between the two */
     uint32_t seen_left;          /* of the next stanzas so many were here before */
+    char id[XMPP_SM_ID_SIZE];    /* of the relay's stream; empty: it is over */
 };
 
 /* Of one pair. */
@@ -30,14 +33,15 @@ struct xmpp_managed {
     /* Its own stream: letters sent and not acknowledged, the first with the number `acked`. */
     struct xmpp_letter *first, **last;
     uint32_t sent, acked;
-    char id[XMPP_SM_ID_SIZE]; /* of the stream to resume; empty: none */
-    uint64_t broke_ns;        /* when we saw that it is broken */
-    struct xmpp_heard own_heard; /* on its own one, where that goes both ways … */
+    char id[XMPP_SM_ID_SIZE];   /* of the stream to resume; empty: none */
+    uint64_t broke_ns;          /* when we saw that it is broken */
+    struct xmpp_theirs on_ours; /* what came on it, where it goes both ways … */
     bool owes; /* … and broke: it resumes it for that, too, when it has nothing to say */
-    struct xmpp_heard heard; /* on the relay's stream */
-    char their_id[XMPP_SM_ID_SIZE];
+    struct xmpp_theirs theirs[XMPP_THEIRS_MAX]; /* the relay's; the next in place of the oldest */
     unsigned their_count;
-    uint64_t waits_until_ns; /* for the relay to resume it, as it went both ways; 0: no */
+    uint64_t
+        waits_until_ns; /* for the relay to resume `waits_for`, which went both ways; 0: no */
+    struct xmpp_theirs *waits_for;
 };
 
 void xmpp_managed_open(struct xmpp_managed *managed);
@@ -50,6 +54,8 @@ bool xmpp_managed_received(struct xmpp_stream *stream, const struct xml_node *no
 /* Of the relay's stream that goes both ways: is what was sent on the last one to be resumed by
    the relay yet? */
 bool xmpp_managed_waits(const struct xmpp_pair *pair);
+/* It waits no more. */
+void xmpp_managed_forget(struct xmpp_pair *pair);
 /* A letter was written to its own stream; true: it is kept here. */
 bool xmpp_managed_sent(struct xmpp_pair *pair, struct xmpp_letter *letter);
 /* Writes <r/> behind what was sent. */

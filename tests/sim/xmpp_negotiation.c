@@ -81,6 +81,17 @@ static void say_features(struct xmpp_stream *stream)
     xmpp_stream_say(stream, SPAN("</stream:features>"));
 }
 
+/* Has the relay as many streams for this pair as are taken of it? */
+static bool is_full(const struct xmpp_stream *stream)
+{
+    unsigned count = 0;
+    const struct xmpp_stream *other = stream->server->streams;
+    for (; other != NULL; other = other->next)
+        count += other->accepted && other->state == XMPP_STREAM_READY && !other->is_closing &&
+                 strcmp(other->remote, stream->remote) == 0;
+    return stream->server->partner->takes > 0 && count >= stream->server->partner->takes;
+}
+
 void xmpp_negotiation_open(struct xmpp_stream *stream, const struct xml_node *header)
 {
     struct span id = xml_node_attribute(header, SPAN("id"));
@@ -93,6 +104,15 @@ void xmpp_negotiation_open(struct xmpp_stream *stream, const struct xml_node *he
     snprintf(stream->remote, sizeof(stream->remote), "%.*s", (int)from.size,
              from.size > 0 ? from.data : "");
     xmpp_negotiation_greet(stream);
+    if (stream->state != XMPP_STREAM_DEAD && is_full(stream)) {
+        sim_trace("%s: stream %u is one too many", stream->local, (unsigned)stream->number);
+        /* It is the relay that ends the connection: that is no trouble, and no excuse. */
+        xmpp_stream_say(stream,
+                        SPAN("<stream:error><resource-constraint xmlns='" NS_STREAM_ERRORS
+                             "'/></stream:error></stream:stream>"));
+        stream->is_clean = true;
+        return;
+    }
     if (stream->state != XMPP_STREAM_DEAD)
         say_features(stream);
     if (stream->authenticated && stream->state == XMPP_STREAM_SECURE)
@@ -121,13 +141,16 @@ static void on_last_features(struct xmpp_stream *stream, const struct xml_node *
         xmpp_stream_ready(stream);
 }
 
-/* The relay offers it under TLS where the rule says so, and takes it before the proof. */
+/* The relay offers it under TLS where the rule says so, and takes it before the proof; where it
+   may have several streams of its own it does not, and the rule may change. */
 static void want_bidi(struct xmpp_stream *stream, const struct xml_node *features)
 {
     const struct plan_partner *partner = stream->server->partner;
     bool is_offered =
         xml_node_child(features, SPAN("urn:xmpp:features:bidi"), SPAN("bidi")) != NULL;
-    if (is_offered != (partner->bidi && stream->tls != NULL) && !partner->is_impostor)
+    bool may_be = partner->bidi && stream->tls != NULL;
+    bool must_be = may_be && partner->streams == 1;
+    if ((is_offered ? !may_be : must_be) && !partner->is_impostor)
         sim_fail("%s: the relay offers bidi: %s", stream->local, is_offered ? "yes" : "no");
     stream->is_bidi = is_offered && partner->wants_bidi;
     if (stream->is_bidi)

@@ -248,10 +248,8 @@ static void pump(struct xmpp_pair *pair)
     struct xmpp_server *server = pair->server;
     if (pair->stream == NULL && xmpp_managed_waits(pair))
         return;
-    if (pair->managed.waits_until_ns > 0 && pair->stream == NULL) {
-        pair->managed.their_id[0] = '\0';
-        xmpp_managed_bounce(pair);
-    }
+    if (pair->managed.waits_until_ns > 0 && pair->stream == NULL)
+        xmpp_managed_forget(pair);
     bool wanted = pair->first != NULL || pair->managed.first != NULL || has_verifies(pair) ||
                   pair->managed.owes;
     if (!wanted || server->is_over)

@@ -2,8 +2,8 @@
 /*
  * One stream of a simulated XMPP server: its connection, TLS and XML, in either role. How it is
  * negotiated stands in xmpp_negotiation.h. Written on its own, so that it does not share the
- * mistakes of the relay; only TLS and the XML parser are the relay's. What it cannot do alone it
- * asks its server (xmpp_server.h).
+ * mistakes of the relay; only TLS and the XML parser are the relay's. What it cannot do alone
+ * it asks its server (xmpp_server.h).
  */
 #ifndef PASSERELLE_TESTS_SIM_XMPP_STREAM_H
 #define PASSERELLE_TESTS_SIM_XMPP_STREAM_H
@@ -17,6 +17,7 @@
 #define XMPP_ID_SIZE   64
 
 struct xmpp_server;
+struct xmpp_theirs;
 
 enum xmpp_stream_state {
     XMPP_STREAM_CONNECTING,
@@ -38,9 +39,10 @@ struct xmpp_stream {
     bool accepted, direct, authenticated;
     bool may_verify; /* our own: the relay's features under TLS have come */
     bool in_flight, is_closing, has_died;
-    bool is_bidi;    /* it goes both ways (XEP-0288) */
-    bool is_managed; /* its stanzas are counted */
-    bool is_clean;   /* one of the two has closed it, so it is not resumed */
+    bool is_bidi;               /* it goes both ways (XEP-0288) */
+    bool is_managed;            /* its stanzas are counted */
+    struct xmpp_theirs *theirs; /* the relay's, and it is managed */
+    bool is_clean;              /* one of the two has closed it, so it is not resumed */
     char local[XMPP_NAME_SIZE], remote[XMPP_NAME_SIZE]; /* the server's domain, the relay's */
     char id[XMPP_ID_SIZE];                              /* given by the receiving side */
     unsigned headers;

@@ -199,7 +199,7 @@ static void test_answers(void **state)
 static void test_inquiries(void **state)
 {
     struct fixture *fixture = *state;
-    check_answer(fixture, "show sess\n", "unacked\twaiting\tbytes_s\n0\tin\tpeer\n\n");
+    check_answer(fixture, "show sess\n", "waiting\tbytes_s\tstream\n0\tin\tpeer\n\n");
     check_answer(fixture, "show trunks json\n", "[{\"egress\":0,\"tenant\":\"7\",\"trunk\":\"sip:x\",");
     assert_int_equal(mesh_out(fixture->mesh, 0), 0);
 }

@@ -184,6 +184,34 @@ static void test_census_of_partners(void **state)
     census_close(&census); /* with some still counted */
 }
 
+/* Our own streams to a partner have a limit of their own, and stay below the total; those
+   without which a pair of domains had none are counted only. */
+static void test_census_links(void **state)
+{
+    (void)state;
+    struct census *census;
+    union net_address peer = {.v4 = {.sin_family = AF_INET}};
+    assert_int_equal(census_open(&census, 3, 0), 0);
+    struct census_partner *a = census_enter_link(census, SPAN("a.example"), 0);
+    assert_non_null(a);
+    assert_ptr_equal(census_enter_link(census, SPAN("a.example"), 2), a);
+    assert_null(census_enter_link(census, SPAN("a.example"), 2));
+    assert_ptr_equal(census_enter_link(census, SPAN("a.example"), 0), a);
+    assert_ptr_equal(census_enter_partner(census, SPAN("a.example"), 1), a);
+    assert_null(census_enter_partner(census, SPAN("a.example"), 1));
+    for (unsigned i = 0; i < 3; i++)
+        census_leave_link(census, a);
+    assert_null(census_enter_partner(census, SPAN("a.example"), 1)); /* it is still known */
+    census_leave_partner(census, a);
+    for (unsigned i = 0; i < 3; i++)
+        assert_true(census_enter(census, &peer));
+    assert_null(census_enter_link(census, SPAN("b.example"), 100));
+    struct census_partner *b = census_enter_link(census, SPAN("b.example"), 0);
+    assert_non_null(b);
+    census_leave_link(census, b);
+    census_close(&census);
+}
+
 /* Ten thousand connections cost each as much as ten: no walk over all of them. */
 static void test_census_grows(void **state)
 {
@@ -257,6 +285,7 @@ int main(void)
         cmocka_unit_test(test_errors_are_escaped),
         cmocka_unit_test(test_census_limits),
         cmocka_unit_test(test_census_of_partners),
+        cmocka_unit_test(test_census_links),
         cmocka_unit_test(test_census_grows),
         cmocka_unit_test(test_trust_is_remembered),
         cmocka_unit_test(test_trust_is_bounded),
