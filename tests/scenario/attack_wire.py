@@ -205,10 +205,11 @@ class Server:
             self.answer(stanza)
 
     def close(self):
+        # Each connection is closed by who reads it: its number may be another one's at once.
         for one in [self._listener, *self._open]:
             with contextlib.suppress(OSError):
                 one.shutdown(socket.SHUT_RDWR)
-            one.close()
+        self._listener.close()
 
 
 class Datagrams:

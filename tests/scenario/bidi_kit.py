@@ -3,6 +3,7 @@
 import contextlib
 import queue
 import re
+import socket
 import threading
 
 import attack_certificates as certificates
@@ -37,7 +38,8 @@ class Caller:
         else:
             stream.external(to, domain)
         stream.send(first)
-        threading.Thread(target=self._collect, daemon=True).start()
+        self._reader = threading.Thread(target=self._collect, daemon=True)
+        self._reader.start()
 
     def _collect(self):
         with contextlib.suppress(OSError, Closed, TimeoutError, ValueError):
@@ -99,14 +101,16 @@ class Caller:
         return self
 
     def close(self):
+        """Its reader first: the number of a closed socket may be another one's a moment later."""
+        with contextlib.suppress(OSError):
+            self.stream.socket.shutdown(socket.SHUT_RDWR)
+        self._reader.join(PATIENCE_S)
         self.stream.close()
 
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
-        with contextlib.suppress(OSError):
-            self.stream.socket.shutdown(2)
         self.close()
         peers.wait_for("its stream is gone", lambda: not [
             row for row in self.rows() if row["peer"] == self.peer])
