@@ -335,7 +335,7 @@ void link_choice_pass(struct link *link, struct link *other)
             spread->shares[i].number = other->number;
 }
 
-unsigned link_choice_waiting(const struct link *link, unsigned *unread)
+unsigned link_choice_waiting(const struct link *link, unsigned *unread, bool *is_slow)
 {
     unsigned waiting = 0;
     *unread = 0;
@@ -344,7 +344,8 @@ unsigned link_choice_waiting(const struct link *link, unsigned *unread)
         if (other == NULL || other == link)
             continue;
         waiting += link_waiting(other);
-        *unread += other->pace.slow ? other->unconfirmed.count : 0;
+        *unread += other->unconfirmed.count;
+        *is_slow = *is_slow || other->pace.slow;
     }
     return waiting;
 }

@@ -140,9 +140,9 @@ struct link *link_choice_other(const struct link *link);
 /* All that waits for this link, which has no stream, waits for the other one, and so does what
    its senders write next. */
 void link_choice_pass(struct link *link, struct link *other);
-/* How much waits for the other links of its pair, and how much of theirs is not confirmed where
-   the partner reads slowly. */
-unsigned link_choice_waiting(const struct link *link, unsigned *unread);
+/* How much waits for the other links of its pair, and how much of theirs is not confirmed; sets
+   `is_slow` where the partner reads one of them slowly. */
+unsigned link_choice_waiting(const struct link *link, unsigned *unread, bool *is_slow);
 /* Has it nothing to do, and is it one more than the rules allow by now? */
 bool link_choice_is_surplus(const struct link *link);
 /* Does another stream of its pair go both ways, or is to? */

@@ -96,15 +96,16 @@ void link_take_rules(struct link *link)
 bool link_queue_is_full(const struct link *link, const struct parcel *parcel)
 {
     unsigned unread = 0;
+    bool is_slow = link->pace.slow;
     unsigned waiting = link_waiting(link);
     if (link->spread != NULL)
-        waiting += link_choice_waiting(link, &unread);
+        waiting += link_choice_waiting(link, &unread, &is_slow);
     bool is_message =
         parcel->kind == PARCEL_STANZA_TO_XMPP && parcel->wants_outcome && !parcel->wants_answer;
     if (waiting >= QUEUE_MAX)
         return true;
     return is_message && ((link->queue_max > 0 && waiting >= link->queue_max) ||
-                          (link->pace.slow && waiting + unread > parcel->left / SLOW_PART));
+                          (is_slow && waiting + unread > parcel->left / SLOW_PART));
 }
 
 void link_queue_take(struct link *link, struct parcel *parcel)
