@@ -311,7 +311,7 @@ def test_called_server_promises(scene, attacked, name, version):
     ("expired", "note", "counts for nothing: it has expired"),
     ("good", "ok", "says that it is good")))
 def test_explained(attacked, name, result, mark):
-    """K8: `explain` says what came with the certificate, and what is to be done."""
+    """K14: `explain` says what came with the certificate, and what is to be done."""
     domain = next(unused)
     credential = attacked.authority.issue(domain, [dns(domain)])
     response, _ = responses(attacked, credential)[name]
