@@ -32,32 +32,57 @@ struct greedy_tenant {
     uint32_t number;
     struct greedy_count counts[GREEDY_PACES];
     uint32_t sent, ended; /* of all paces */
+    /* Of each message sent, by its number, how it ended: what the network brings twice, as
+       retransmissions are when there was no core to answer in time, ends once. */
+    uint8_t *ends; /* bits of enum tenant_end */
+    uint32_t end_room;
 };
+
+enum tenant_end { TENANT_DELIVERED = 1, TENANT_REFUSED = 2 };
 
 /* ---- what ends ---- */
 
-static bool tenant_end(struct greedy_tenant *tenant, bool delivered)
+/* False: it is no number of a message of ours. One that ends both ways is counted both ways. */
+static bool tenant_ends(struct greedy_tenant *tenant, uint32_t number, enum tenant_end end)
 {
     struct greedy_count *count = &tenant->counts[tenant->pace];
-    count->delivered += delivered;
-    count->refused += !delivered;
-    tenant->ended++;
+    if (number >= tenant->number)
+        return false;
+    if ((tenant->ends[number] & end) != 0)
+        return true;
+    count->delivered += end == TENANT_DELIVERED;
+    count->refused += end == TENANT_REFUSED;
+    tenant->ended += tenant->ends[number] == 0;
+    tenant->ends[number] |= (uint8_t)end;
     return true;
+}
+
+/* The decimal number in front; UINT32_MAX: there is none. */
+static uint32_t tenant_number(struct span text)
+{
+    uint32_t number = 0;
+    size_t size = 0;
+    for (; size < text.size && size < 9 && text.data[size] >= '0' && text.data[size] <= '9'; size++)
+        number = number * 10 + (uint32_t)(text.data[size] - '0');
+    return size > 0 ? number : UINT32_MAX;
 }
 
 bool greedy_tenant_on_error(struct greedy_tenant *tenant, struct span id)
 {
-    return span_starts(id, SPAN("g")) && tenant_end(tenant, false);
+    return span_starts(id, SPAN("g")) &&
+           tenant_ends(tenant, tenant_number(span_from(id, 1)), TENANT_REFUSED);
 }
 
 bool greedy_tenant_on_text(struct greedy_tenant *tenant, struct span text)
 {
-    return span_starts(text, SPAN(TENANT_TEXT)) && tenant_end(tenant, true);
+    size_t size = sizeof(TENANT_TEXT) - 1;
+    return span_starts(text, SPAN(TENANT_TEXT)) &&
+           tenant_ends(tenant, tenant_number(span_from(text, size)), TENANT_DELIVERED);
 }
 
 bool greedy_tenant_on_response(struct greedy_tenant *tenant, uint32_t number, int status)
 {
-    return number < tenant->number && tenant_end(tenant, status < 300);
+    return tenant_ends(tenant, number, status < 300 ? TENANT_DELIVERED : TENANT_REFUSED);
 }
 
 void greedy_tenant_on_proof(struct greedy_tenant *tenant, struct span type)
@@ -67,11 +92,13 @@ void greedy_tenant_on_proof(struct greedy_tenant *tenant, struct span type)
 
 /* ---- what is sent ---- */
 
-static void tenant_put_text(struct writer *writer)
+static void tenant_put_text(struct writer *writer, uint32_t number)
 {
     char text[180]; /* as long as a message of the load */
     memset(text, 'x', sizeof(text));
     writer_put_literal(writer, TENANT_TEXT);
+    writer_put_uint(writer, number);
+    writer_put_char(writer, ' ');
     writer_put(writer, span_make(text, sizeof(text)));
 }
 
@@ -88,7 +115,7 @@ static bool tenant_send_xmpp(struct greedy_tenant *tenant)
     writer_put_literal(&writer, ".bench/bench' to='u");
     writer_put_uint(&writer, tenant->number % TENANT_USERS);
     writer_put_literal(&writer, "@" GREEDY_PREFIX "s0.bench'><body>");
-    tenant_put_text(&writer);
+    tenant_put_text(&writer, tenant->number);
     writer_put_literal(&writer, "</body></message>");
     assert(!writer.overflow);
     return stream->state == BENCH_STREAM_READY &&
@@ -101,7 +128,7 @@ static bool tenant_send_sip(struct greedy_tenant *tenant)
     const struct load_options *options = &tenant->load->options;
     struct writer body = writer_make(text, sizeof(text));
     struct writer writer = writer_make(memory, sizeof(memory));
-    tenant_put_text(&body);
+    tenant_put_text(&body, tenant->number);
     net_address_format(&options->own_sip, sent_by);
     struct sip_peer_message message = {.run = tenant->load->run,
                                        .number = tenant->number,
@@ -142,6 +169,20 @@ static bool tenant_may_send(const struct greedy_tenant *tenant)
            tenant->sent - tenant->ended < TENANT_WAIT_S * tenant->load->options.greedy;
 }
 
+static bool tenant_has_room(struct greedy_tenant *tenant)
+{
+    if (tenant->number < tenant->end_room)
+        return true;
+    uint32_t room = tenant->end_room > 0 ? 2 * tenant->end_room : 4096;
+    uint8_t *ends = realloc(tenant->ends, room);
+    if (ends == NULL)
+        return false;
+    memset(ends + tenant->end_room, 0, room - tenant->end_room);
+    tenant->ends = ends;
+    tenant->end_room = room;
+    return true;
+}
+
 static void tenant_turn(struct greedy_tenant *tenant)
 {
     bool to_sip = tenant->load->options.drive == LOAD_XMPP_TO_SIP;
@@ -149,7 +190,7 @@ static void tenant_turn(struct greedy_tenant *tenant)
     if (sent)
         tenant_draw(tenant);
     for (unsigned i = 0; i < TENANT_BATCH && sent; i++) {
-        sent = tenant_may_send(tenant) &&
+        sent = tenant_may_send(tenant) && tenant_has_room(tenant) &&
                (to_sip ? tenant_send_xmpp(tenant) : tenant_send_sip(tenant));
         tenant->counts[tenant->pace].sent += sent;
         tenant->sent += sent;
