@@ -174,6 +174,8 @@ static bool is_unrevoked(struct search *search, const struct certificate *anchor
     }
     if (why != NULL)
         search->refusal = why;
+    else
+        search->findings.is_revoked = false; /* on another way only */
     return why == NULL;
 }
 
