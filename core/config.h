@@ -172,6 +172,7 @@ struct config {
     /* When the first of the CRLs, and of the OCSP responses that are stapled by the common
        certificates, is to be renewed: seconds since the epoch; 0: there is none. */
     int64_t crl_end_s, staple_end_s;
+    int64_t crl_next_end_s; /* of the CRLs that had not come to it when they were read */
 
     struct config_tenant *tenants;
     size_t tenant_count, trunk_count;

@@ -51,12 +51,15 @@ bool config_revocation_crl(struct config_load *load, const char *key, const char
     *out = config_check_join(load, file, text);
     if (*out == NULL)
         return config_mark_fail(load, file, key, "out of memory");
+    int64_t now_s = (int64_t)(clock_wall_ms() / 1000);
     bool is_good = crls_add(&crls, *out, problem, sizeof(problem)) == 0 ||
                    config_mark_fail(load, file, key, "cannot take %s", problem);
     for (size_t i = 0; is_good && i < crls.count; i++) {
         const struct crl_facts facts = crls_facts(&crls, i);
         warn_old(load, key, &facts);
         end_by(&load->config->crl_end_s, facts.next_update);
+        if (facts.next_update > now_s)
+            end_by(&load->config->crl_next_end_s, facts.next_update);
     }
     crls_free(&crls);
     return is_good;

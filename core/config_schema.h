@@ -193,8 +193,8 @@ uint64_t config_stamp_path(uint64_t stamp, const char *path);
 /* Of the names in an included folder. */
 uint64_t config_stamp_folder(const char *path);
 /* Of the certificate, its OCSP response, key, authorities and CRLs of XMPP and of SIP, and of a
-   tenant's certificate, response and key, as these files are now. What SIP does not name is that of XMPP, whose stamp is `xmpp`.
- */
+   tenant's certificate, response and key, as these files are now. What SIP does not name is that
+   of XMPP, whose stamp is `xmpp`. */
 uint64_t config_stamp_xmpp(const struct config *config);
 uint64_t config_stamp_sip(const struct config *config, uint64_t xmpp);
 uint64_t config_stamp_tenant(const struct config_tenant *tenant);

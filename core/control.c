@@ -363,7 +363,7 @@ static void tell_ends(struct control *control)
     const struct config *config = control->options.config;
     int64_t before_s = control->seen_s;
     int64_t now_s = control->seen_s = (int64_t)(clock_wall_ms() / 1000);
-    bool crl_ends = config->crl_end_s > before_s && config->crl_end_s <= now_s;
+    bool crl_ends = config->crl_next_end_s > before_s && config->crl_next_end_s <= now_s;
     bool staple_ends = config->staple_end_s > before_s && config->staple_end_s <= now_s;
     if (crl_ends)
         log_event(LOG_LEVEL_WARN, "tls.stale", 0,

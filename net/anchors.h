@@ -21,8 +21,8 @@ struct anchors {
     size_t count, room;
 };
 
-/* Adds the certificates of a PEM text or file. Those that are broken or have expired are left out when
-   `is_tolerant`, else -EBADMSG, as when there is none. -errno. */
+/* Adds the certificates of a PEM text or file. Those that are broken or have expired are left
+   out when `is_tolerant`, else -EBADMSG, as when there is none. -errno. */
 int anchors_add_pem(struct anchors *anchors, const struct tls_text *text,
                     bool is_tolerant) NET_MUST_USE;
 int anchors_add_file(struct anchors *anchors, const char *path, bool is_tolerant) NET_MUST_USE;

@@ -100,6 +100,9 @@ static bool is_issued_by(struct search *search, const struct certificate *author
         return refuse(search, "an authority in its chain has too short a key");
     if (!is_anchor && !certificate_serves_tls(authority))
         return refuse(search, "an authority in its chain is not meant for TLS");
+    /* An older wolfSSL looks at the dates of what is checked, not of what it is checked by. */
+    if (is_anchor && !is_itself && authority->not_after < search->trust->now)
+        return refuse(search, "an authority in its chain has expired");
     if (authority->path_length >= 0 && search->below > (unsigned)authority->path_length)
         return refuse(search, "an authority in its chain may not have so many below it");
     if (!certificate_permits(authority, &search->leaf))
@@ -174,6 +177,8 @@ static bool is_unrevoked(struct search *search, const struct certificate *anchor
     }
     if (why != NULL)
         search->refusal = why;
+    else
+        search->findings.is_revoked = false; /* on another way only */
     return why == NULL;
 }
 

@@ -15,7 +15,7 @@
 #define RESOLVER_SERVICE_MAX 4
 #define RESOLVER_TLSA_MAX    64 /* TLSA records in one answer … */
 #define RESOLVER_TLSA_HOST   8  /* … and of one target; what is beyond is left out */
-#define RESOLVER_WHOLE_MAX   8192 /* bytes of authorities that are whole in one answer; those that are
+#define RESOLVER_WHOLE_MAX   8192 /* bytes of authorities that are whole in one answer; those
                                      beyond count only where the server sends them */
 #define RESOLVER_NAME_SIZE   256
 
@@ -84,7 +84,7 @@ struct resolver_answer {
        TLSA records are bogus, or may be there and could not be asked for: they are not to be
        connected to (RFC 7673 §3.4). */
     struct resolver_target targets[RESOLVER_TARGET_MAX];
-    unsigned tlsa_count;       /* of all targets; behind them stand the authorities that are whole */
+    unsigned tlsa_count; /* of all targets; behind them stand the authorities that are whole */
     struct dane_record tlsa[]; /* as many as the targets name */
 };
 

@@ -33,8 +33,8 @@ struct tls_context_options {
     const char *ca_directory;
     const char *crl; /* file or directory of CRLs (net/crl.h); NULL: none */
     /* NULL, or the context of this thread whose trust anchors, CRLs and rules are used: ca_* and
-       crl are not read then, and the new context costs little more than its certificate. To accept sessions
-       it needs a certificate of its own. */
+       crl are not read then, and the new context costs little more than its certificate. To
+       accept sessions it needs a certificate of its own. */
     struct tls_context *base;
     enum tls_version version; /* the only one that is spoken; not read with a base */
 };
@@ -113,8 +113,8 @@ size_t tls_write_size(size_t size);
 /* Appends close_notify. */
 void tls_shutdown(struct tls_session *session, struct net_buffer *output);
 
-/* After the handshake, and after one that failed: did the peer show a certificate, and does its chain lead to a trust
-   anchor (net/path.h)? `reason` (may be NULL) gets a static sentence. */
+/* After the handshake, and after one that failed: did the peer show a certificate, and does its
+   chain lead to a trust anchor (net/path.h)? `reason` (may be NULL) gets a static sentence. */
 bool tls_peer_verified(const struct tls_session *session, const char **reason);
 /* Is it not good as the certificate, or an authority of its chain, has been revoked? */
 bool tls_peer_revoked(const struct tls_session *session);

@@ -7,9 +7,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "proto/utf8.h"
 #include "tools/ctl_powershell.h"
 
-#define DEPTH_MAX 64 /* Export-Clixml goes two objects deep unless it is told otherwise */
+/* Of elements, and of values, which references may nest as well. Export-Clixml goes two objects
+   deep unless it is told otherwise. */
+#define DEPTH_MAX 64
 
 /* An element that is open, and what has come of its value. */
 struct element {
@@ -17,14 +20,16 @@ struct element {
     char *reference; /* RefId, by which <Ref> names it again; NULL */
     bool is_object, is_list, is_text;
     json_t *members, *list, *scalar;
-    char *said; /* <ToString> */
+    char *said;      /* <ToString> */
+    unsigned height; /* values in its value, one within the other */
 };
 
 struct clixml {
     XML_Parser parser;
     struct element open[DEPTH_MAX];
     unsigned depth;
-    json_t *known; /* RefId → value */
+    json_t *known;   /* RefId → value */
+    json_t *heights; /* RefId → its height */
     json_t *roots;
     char *text; /* of the element that is open */
     size_t text_size;
@@ -107,23 +112,13 @@ static void on_text(void *context, const char *text, int size)
    is here. */
 static bool unit_at(struct span text, unsigned *unit)
 {
-    char digits[5], *end;
+    char digits[5];
     if (text.size < 7 || text.data[0] != '_' || text.data[1] != 'x' || text.data[6] != '_')
         return false;
     memcpy(digits, text.data + 2, 4);
     digits[4] = '\0';
-    *unit = (unsigned)strtoul(digits, &end, 16);
-    return end == digits + 4 && digits[0] != '-' && digits[0] != '+' && digits[0] != ' ';
-}
-
-static size_t put_code(char *out, unsigned code)
-{
-    size_t tail = code < 0x80 ? 0 : code < 0x800 ? 1 : code < 0x10000 ? 2 : 3;
-    static const unsigned char heads[] = {0, 0xc0, 0xe0, 0xf0};
-    out[0] = (char)(heads[tail] | code >> 6 * tail);
-    for (size_t i = 1; i <= tail; i++)
-        out[i] = (char)(0x80 | (code >> 6 * (tail - i) & 0x3f));
-    return tail + 1;
+    *unit = (unsigned)strtoul(digits, NULL, 16);
+    return strspn(digits, "0123456789abcdefABCDEF") == 4;
 }
 
 /* In place, as what is written is never longer. Half a pair of surrogates and NUL stay as they
@@ -137,10 +132,11 @@ static json_t *string_of(char *text, size_t size)
         if (!unit_at(rest, &unit) || unit == 0 || (unit >= 0xdc00 && unit < 0xe000)) {
             text[used++] = text[at++];
         } else if (unit < 0xd800 || unit >= 0xe000) {
-            used += put_code(text + used, unit);
+            used += utf8_encode(unit, text + used);
             at += 7;
         } else if (unit_at(span_from(rest, 7), &low) && low >= 0xdc00 && low < 0xe000) {
-            used += put_code(text + used, 0x10000 + ((unit - 0xd800) << 10) + (low - 0xdc00));
+            used += utf8_encode(0x10000 + ((unit - 0xd800) << 10) + (low - 0xdc00),
+                                text + used);
             at += 14;
         } else {
             text[used++] = text[at++];
@@ -215,12 +211,19 @@ static bool put_root(struct clixml *clixml, json_t *value)
     return done;
 }
 
+static void raise_to(struct element *holder, unsigned height)
+{
+    if (holder->height < height)
+        holder->height = height;
+}
+
 /* Takes the value. */
-static bool put_value(struct clixml *clixml, const char *name, json_t *value)
+static bool put_value(struct clixml *clixml, const char *name, json_t *value, unsigned height)
 {
     struct element *holder = holder_of(clixml);
     if (holder == NULL)
         return put_root(clixml, value);
+    raise_to(holder, height + 1);
     if (holder->is_list)
         return json_array_append_new(holder->list, value) == 0;
     if (name != NULL)
@@ -241,6 +244,23 @@ static void release(struct element *element)
     *element = (struct element){0};
 }
 
+static unsigned height_of(const struct clixml *clixml, const struct element *element)
+{
+    if (element->is_object || element->reference == NULL)
+        return element->height;
+    return (unsigned)json_integer_value(json_object_get(clixml->heights, element->reference));
+}
+
+/* What <Ref> names again. */
+static void remember(struct clixml *clixml, const struct element *element, json_t *value)
+{
+    if (!element->is_object || element->reference == NULL)
+        return;
+    (void)json_object_set(clixml->known, element->reference, value);
+    (void)json_object_set_new(clixml->heights, element->reference,
+                              json_integer(element->height));
+}
+
 static bool is_type_name(const char *name)
 {
     return strcmp(name, "T") == 0 || strcmp(name, "TN") == 0 || strcmp(name, "TNRef") == 0;
@@ -258,6 +278,7 @@ static void on_end(void *context, const char *name)
     if (element->is_list && holder != NULL) {
         json_decref(holder->list);
         holder->list = json_incref(element->list);
+        raise_to(holder, element->height);
     } else if (strcmp(name, "ToString") == 0 && holder != NULL) {
         free(holder->said);
         value = string_of(clixml->text, clixml->text_size);
@@ -265,9 +286,11 @@ static void on_end(void *context, const char *name)
         json_decref(value);
     } else if (element->is_object || (element->is_text && !is_type_name(name))) {
         value = element->is_object ? object_of(element) : scalar_of(clixml, name, element);
-        if (element->is_object && element->reference != NULL)
-            (void)json_object_set(clixml->known, element->reference, value);
-        done = value != NULL && put_value(clixml, element->name, value);
+        unsigned height = height_of(clixml, element);
+        remember(clixml, element, value);
+        done = value != NULL && put_value(clixml, element->name, value, height);
+        if (height == DEPTH_MAX)
+            stop(clixml, "it is too deep");
     }
     release(element);
     clixml->text_size = 0;
@@ -289,7 +312,10 @@ static void on_doctype(void *context, const char *name, const char *system, cons
 json_t *clixml_read(const char *text, size_t size, char problem[SETTINGS_PROBLEM_SIZE])
 {
     struct clixml clixml = {
-        .parser = XML_ParserCreate("UTF-8"), .known = json_object(), .roots = json_array()};
+        .parser = XML_ParserCreate("UTF-8"),
+        .known = json_object(),
+        .heights = json_object(),
+        .roots = json_array()};
     bool done = false;
     (void)snprintf(problem, SETTINGS_PROBLEM_SIZE, "out of memory");
     if (clixml.parser != NULL && size <= INT32_MAX) {
@@ -311,6 +337,7 @@ json_t *clixml_read(const char *text, size_t size, char problem[SETTINGS_PROBLEM
         XML_ParserFree(clixml.parser);
     free(clixml.text);
     json_decref(clixml.known);
+    json_decref(clixml.heights);
     if (!done) {
         json_decref(clixml.roots);
         return NULL;

@@ -7,7 +7,10 @@
 #include <stdarg.h>
 #include <stdlib.h>
 
+#include "proto/utf8.h"
 #include "tools/ctl_powershell.h"
+
+#define REMARK_SIZE 600
 
 static const char *const kinds[SKYPE_KINDS] = {
     [SKYPE_PARTNER] = "(partners)",
@@ -66,13 +69,23 @@ static void add_row(struct skype *skype, const char *what, const char *setting,
                                                          value, results[result], remark));
 }
 
+/* What is too long is cut, but not within a character. */
+__attribute__((format(printf, 2, 0))) static void print_remark(char remark[REMARK_SIZE],
+                                                               const char *format,
+                                                               va_list arguments)
+{
+    int size = vsnprintf(remark, REMARK_SIZE, format, arguments);
+    if (size >= REMARK_SIZE)
+        remark[utf8_cut(span_make(remark, REMARK_SIZE - 1), REMARK_SIZE - 2).size] = '\0';
+}
+
 void skype_tell(struct skype *skype, const char *what, const char *setting, const char *value,
                 enum skype_result result, const char *format, ...)
 {
-    char remark[600];
+    char remark[REMARK_SIZE];
     va_list arguments;
     va_start(arguments, format);
-    (void)vsnprintf(remark, sizeof(remark), format, arguments);
+    print_remark(remark, format, arguments);
     va_end(arguments);
     add_row(skype, what, setting, value, result, remark);
 }
@@ -80,10 +93,10 @@ void skype_tell(struct skype *skype, const char *what, const char *setting, cons
 void skype_say(struct skype *skype, struct skype_place *place, enum skype_result result,
                const char *format, ...)
 {
-    char remark[600];
+    char remark[REMARK_SIZE];
     va_list arguments;
     va_start(arguments, format);
-    (void)vsnprintf(remark, sizeof(remark), format, arguments);
+    print_remark(remark, format, arguments);
     va_end(arguments);
     place->is_bad |= result == SKYPE_INVALID;
     if (place->is_default && result == SKYPE_TAKEN)

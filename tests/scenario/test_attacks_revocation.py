@@ -429,6 +429,16 @@ def test_own_response_ends(attacked):
     put(attacked.own, None)
 
 
+def test_list_ends(attacked):
+    """K15: A list that ends while the relay runs is told of, beside one that is old for good."""
+    root = attacked.authority.own
+    (attacked.lists / "old.crl").write_bytes(kit.crl(root, [5], age=40 * DAY))
+    (attacked.lists / "soon.crl").write_bytes(kit.crl(root, [6], life=DAY + 6 * SECOND))
+    answer = reload(attacked)
+    assert "old.crl" in answer and "soon.crl" not in answer
+    peers.wait_for("its end is told", lambda: attacked.logged("event=tls.stale", "a CRL"))
+
+
 def test_own_response_of_openssl(attacked):
     """K12: A response as `openssl ocsp` makes it, of an authority's own responder, by its index."""
     folder, root = attacked.folder, attacked.authority.own

@@ -19,6 +19,17 @@ def issue(authority, name, **options):
     return authority.issue(name, [dns("one.example")], **options)
 
 
+def certified_again(authority):
+    """Another certificate of an authority, by the same issuer: name and key are the same."""
+    own = authority.own.certificate
+    builder = (x509.CertificateBuilder().subject_name(own.subject).issuer_name(own.issuer)
+               .public_key(own.public_key()).serial_number(x509.random_serial_number())
+               .not_valid_before(own.not_valid_before).not_valid_after(own.not_valid_after))
+    for extension in own.extensions:
+        builder = builder.add_extension(extension.value, extension.critical)
+    return builder
+
+
 def put(name, data):
     (HERE / name).write_bytes(data)
 
@@ -109,6 +120,8 @@ def main():
     middle = Authority(HERE, "middle", issuer=root)
     one, other = issue(root, "one"), issue(root, "other")
     deep = issue(middle, "deep", chain=[middle.own.certificate])
+    again = certified_again(middle).sign(root.own.private, hashes.SHA256())
+    issue(middle, "again", chain=[middle.own.certificate, again])
     staple = issue(root, "staple", feature=kit.MUST_STAPLE)
     issue(root, "tenant")
     responses(root, other, rogue, one)

@@ -57,6 +57,9 @@ static void test_clixml(void **state)
             "<SS N='b'>01000</SS></MS>"),
         "[{\"a\":\"x\\ny_z & \xf0\x9f\x98\x80 _xD83D_ _x0000_ _x00\",\"b\":"
         "\"(encrypted)\"}]");
+    /* Four digits, and nothing else that a number may have. */
+    CHECK_READ(OBJ("<MS><S N='a'>_x0x41_ _x+041_ _x\t041_ _x00e9_</S></MS>"),
+               "[{\"a\":\"_x0x41_ _x+041_ _x\\t041_ \xc3\xa9\"}]");
     CHECK_READ("<?xml version='1.0' encoding='utf-16'?>" OBJS(""), "[]");
     CHECK_READ("<a/>", "line 1: it is XML, but not of Export-Clixml: its root is not <Objs>");
     CHECK_READ("<!DOCTYPE a [<!ENTITY b 'c'>]>\n" OBJS(""), "line 1: it has a document type");
@@ -73,6 +76,22 @@ static void test_clixml_is_bounded(void **state)
     fputs("<Objs>", out);
     for (int i = 0; i < 100000; i++)
         fputs("<Obj><LST>", out);
+    assert_int_equal(fclose(out), 0);
+    check_read(span_make(text, size), "line 1: it is too deep");
+    free(text);
+}
+
+/* Each object has the one before: names may not make what elements may not. */
+static void test_references_are_bounded(void **state)
+{
+    (void)state;
+    char *text;
+    size_t size;
+    FILE *out = open_memstream(&text, &size);
+    fputs("<Objs><Obj RefId='0'><MS><S N='a'>1</S></MS></Obj>", out);
+    for (int i = 1; i < 400000; i++)
+        fprintf(out, "<Obj RefId='%d'><MS><Ref N='a' RefId='%d'/></MS></Obj>", i, i - 1);
+    fputs("</Objs>", out);
     assert_int_equal(fclose(out), 0);
     check_read(span_make(text, size), "line 1: it is too deep");
     free(text);
@@ -284,6 +303,22 @@ static void test_what_cannot_be_meant(void **state)
                   "true}, {\"SipAddress\": \"tel:1\"}]");
 }
 
+/* A row that is counted is told, whatever its text is. */
+static void test_long_texts_are_told(void **state)
+{
+    (void)state;
+    char text[3000], name[2001] = "";
+    for (size_t i = 0; i < 1000; i++)
+        memcpy(name + 2 * i, "\xc3\xa9", 2);
+    for (int shift = 0; shift < 2; shift++) {
+        (void)snprintf(text, sizeof(text),
+                       "[{\"Domain\": \"a.example\", \"PartnerType\": \"Federated\", "
+                       "\"AdditionalDomains\": [\"%s%s\"]}]",
+                       shift == 0 ? "" : "x", name);
+        check_invalid("a.example", "Domain", text);
+    }
+}
+
 static void test_numbers(void **state)
 {
     (void)state;
@@ -326,6 +361,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_clixml),
         cmocka_unit_test(test_clixml_is_bounded),
+        cmocka_unit_test(test_references_are_bounded),
         cmocka_unit_test(test_json),
         cmocka_unit_test(test_csv),
         cmocka_unit_test(test_encodings),
@@ -333,6 +369,7 @@ int main(void)
         cmocka_unit_test(test_defaults_are_theirs),
         cmocka_unit_test(test_matrix),
         cmocka_unit_test(test_what_cannot_be_meant),
+        cmocka_unit_test(test_long_texts_are_told),
         cmocka_unit_test(test_numbers),
         cmocka_unit_test(test_all_domains),
     };

@@ -10,8 +10,6 @@
 #include "net/tls_priv.h"
 #include "revocation_scene.h"
 
-static const enum tls_version versions[] = {TLS_VERSION_1_2, TLS_VERSION_1_3};
-
 static struct tls_text read_text(const char *name)
 {
     char path[256];
@@ -129,6 +127,8 @@ static void test_revoked_responder(void **state)
 }
 
 #ifdef WOLFSSL_STATUS_CB_JUDGES
+
+static const enum tls_version versions[] = {TLS_VERSION_1_2, TLS_VERSION_1_3};
 
 /* Staples it without a look at it, as another's server may. */
 static void force_staple(struct tls_context *context, const char *name)
