@@ -212,11 +212,52 @@ static void test_resumed_late(void **state)
     assert_int_equal(link->sm.adopted, intake_ticket(later->intake));
 }
 
+static void check_row(const struct link *link, const char *row)
+{
+    char *told = NULL;
+    size_t size = 0;
+    FILE *out = open_memstream(&told, &size);
+    assert_non_null(out);
+    link_row(link, out);
+    assert_int_equal(fclose(out), 0);
+    assert_string_equal(told, row);
+    free(told);
+}
+
+/* `show links` says that a partner is waited for: until its stream settles, and until it resumes
+   the one that broke. */
+static void test_awaited(void **state)
+{
+    struct scene *scene = *state;
+    struct session *session = come(scene, FORMER);
+    struct link *link = link_open(&scene->worker, LOCAL, REMOTE, 0);
+    assert_non_null(link);
+    check_row(link, "0\ta.example\tb.example\tawaited\t0\t0\t-\t-\n");
+    (void)enable(session);
+    check_row(link, "0\ta.example\tb.example\tnone\t0\t0\t-\t-\n");
+    put(scene, link);
+    link_offered(&scene->worker, LOCAL, REMOTE);
+    assert_ptr_equal(link->session, session);
+    check_row(link, "");
+    link_pump(link);
+    assert_int_equal(link->unconfirmed.count, 1);
+    session->cut = session->broken = true;
+    session->sending_total = session->written_total;
+    session->state = SESSION_DROPPED;
+    session->link = NULL;
+    session_say_why(session, SPAN("the connection ended"));
+    intake_wait(session);
+    link_lost(link, session);
+    check_row(link,
+              "0\ta.example\tb.example\tawaited\t1\t0\t10\tb.example: the connection ended\n");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_resumed_late, scene_open, scene_close),
         cmocka_unit_test_setup_teardown(test_elsewhere, scene_open, scene_close),
+        cmocka_unit_test_setup_teardown(test_awaited, scene_open, scene_close),
     };
     return cmocka_run_group_tests(tests, enter_folder, leave_folder);
 }
