@@ -57,6 +57,8 @@ void link_verified(struct link *link, const struct s2s_action *action);
    there, under the same domain and with the same proof, once in a try. */
 void link_see_other(struct link *link, struct span host);
 void link_lost(struct link *link, struct session *session);
+/* The worker begins to drain: what waits for a stream that nobody seeks fails. */
+void link_drain(struct link *link);
 /* When it is unused, or at the end of the worker: everything that waits goes home as failed. */
 void link_close(struct link *link);
 

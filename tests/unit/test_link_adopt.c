@@ -252,12 +252,31 @@ static void test_awaited(void **state)
               "0\ta.example\tb.example\tawaited\t1\t0\t10\tb.example: the connection ended\n");
 }
 
+/* At a stop nobody is awaited any more: who waits for that is told, and not left to his own
+   time-out. */
+static void test_stop(void **state)
+{
+    struct scene *scene = *state;
+    (void)come(scene, FORMER);
+    struct link *link = link_open(&scene->worker, LOCAL, REMOTE, 0);
+    assert_non_null(link);
+    put(scene, link);
+    assert_true(link_holds(link));
+    (void)worker_drain(&scene->worker, false);
+    struct parcel *parcel = mesh_next(scene->thread.mesh, MAKER);
+    assert_non_null(parcel);
+    assert_int_equal(parcel->outcome.kind, OUTCOME_FAILED);
+    mesh_give(scene->thread.mesh, MAKER, &parcel);
+    assert_int_equal(link_waiting(link), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_resumed_late, scene_open, scene_close),
         cmocka_unit_test_setup_teardown(test_elsewhere, scene_open, scene_close),
         cmocka_unit_test_setup_teardown(test_awaited, scene_open, scene_close),
+        cmocka_unit_test_setup_teardown(test_stop, scene_open, scene_close),
     };
     return cmocka_run_group_tests(tests, enter_folder, leave_folder);
 }
