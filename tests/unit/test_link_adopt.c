@@ -10,6 +10,7 @@
 #include "core/heap.h"
 #include "core/intake.h"
 #include "core/link_priv.h"
+#include "core/reload.h"
 #include "core/session_priv.h"
 #include "tests/unit/config_folder.h"
 
@@ -24,7 +25,7 @@ enum { FORMER, LATER, SESSIONS };
 struct scene {
     struct thread thread;
     struct worker worker;
-    struct config *config;
+    struct config *config, *without; /* without: its tenant is gone */
     struct session sessions[SESSIONS];
 };
 
@@ -38,6 +39,12 @@ static int scene_open(void **state)
                            "  - {domain: b.example, host: 127.0.0.1, bidi: true, sasl: optional}\n",
                0644);
     scene.config = opened("adopt.yaml");
+    write_file("without.yaml",
+               XMPP "tenants:\n"
+                    "  - domains: [c.example]\n"
+                    "    trunks: [{uri: 'sip:192.0.2.1'}]\n",
+               0644);
+    scene.without = opened("without.yaml");
     scene.thread.config = scene.config;
     assert_int_equal(mesh_open(&scene.thread.mesh, 2, 2048), 0);
     scene.thread.self = SELF;
@@ -89,6 +96,7 @@ static int scene_close(void **state)
     stats_close(&scene->thread.stats);
     mesh_close(&scene->thread.mesh);
     config_close(&scene->config);
+    config_close(&scene->without);
     return 0;
 }
 
@@ -110,6 +118,7 @@ static struct session *come(struct scene *scene, unsigned number)
                                 .ticket = ++scene->worker.ticket_next};
     assert_int_equal(net_address_parse_host(&session->peer, "192.0.2.2", 5269), 0);
     net_buffer_init(&session->output, 1 << 20);
+    TAILQ_INSERT_HEAD(&scene->worker.sessions, session, all);
     session_set_policy(session);
     s2s_in_init(in, &heap_memory, &session->policy, true);
     assert_true(s2s_domain_read(&in->local, LOCAL));
@@ -252,6 +261,46 @@ static void test_awaited(void **state)
               "0\ta.example\tb.example\tawaited\t1\t0\t10\tb.example: the connection ended\n");
 }
 
+static void reload(struct scene *scene, const struct config *config)
+{
+    struct reload_offer offer = {.config = config};
+    scene->thread.offer = &offer;
+    worker_reload(&scene->worker);
+    assert_ptr_equal(scene->thread.config, config);
+    scene->thread.offer = NULL;
+}
+
+/* When its tenant is gone the stream brings home the errors for what was under way, as one of the
+   relay's own does; and stays when he is back in time. */
+static void test_retired(void **state)
+{
+    struct scene *scene = *state;
+    struct session *session = come(scene, FORMER);
+    be_silent(scene, session);
+    struct link *link = sought(scene);
+    assert_true(link_adopt(link));
+    reload(scene, scene->without);
+    assert_int_equal(session->state, SESSION_OPEN);
+    assert_true(session_is_leaving(session));
+    reload(scene, scene->config);
+    assert_false(session_is_leaving(session));
+    reload(scene, scene->without);
+    struct parcel *parcel = mesh_take(scene->thread.mesh, MAKER, MESH_TRAFFIC);
+    assert_non_null(parcel);
+    parcel->kind = PARCEL_STANZA_TO_XMPP;
+    parcel->born_ms = scene->thread.now_ms;
+    parcel->from.domain = LOCAL;
+    parcel->to.domain = REMOTE;
+    parcel->bytes = SPAN("<message type='error'/>");
+    link_take(&scene->worker, &parcel);
+    assert_int_equal(link_waiting(link), 1);
+    link_pump(link);
+    assert_int_equal(link_waiting(link), 0);
+    scene->thread.now_ms = session->retires_ms;
+    session_timer(session);
+    assert_int_equal(session->state, SESSION_CLOSING);
+}
+
 /* At a stop nobody is awaited any more: who waits for that is told, and not left to his own
    time-out. */
 static void test_stop(void **state)
@@ -276,6 +325,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_resumed_late, scene_open, scene_close),
         cmocka_unit_test_setup_teardown(test_elsewhere, scene_open, scene_close),
         cmocka_unit_test_setup_teardown(test_awaited, scene_open, scene_close),
+        cmocka_unit_test_setup_teardown(test_retired, scene_open, scene_close),
         cmocka_unit_test_setup_teardown(test_stop, scene_open, scene_close),
     };
     return cmocka_run_group_tests(tests, enter_folder, leave_folder);
