@@ -47,7 +47,8 @@ void link_managed(struct link *link, const struct s2s_action *action);
 uint32_t link_unacked(const struct link *link);
 /* Is nothing of it unacknowledged, or waiting until what was written before is read? */
 bool link_is_settled(const struct link *link);
-/* A row for `show links` (core/inquiry.h), unless its stream is good for stanzas. */
+/* A row for `show links` (core/inquiry.h), unless its stream is good for stanzas; one more where
+   another link asks for it about dialback keys (link_adopt.c). */
 void link_row(const struct link *link, FILE *out);
 /* Appends to a row of `show sess` what waits for the stream, how fast that is read, and which of
    its pair's streams it is. */

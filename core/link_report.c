@@ -34,6 +34,8 @@ void link_row(const struct link *link, FILE *out)
         span_of(link->failures > 0 || link_awaits(link) ? link->reason : "-");
     const char *state = state_of(link);
     bool is_idle = link->session == NULL && link->state == LINK_IDLE;
+    if (link->asker != NULL)
+        link_row(link->asker, out);
     if (link->ready)
         return;
     if (is_idle && link_holds(link)) {

@@ -248,6 +248,10 @@ static void test_awaited(void **state)
     link_offered(&scene->worker, LOCAL, REMOTE);
     assert_ptr_equal(link->session, session);
     check_row(link, "");
+    struct link *asker = link_asker(link);
+    assert_ptr_not_equal(asker, link);
+    check_row(link, "0\ta.example\tb.example\tnone\t0\t0\t-\t-\n");
+    link_close(asker);
     link_pump(link);
     assert_int_equal(link->unconfirmed.count, 1);
     session->cut = session->broken = true;
