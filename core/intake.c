@@ -246,6 +246,7 @@ void intake_resume(struct session *session, const struct s2s_action *action)
         stats_count(stats, STAT_SM_RESUME_REFUSED);
         sm_write_failed(&writer, STANZA_ERROR_ITEM_NOT_FOUND);
     } else {
+        session->is_settled = false; /* no link takes it before it has what was resumed */
         take_away(intake);
         if (session->in.bidi && !sm_acknowledge(&intake->sender, action->sm.h)) {
             close_too_high(session, action->sm.h, intake->sender.sent);

@@ -351,6 +351,16 @@ void link_lost(struct link *link, struct session *session)
     link_arm(link);
 }
 
+/* A partner that was awaited (link_holds) is so no more. */
+void link_drain(struct link *link)
+{
+    assert(link->worker->draining);
+    if (link->session != NULL || link->state != LINK_IDLE || !link_wants_stream(link))
+        return;
+    snprintf(link->reason, sizeof(link->reason), "The relay is shutting down");
+    link_give_up(link, STANZA_ERROR_REMOTE_SERVER_TIMEOUT);
+}
+
 void link_close(struct link *link)
 {
     link_asker_close(link);

@@ -47,7 +47,8 @@ void link_managed(struct link *link, const struct s2s_action *action);
 uint32_t link_unacked(const struct link *link);
 /* Is nothing of it unacknowledged, or waiting until what was written before is read? */
 bool link_is_settled(const struct link *link);
-/* A row for `show links` (core/inquiry.h), unless its stream is good for stanzas. */
+/* A row for `show links` (core/inquiry.h), unless its stream is good for stanzas; one more where
+   another link asks for it about dialback keys (link_adopt.c). */
 void link_row(const struct link *link, FILE *out);
 /* Appends to a row of `show sess` what waits for the stream, how fast that is read, and which of
    its pair's streams it is. */
@@ -57,6 +58,8 @@ void link_verified(struct link *link, const struct s2s_action *action);
    there, under the same domain and with the same proof, once in a try. */
 void link_see_other(struct link *link, struct span host);
 void link_lost(struct link *link, struct session *session);
+/* The worker begins to drain: what waits for a stream that nobody seeks fails. */
+void link_drain(struct link *link);
 /* When it is unused, or at the end of the worker: everything that waits goes home as failed. */
 void link_close(struct link *link);
 

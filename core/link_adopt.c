@@ -50,7 +50,9 @@ bool link_adopt(struct link *link)
     assert(!link->ready);
     assert(link->answer != NULL);
     bool is_one_of_several = link->spread != NULL && !link_awaits(link);
-    if (link->probe != NULL || link->asks_for != NULL || is_one_of_several || is_bound(link))
+    /* What DNS says of another host, that a server has named, does not tell who may call. */
+    if (link->probe != NULL || link->asks_for != NULL || link->elsewhere || is_one_of_several ||
+        is_bound(link))
         return false;
     struct session *session = session_find_both_ways(worker, local, remote);
     if (session == NULL || !session_may_carry(session, link->answer, &session->shown))

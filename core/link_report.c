@@ -30,13 +30,19 @@ void link_row(const struct link *link, FILE *out)
     const struct worker *worker = link->worker;
     uint64_t now_ms = worker->thread->now_ms, until_ms = link->backoff_until_ms;
     struct breaker_verdict verdict;
-    struct span reason = span_of(link->failures > 0 ? link->reason : "-");
+    struct span reason =
+        span_of(link->failures > 0 || link_awaits(link) ? link->reason : "-");
     const char *state = state_of(link);
     bool is_idle = link->session == NULL && link->state == LINK_IDLE;
+    if (link->asker != NULL)
+        link_row(link->asker, out);
     if (link->ready)
         return;
-    if (is_idle &&
-        breaker_is_open(worker->breakers, s2s_domain_span(&link->remote), &verdict)) {
+    if (is_idle && link_holds(link)) {
+        state = "awaited";
+        until_ms = link_awaits(link) ? link->sm.until_ms : now_ms;
+    } else if (is_idle && breaker_is_open(worker->breakers, s2s_domain_span(&link->remote),
+                                          &verdict)) {
         state = "breaker";
         until_ms = verdict.until_ms;
         reason = verdict.reason;

@@ -4,7 +4,8 @@
  * points into a snapshot; but a pair of domains may be served no longer, or only with a better
  * proof. Then an incoming stream gets our closing tag: what the peer has on its way is still
  * heard, and what is for others on the same stream comes again over another one. An outgoing
- * one closes a little later: it brings home the errors for what was under way.
+ * one, or one that goes both ways and that a link has taken, closes a little later: it brings
+ * home the errors for what was under way.
  */
 #include <assert.h>
 
@@ -31,24 +32,39 @@ static bool is_served(const struct session *session, struct span local, struct s
     return session->trust >= session_pair_rule(session, local, remote, RULE_TRUST);
 }
 
-static void reload_in(struct session *session)
+/* Another reload gives it no more time. */
+static void retire(struct session *session)
+{
+    if (session->retires_ms == UINT64_MAX)
+        session->retires_ms = session->worker->thread->now_ms + RETIRE_MS;
+    session_watch(session);
+}
+
+/* May all its pairs go on? */
+static bool is_served_in(const struct session *session)
 {
     const struct s2s_in *in = &session->in;
     for (unsigned i = 0; i < in->pair_count; i++) {
         const struct s2s_pair *pair = &in->pairs[i];
         if (pair->authorised && !is_served(session, s2s_domain_span(&pair->local),
-                                           s2s_domain_span(&pair->remote), pair->proof)) {
-            session_close(session, STREAM_ERROR_NONE, retired);
-            return;
-        }
+                                           s2s_domain_span(&pair->remote), pair->proof))
+            return false;
     }
-    if (session->link != NULL && !session_may_speak_as(session, session->shown))
+    return session->link == NULL || session_may_speak_as(session, session->shown);
+}
+
+static void reload_in(struct session *session)
+{
+    if (is_served_in(session))
+        session->retires_ms = UINT64_MAX; /* its tenant may have come back */
+    else if (session->link != NULL)
+        retire(session);
+    else
         session_close(session, STREAM_ERROR_NONE, retired);
 }
 
 static void reload_out(struct session *session)
 {
-    struct thread *thread = session->worker->thread;
     struct s2s_out *out = &session->out;
     struct span local = s2s_domain_span(&out->local), remote = s2s_domain_span(&out->remote);
     unsigned proofs = worker_pair_proofs(session->worker, local, remote);
@@ -60,8 +76,7 @@ static void reload_out(struct session *session)
             session->retires_ms = UINT64_MAX; /* its tenant may have come back */
             return;
         }
-        session->retires_ms = thread->now_ms + RETIRE_MS;
-        session_watch(session);
+        retire(session);
     } else if (proofs == S2S_PROOF_NONE || (out->proofs & ~proofs) != 0 ||
                session->trust < session_rule(session, RULE_TRUST)) {
         /* Begun under other rules: the link begins again, if it still may. */

@@ -4,6 +4,7 @@
    those that are wanted of the peer. */
 #include "core/session_priv.h"
 
+#include "core/intake.h"
 #include "core/log.h"
 #include "net/certificate.h"
 #include "net/clock.h"
@@ -101,6 +102,18 @@ static void keep_alive(struct session *session)
     }
 }
 
+/* RFC 6120 §4.6.2: the peer is taken to be gone. It may come back and resume a stream that was not
+   closed (XEP-0198 §5). */
+static void give_up(struct session *session)
+{
+    struct span text = SPAN("no sign of life for the time of keepalive_demand_ms");
+    stats_count(session->worker->thread->stats, STAT_KEEPALIVES_MISSED);
+    if (intake_is_resumable(session->intake))
+        session_fail(session, text);
+    else
+        session_close(session, STREAM_ERROR_CONNECTION_TIMEOUT, text);
+}
+
 void session_timer(struct session *session)
 {
     struct thread *thread = session->worker->thread;
@@ -124,10 +137,7 @@ void session_timer(struct session *session)
                session->active_ms + session_rule(session, RULE_IDLE_TIMEOUT)) {
         session_close(session, STREAM_ERROR_NONE, SPAN("idle"));
     } else if (thread->now_ms >= silent_ms(session)) {
-        /* RFC 6120 §4.6.2: the peer is taken to be gone. */
-        stats_count(thread->stats, STAT_KEEPALIVES_MISSED);
-        session_close(session, STREAM_ERROR_CONNECTION_TIMEOUT,
-                      SPAN("no sign of life for the time of keepalive_demand_ms"));
+        give_up(session);
     } else {
         keep_alive(session);
         session_offer(session);

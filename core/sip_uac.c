@@ -246,8 +246,9 @@ void sip_uac_message(struct sip_uac *uac, struct parcel **parcel)
     assert(taken->kind == PARCEL_MESSAGE_TO_SIP);
     const struct config_tenant *tenant = thread_tenant(uac->thread, taken, taken->to.domain);
     uac->pending++;
-    if (!consent_allows(uac->thread, tenant, &taken->to, &taken->from)) {
-        fail_with(uac, &taken, consent_fault);
+    /* Without its tenant none of his rules is known, and he may be back before its turn. */
+    if (tenant == NULL || !consent_allows(uac->thread, tenant, &taken->to, &taken->from)) {
+        fail_with(uac, &taken, tenant != NULL ? consent_fault : no_tenant);
         return;
     }
     struct recipient *recipient = recipient_find(uac, taken->draft.request_uri);

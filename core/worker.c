@@ -392,15 +392,23 @@ static bool is_loose(const struct session *session)
     return brings && !is_managed && intake_open_count(session->intake) == 0;
 }
 
+static void begin_to_drain(struct worker *worker)
+{
+    for (size_t i = 0; i < worker->listener_count; i++)
+        ring_drop(worker->thread->ring, worker->listeners[i].handle);
+    worker->draining = true;
+    for (size_t i = 0; i < worker->links.size; i++)
+        for (const struct table_node *node = worker->links.chains[i]; node != NULL;
+             node = node->next)
+            link_drain(node->owner);
+}
+
 bool worker_drain(struct worker *worker, bool force)
 {
     struct thread *thread = worker->thread;
     struct session *session;
-    if (!worker->draining) {
-        for (size_t i = 0; i < worker->listener_count; i++)
-            ring_drop(thread->ring, worker->listeners[i].handle);
-        worker->draining = true;
-    }
+    if (!worker->draining)
+        begin_to_drain(worker);
     /* Closing frees none: that takes a RING_GONE. */
     bool is_busy = !force && settle_managed(worker);
     TAILQ_FOREACH(session, &worker->sessions, all)

@@ -151,6 +151,9 @@ def test_nobody_resumes(attacked, scene, serving):  # noqa: F811
     line = ask(scene, "lost")
     caller.got("lost")
     caller.stream.socket.shutdown(2)
+    peers.wait_for("it is waited for", lambda: [
+        row["state"] for row in json.loads(attacked.control("show links json"))
+        if row["remote"] == SECOND and row["waiting"] == 1] == ["awaited"])
     assert line.result(PATIENCE_S) == 504
     assert to_xmpp(scene, "the next") in (200, 202)
     assert "lost" not in server.stanzas.get(timeout=PATIENCE_S)

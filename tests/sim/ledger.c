@@ -354,8 +354,7 @@ static bool dns_may_fail(void)
 }
 
 /* On a managed stream nothing is lost, whatever becomes of it, or of the relay: but for an
-   error that SIP, a quota, a want of consent or a tenant that left gave a reason for and whose
-   stream broke. */
+   error that SIP, a quota, or a want of consent gave a reason for and whose stream broke. */
 static bool is_lost(const struct ledger_message *message)
 {
     const struct plan_tenant *tenant = &ledger.plan->tenants[message->tenant];
@@ -363,8 +362,6 @@ static bool is_lost(const struct ledger_message *message)
     bool may_fail = message->was_refused || message->is_long || message->was_full ||
                     message->type == LEDGER_HEADLINE || dns_may_fail() ||
                     (needs_consent(message) && !has_consent(message)) ||
-                    (was_away(message) &&
-                     had_trouble(&ledger.plan->partners[message->partner].address, message)) ||
                     ledger.trunk_failed[message->tenant] || ledger.plan->is_flood ||
                     ledger.plan->recipient_queue_max < 64 || tenant->per_second_max > 0 ||
                     tenant->in_flight_max > 0;

@@ -49,6 +49,8 @@ struct relay {
 void relay_open(struct relay *relay, const struct plan *plan, const char *folder);
 /* The same with a configuration file that is there. */
 void relay_open_file(struct relay *relay, const char *path);
+/* relay_config.c: writes this edition of the configuration. */
+void relay_write_config(const struct relay *relay);
 /* Has thread `i` something to do, and when does it wake by itself? */
 bool relay_is_ready(const struct relay *relay, unsigned i);
 uint64_t relay_wakes_ns(const struct relay *relay, unsigned i);

@@ -108,6 +108,27 @@ static void test_one_pending_for_each_recipient(void **state)
     }
 }
 
+/* What comes when its tenant is gone does not wait for its turn: he may be back then, and whether
+   he wants it was judged without him. */
+static void test_tenant_is_gone(void **state)
+{
+    (void)state;
+    post("romeo", SPAN("one"));
+    receive(scene.trunks[0]);
+    struct parcel *parcel = mesh_take(scene.mesh, WORKER, MESH_TRAFFIC);
+    assert_non_null(parcel);
+    parcel->kind = PARCEL_MESSAGE_TO_SIP;
+    parcel->snapshot = scene.config->snapshot;
+    parcel->tenant = UINT32_MAX;
+    parcel->draft.request_uri = parcel_copy(parcel, SPAN("sip:romeo@sip.example"));
+    mesh_post(scene.mesh, WORKER, EGRESS, &parcel);
+    struct outcome outcome = take_outcome();
+    assert_int_equal(outcome.kind, OUTCOME_FAILED);
+    assert_int_equal(outcome.fault.error, STANZA_ERROR_GONE);
+    answer(scene.trunks[0], "200 OK");
+    assert_int_equal(take_outcome().kind, OUTCOME_DELIVERED);
+}
+
 static void test_too_long_for_udp(void **state)
 {
     static char body[1400];
@@ -272,6 +293,7 @@ int main(void)
         ROW(test_503_with_retry_after_blocks),
         ROW(test_silence_everywhere),
         ROW(test_one_pending_for_each_recipient),
+        ROW(test_tenant_is_gone),
         ROW(test_too_long_for_udp),
         ROW(test_report_of_trunks),
         ROW_WITH(set_up_wildcard, test_via_names_the_way_to_the_trunk),
