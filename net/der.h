@@ -67,7 +67,7 @@ static inline bool der_take(struct der *from, uint8_t *tag, struct der *value)
 
 static inline bool der_expect(struct der *from, uint8_t tag, struct der *value)
 {
-    uint8_t found;
+    uint8_t found = 0;
     return der_take(from, &found, value) && found == tag;
 }
 
